@@ -1,0 +1,40 @@
+import type { Static } from '@sinclair/typebox'
+import type {
+  ApiKeyIssued,
+  Cut,
+  GateState,
+  KeyRemoved,
+  Link,
+  OperatorCreated,
+  ServerCreated,
+} from '../server/api/schemas.ts'
+
+/** The API's JSON, as types only: the command line never loads the server's code. */
+export type {
+  ApiKeyJson,
+  AuditRowJson,
+  CheckpointJson,
+  ConnectionJson,
+  NodeJson,
+  OperatorJson,
+  RevocationJson,
+  RingKeyJson,
+  ServerJson,
+  TokenIssuedJson,
+  TokenJson,
+  VerificationJson,
+} from '../server/api/schemas.ts'
+
+export type ApiKeyIssuedJson = Static<typeof ApiKeyIssued>
+export type CutJson = Static<typeof Cut>
+export type GateStateJson = Static<typeof GateState>
+export type KeyRemovedJson = Static<typeof KeyRemoved>
+export type LinkJson = Static<typeof Link>
+export type OperatorCreatedJson = Static<typeof OperatorCreated>
+export type ServerCreatedJson = Static<typeof ServerCreated>
+
+/** A page of a list; merged lists have no next one. */
+export interface Page<T> {
+  items: T[]
+  next: string | null
+}

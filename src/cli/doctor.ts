@@ -1,0 +1,25 @@
+import type { Command } from 'commander'
+import type { Cli } from './cli.ts'
+import { EXIT } from './exit.ts'
+import type { Finding } from './hooks.ts'
+import { clean, table } from './output.ts'
+
+const findingsText = (findings: Finding[]): string => {
+  const rows = findings.map(f => [f.level.toUpperCase(), f.check, f.finding])
+  const found = table(['', 'CHECK', 'FINDING'], rows, 'Nothing was checked.')
+  const todo = findings.filter(f => f.todo !== '').map(f => `  ${clean(f.check)}: ${clean(f.todo)}`)
+  return (todo.length > 0 ? [found, '', 'To do:', ...todo] : [found]).join('\n')
+}
+
+export const doctorCommand = (program: Command, cli: Cli): void => {
+  program
+    .command('doctor')
+    .description('look for what is wrong with this installation; exits 1 when something fails')
+    .action(async () => {
+      const { data } = cli.globals
+      const checks = await cli.hooks.doctor({ ...(data !== undefined && { data }) })
+      const ok = checks.every(finding => finding.level !== 'fail')
+      await cli.print({ ok, checks }, () => findingsText(checks))
+      if (!ok) cli.exitCode = EXIT.failed
+    })
+}

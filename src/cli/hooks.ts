@@ -1,0 +1,25 @@
+import type { VerificationJson } from './answers.ts'
+
+/** One finding of `portcullis doctor`. */
+export interface Finding {
+  check: string
+  ok: boolean
+  level: 'ok' | 'warn' | 'fail'
+  finding: string
+  /** What to do about it; empty when there is nothing to do. */
+  todo: string
+}
+
+/** What the command line can't do as a client of a running node; given by the composition root. */
+export interface Hooks {
+  /** Both take their arguments unparsed, the command's own name left out, and resolve to the exit code. */
+  serve(argv: string[]): Promise<number>
+  demo(argv: string[]): Promise<number>
+  restore(file: string, options: { data?: string; keyFile?: string }): Promise<{ message: string }>
+  doctor(options: { data?: string }): Promise<Finding[]>
+  /** `file` and `checkpoint` are paths. */
+  verifyOffline(file: string, checkpoint: string | null, options: { data?: string }): Promise<VerificationJson>
+  version: { version: string; commit: string | null; date: string | null }
+  /** Where a data folder is looked for when none is named, in this order. */
+  defaultDataFolders(): string[]
+}

@@ -1,0 +1,16 @@
+import type { Command } from 'commander'
+import { notYet } from './exit.ts'
+
+/** Commands that later versions bring; until then they say so. */
+export const laterCommands = (program: Command): void => {
+  for (const name of ['cluster', 'selftest']) {
+    program
+      .command(name)
+      .description('not available yet')
+      .argument('[ARGUMENT...]')
+      .allowUnknownOption()
+      .action(() => {
+        throw notYet(name)
+      })
+  }
+}

@@ -1,0 +1,81 @@
+import { accessSync, constants } from 'node:fs'
+import { basename, join } from 'node:path'
+import { failed, noNode, systemCode, usage } from './exit.ts'
+
+/** Where the node is reached: its socket, or a URL with an API key. */
+export type Place = { kind: 'socket'; path: string } | { kind: 'url'; base: string; apiKey: string }
+
+export interface Globals {
+  data?: string
+  url?: string
+  json?: boolean
+}
+
+const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
+
+// In a compiled binary the first two arguments are "bun" and a path inside the binary.
+const program = (): string[] => {
+  const script = process.argv[1]
+  const compiled = !script || script.startsWith('/$bunfs/') || basename(process.execPath) !== 'bun'
+  return compiled ? [process.execPath] : [process.execPath, script]
+}
+
+/**
+ * The same command for someone with the rights. sudo drops PORTCULLIS_DATA and changes the home,
+ * so a folder that was not in the arguments is put there.
+ */
+const sudoCommand = (argv: string[], folder: string, stated: boolean): string =>
+  ['sudo', ...program(), ...(stated ? [] : ['--data', folder]), ...argv].map(quote).join(' ')
+
+const remote = (url: string): Place => {
+  const parsed = URL.parse(url)
+  if (!parsed || !/^https?:$/.test(parsed.protocol)) {
+    throw usage(`--url: "${url}" is not an http or https URL; write it like http://127.0.0.1:7071`)
+  }
+  if (parsed.username || parsed.password || parsed.search || parsed.hash) {
+    throw usage('--url takes a plain URL; the API key goes into PORTCULLIS_API_KEY')
+  }
+  const apiKey = process.env.PORTCULLIS_API_KEY?.trim()
+  if (!apiKey) throw usage('--url needs an API key in PORTCULLIS_API_KEY; make one with `portcullis apikey create`')
+  // A header can't carry anything else, and the error that it throws would show the key.
+  if (!/^[\x21-\x7e]+$/.test(apiKey)) throw usage('PORTCULLIS_API_KEY holds something that is not an API key')
+  return { kind: 'url', base: parsed.origin + parsed.pathname.replace(/\/+$/, ''), apiKey }
+}
+
+/**
+ * Finds the running node. A folder that was named, by `--data` or PORTCULLIS_DATA, is the only one looked in:
+ * falling back to another node could revoke the wrong tokens. Throws `Exit`.
+ */
+export const locate = (globals: Globals, argv: string[], defaults: () => string[]): Place => {
+  if (globals.url !== undefined) return remote(globals.url)
+  const named = globals.data ?? process.env.PORTCULLIS_DATA
+  if (named === '') throw usage('the data folder is empty: give --data or PORTCULLIS_DATA a path')
+  const folders = named === undefined ? defaults() : [named]
+  const tried: string[] = []
+  for (const folder of folders) {
+    const path = join(folder, 'control.sock')
+    try {
+      accessSync(path, constants.W_OK)
+      return { kind: 'socket', path }
+    } catch (error) {
+      const code = systemCode(error)
+      if (code === 'EACCES' || code === 'EPERM') {
+        const command = sudoCommand(argv, folder, globals.data !== undefined)
+        throw failed(`No permission for ${path}. Type:\n  ${command}`)
+      }
+      if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error
+      tried.push(path)
+    }
+  }
+  throw nothingAnswers(tried.map(path => `${path} (not there)`))
+}
+
+/** The message when no node answers: what was tried, and how to start one. */
+export const nothingAnswers = (tried: string[]) =>
+  noNode(
+    [
+      'No node answers. Tried:',
+      ...tried.map(place => `  ${place}`),
+      'Start one with `portcullis serve`, or name a running one with --data DIR or --url URL.',
+    ].join('\n'),
+  )

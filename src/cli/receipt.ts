@@ -1,0 +1,32 @@
+import type { RevocationJson } from './answers.ts'
+import { clean, counted, millis, table } from './output.ts'
+
+const dead = ({ tokens }: RevocationJson): string =>
+  table(['ID', 'NAME', 'SUBJECT'], tokens.map(t => [t.id, t.name, t.subject ?? '-']), '')
+
+const cutLine = ({ connections, timings }: RevocationJson): string => {
+  const cut = `cut ${counted(connections.cut, 'connection')}`
+  return `${cut}, last in ${millis(timings.lastCutMs)}, commit ${millis(timings.commitMs)}`
+}
+
+/** What a revocation would do, or did. */
+export const receipt = (revocation: RevocationJson): string => {
+  const { tokens, peers } = revocation
+  const count = counted(tokens.length, 'token')
+  if (tokens.length === 0) return 'Already dead: there was nothing alive to revoke.'
+  if (revocation.dryRun) return `${count} would die (nothing was done):\n${dead(revocation)}`
+  return [
+    `Revoked ${count} (${revocation.reason}):`,
+    dead(revocation),
+    cutLine(revocation),
+    ...peers.map(peer => `peer ${clean(peer.node)}: ${clean(peer.state)} in ${millis(peer.ms)}, cut ${peer.cut}`),
+    ...(revocation.complete ? [] : [`Not complete yet: see GET /api/v1/revocations/${clean(revocation.id)}`]),
+  ].join('\n')
+}
+
+/** Said when the node denies the tokens but could not write that down. */
+export const NOT_DURABLE = [
+  '!!! NOT YET ON DISK !!!',
+  'The tokens are dead and their connections cut, but the database could not be written.',
+  'The node keeps trying. Look at its disk now, and run `portcullis doctor`.',
+].join('\n')

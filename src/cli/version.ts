@@ -1,0 +1,9 @@
+import type { Command } from 'commander'
+import type { Cli } from './cli.ts'
+
+export const versionCommand = (program: Command, cli: Cli): void => {
+  program
+    .command('version')
+    .description('print the version')
+    .action(() => cli.print(cli.hooks.version, () => `portcullis ${cli.hooks.version.version}`))
+}

@@ -1,0 +1,180 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { isAbsolute, join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { invalid, messageOf } from './error.ts'
+import { parseCidr, type Cidr } from './address.ts'
+
+export interface Address {
+  host: string
+  port: number
+}
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
+
+/** What a node runs with: checked, complete, frozen. */
+export interface Config {
+  data: string
+  listen: Address
+  console: Address
+  /** Without a trailing slash; null: `http://` and the address that was bound. */
+  publicUrl: string | null
+  consoleUrl: string | null
+  allowHosts: readonly string[]
+  allowOrigins: readonly string[]
+  trustedProxies: readonly Cidr[]
+  tls: { cert: string; key: string } | null
+  keyFile: string
+  logLevel: LogLevel
+  logFormat: 'text' | 'json'
+}
+
+const SETTINGS = {
+  data: 'one', listen: 'one', console: 'one', 'public-url': 'one', 'console-url': 'one', 'allow-host': 'many',
+  'allow-origin': 'many', 'trusted-proxy': 'many', 'tls-cert': 'one', 'tls-key': 'one', 'key-file': 'one',
+  'log-level': 'one', 'log-format': 'one',
+} as const
+type Setting = keyof typeof SETTINGS
+const NAMES = Object.keys(SETTINGS) as Setting[]
+
+const LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'silent']
+
+export type Environment = Record<string, string | undefined>
+
+/** The data folder unless a setting names another. */
+export const defaultDataFolder = (env: Environment): string =>
+  join(env.XDG_STATE_HOME && isAbsolute(env.XDG_STATE_HOME) ? env.XDG_STATE_HOME : join(env.HOME ?? homedir(), '.local/state'), 'portcullis')
+
+interface Given {
+  /** As the person wrote it, for messages: `--listen`, `PORTCULLIS_LISTEN`, `listen in portcullis.toml`. */
+  from: string
+  values: string[]
+}
+
+const fromFlags = (argv: string[]): Partial<Record<Setting, Given>> => {
+  const options = Object.fromEntries(NAMES.map((name) => [name, { type: 'string' as const, multiple: true as const }]))
+  let values: Record<string, string[] | undefined>
+  try {
+    values = parseArgs({ args: argv, options, strict: true, allowPositionals: false }).values as typeof values
+  } catch (error) {
+    throw invalid(messageOf(error).split('\n')[0] as string)
+  }
+  return collect((name) => (values[name] ? { from: `--${name}`, values: values[name] } : undefined))
+}
+
+const variable = (name: Setting) => `PORTCULLIS_${name.toUpperCase().replaceAll('-', '_')}`
+
+const fromEnvironment = (env: Environment): Partial<Record<Setting, Given>> =>
+  collect((name) => {
+    const text = env[variable(name)]
+    if (text === undefined || text === '') return undefined
+    const values = SETTINGS[name] === 'many' ? text.split(',').map((part) => part.trim()).filter(Boolean) : [text]
+    return { from: variable(name), values }
+  })
+
+const fromFile = (file: string): Partial<Record<Setting, Given>> => {
+  if (!existsSync(file)) return {}
+  let table: Record<string, unknown>
+  try {
+    table = Bun.TOML.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
+  } catch (error) {
+    throw invalid(`${file}: ${messageOf(error)}`)
+  }
+  for (const key of Object.keys(table)) {
+    if (!NAMES.includes(key as Setting) || key === 'data') throw invalid(`${file}: "${key}" is not a setting; use ${NAMES.filter((name) => name !== 'data').join(', ')}`)
+  }
+  return collect((name) => {
+    const value = table[name]
+    if (value === undefined) return undefined
+    const values = (Array.isArray(value) ? value : [value]).map(String)
+    return { from: `${name} in ${file}`, values }
+  })
+}
+
+const collect = (get: (name: Setting) => Given | undefined): Partial<Record<Setting, Given>> =>
+  Object.fromEntries(NAMES.flatMap((name) => {
+    const given = get(name)
+    return given ? [[name, given]] : []
+  }))
+
+/** `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (all addresses). */
+const address = ({ from, values }: Given): Address => {
+  const text = values.at(-1) as string
+  const [, host = '', port = ''] = /^(\[[0-9a-fA-F:.]+\]|[^:\s[\]/]*):(\d{1,5})$/.exec(text) ?? []
+  if (port === '' || Number(port) > 65_535) throw invalid(`${from}: "${text}" is not HOST:PORT`)
+  return { host: host === '' ? '0.0.0.0' : host.replace(/^\[|\]$/g, ''), port: Number(port) }
+}
+
+const baseUrl = ({ from, values }: Given): string => {
+  const text = values.at(-1) as string
+  if (!URL.canParse(text)) throw invalid(`${from}: "${text}" is not a URL`)
+  const url = new URL(text)
+  const plain = /^https?:$/.test(url.protocol) && !url.username && !url.password && !url.search && !url.hash
+  if (!plain) throw invalid(`${from}: "${text}" must be http:// or https://, without credentials, query or fragment`)
+  return url.href.replace(/\/$/, '')
+}
+
+const hostName = (from: string) => (text: string): string => {
+  if (!/^[a-z0-9_]([a-z0-9._-]*[a-z0-9])?$/i.test(text)) throw invalid(`${from}: "${text}" is not the name of a host (no port, no scheme)`)
+  return text.toLowerCase()
+}
+
+const origin = (from: string) => (text: string): string => {
+  if (!URL.canParse(text) || new URL(text).origin !== text.replace(/\/$/, '').toLowerCase()) {
+    throw invalid(`${from}: "${text}" is not an origin; write it like https://app.example.com`)
+  }
+  return new URL(text).origin
+}
+
+const oneOf = <T extends string>(given: Given | undefined, allowed: readonly T[], otherwise: T): T => {
+  if (!given) return otherwise
+  const text = given.values.at(-1) as T
+  if (!allowed.includes(text)) throw invalid(`${given.from}: "${text}" is none of ${allowed.join(', ')}`)
+  return text
+}
+
+const readable = (given: Given): string => {
+  const file = resolve(given.values.at(-1) as string)
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw invalid(`${given.from}: ${messageOf(error)}`)
+  }
+}
+
+/** The certificate and its key, read anew; also what SIGHUP does. Throws `invalid`. */
+export const readTls = (cert: Given | undefined, key: Given | undefined): Config['tls'] => {
+  if (!cert && !key) return null
+  if (!cert) throw invalid(`${key?.from}: needs --tls-cert too`)
+  if (!key) throw invalid(`${cert.from}: needs --tls-key too`)
+  return { cert: readable(cert), key: readable(key) }
+}
+
+/**
+ * Settings: flags win over the environment, the environment over `portcullis.toml` in the data folder.
+ * Throws `invalid` with one line that names the bad one. Touches nothing.
+ */
+export const loadConfig = (argv: string[], env: Environment, terminal: boolean, dataDefault = defaultDataFolder(env)): Config => {
+  const flags = fromFlags(argv)
+  const environment = fromEnvironment(env)
+  const data = resolve((flags.data ?? environment.data)?.values.at(-1) ?? dataDefault)
+  const given = { ...fromFile(join(data, 'portcullis.toml')), ...environment, ...flags }
+  const many = <T>(name: Setting, parse: (from: string) => (text: string) => T): T[] => {
+    const entry = given[name]
+    return entry ? entry.values.map(parse(entry.from)) : []
+  }
+  return Object.freeze({
+    data,
+    listen: given.listen ? address(given.listen) : { host: '127.0.0.1', port: 7070 },
+    console: given.console ? address(given.console) : { host: '127.0.0.1', port: 7071 },
+    publicUrl: given['public-url'] ? baseUrl(given['public-url']) : null,
+    consoleUrl: given['console-url'] ? baseUrl(given['console-url']) : null,
+    allowHosts: many('allow-host', hostName),
+    allowOrigins: many('allow-origin', origin),
+    trustedProxies: many('trusted-proxy', (from) => (text) => parseCidr(text, from)),
+    tls: readTls(given['tls-cert'], given['tls-key']),
+    keyFile: resolve(given['key-file']?.values.at(-1) ?? join(data, 'portcullis.key')),
+    logLevel: oneOf(given['log-level'], LEVELS, 'info'),
+    logFormat: oneOf(given['log-format'], ['text', 'json'], terminal ? 'text' : 'json'),
+  })
+}

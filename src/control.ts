@@ -1,0 +1,178 @@
+import type { Emergency, GateRecord } from './emergency.ts'
+import { gateStateAfter } from './emergency.ts'
+import { conflict, invalid, notFound } from './error.ts'
+import { newId } from './id.ts'
+import { limits } from './limits.ts'
+import type { Actor } from './operator.ts'
+import type { Connection, CutResult, Registry } from './registry.ts'
+import { lineOrNull } from './text.ts'
+import type { Clock } from './time.ts'
+import {
+  serverHeaders, serverName, serverPath, serverUrl, type Upstream, type UpstreamIndex, type UpstreamKind,
+} from './upstream.ts'
+
+export interface ServerRequest {
+  name: string
+  url: string
+  kind?: UpstreamKind
+  path?: string
+  headers?: Record<string, string>
+}
+
+/** What stands for a value that is kept: answered for headers, and accepted back by a change. */
+export const MASK = '***'
+
+export interface ControlStore {
+  insertServer(server: Upstream, actor: Actor): void
+  updateServer(server: Upstream, changed: string[], actor: Actor): void
+  removeServer(server: Upstream, at: number, actor: Actor): void
+}
+
+export interface ControlDeps {
+  servers: UpstreamIndex
+  registry: Registry
+  emergency: Emergency
+  store: ControlStore
+  now: Clock
+}
+
+export interface GateOutcome extends CutResult {
+  durable: boolean
+}
+
+/** Servers and their gates: add, change, remove, close, open, kill. */
+export class Control {
+  constructor(readonly deps: ControlDeps) {}
+
+  find(name: string): Upstream {
+    const server = this.deps.servers.byName.get(name)
+    if (!server) throw notFound(`no server is called "${name.slice(0, limits.nameLengthMax)}"`)
+    return server
+  }
+
+  add(request: ServerRequest, actor: Actor): Upstream {
+    const { servers, store, now } = this.deps
+    const name = serverName(request.name)
+    if (servers.byName.has(name)) throw conflict(`a server is called "${name}" already`)
+    if (servers.byName.size >= limits.serversMax) throw invalid(`there are ${limits.serversMax} servers, the most there may be`)
+    if (Object.values(request.headers ?? {}).includes(MASK)) throw invalid(`"${MASK}" is no value for a header`)
+    const server: Upstream = {
+      id: newId('srv'),
+      name,
+      url: serverUrl(request.url),
+      kind: request.kind ?? 'auto',
+      path: serverPath(request.path ?? ''),
+      headers: serverHeaders(request.headers ?? {}),
+      state: 'open',
+      reason: null,
+      createdAt: now(),
+      removedAt: null,
+    }
+    store.insertServer(server, actor)
+    servers.add(server)
+    return server
+  }
+
+  /** Changes what is given; a header whose value is `***` keeps the old one. */
+  change(name: string, patch: Omit<Partial<ServerRequest>, 'name'>, actor: Actor): Upstream {
+    const server = this.find(name)
+    const next = { ...server }
+    if (patch.url !== undefined) next.url = serverUrl(patch.url)
+    if (patch.kind !== undefined) next.kind = patch.kind
+    if (patch.path !== undefined) next.path = serverPath(patch.path)
+    if (patch.headers !== undefined) next.headers = serverHeaders(keepMasked(patch.headers, server))
+    const changed = Object.keys(patch)
+    if (changed.length === 0) return server
+    this.deps.store.updateServer(next, changed, actor)
+    // The object stays the same one: connections and the predicate hold on to it.
+    return Object.assign(server, next)
+  }
+
+  /** Forgets a probe's finding as the path shown to people; not a change that a person made. */
+  complete(server: Upstream, path: string, actor: Actor): void {
+    if (path !== '' && server.path === '') this.change(server.name, { path }, actor)
+  }
+
+  remove(name: string, actor: Actor): CutResult {
+    const server = this.find(name)
+    const at = this.deps.now()
+    this.deps.store.removeServer(server, at, actor)
+    this.deps.servers.remove(server, at)
+    return this.deps.registry.cut(this.deps.registry.ofServer(server.id), 'server_closed')
+  }
+
+  /** Cuts every connection of a server; tokens stay valid. */
+  kill(name: string, actor: Actor): GateOutcome {
+    const server = this.find(name)
+    return this.#act('kill', [server], actor, {}, () => this.deps.registry.ofServer(server.id))
+  }
+
+  /** Cuts one connection; its token stays valid. */
+  killConnection(id: string, actor: Actor): GateOutcome {
+    const connection = this.deps.registry.get(id)
+    if (!connection) throw notFound('no live connection has that id; it may have ended')
+    const { server, secret, client, address } = connection
+    const named = { id, token: secret.token.id, client, address }
+    return this.#act('kill', [server], actor, { connection: named }, () => [connection])
+  }
+
+  /** Closes or opens one server; closing cuts every connection of it. */
+  putGate(name: string, state: 'open' | 'closed', reason: string | undefined, actor: Actor): GateOutcome {
+    return this.#put(state, [this.find(name)], actor, { reason: reasonLine(reason) })
+  }
+
+  /** The same for all servers there are. */
+  putAllGates(state: 'open' | 'closed', reason: string | undefined, actor: Actor): GateOutcome {
+    return this.#put(state, [...this.deps.servers.byName.values()], actor, { all: true, reason: reasonLine(reason) })
+  }
+
+  #put(state: 'open' | 'closed', targets: Upstream[], actor: Actor, extra: Partial<GateRecord>): GateOutcome {
+    if (state === 'open') return this.#act('open', targets, actor, extra, () => [])
+    const { registry } = this.deps
+    return this.#act('close', targets, actor, extra, () => targets.flatMap((server) => [...registry.ofServer(server.id)]))
+  }
+
+  #act(
+    action: GateRecord['action'],
+    targets: Upstream[],
+    actor: Actor,
+    extra: Partial<GateRecord>,
+    connections: () => Iterable<Connection>,
+  ): GateOutcome {
+    const { registry, emergency, now } = this.deps
+    const record: GateRecord = {
+      id: newId('req'),
+      at: now(),
+      actor: actor.name,
+      action,
+      servers: targets.map(({ id, name }) => ({ id, name })),
+      all: false,
+      reason: null,
+      ...extra,
+    }
+    let durable = true
+    // What was closed stays closed unless the database takes the opening: fail on the safe side.
+    if (action === 'open') emergency.commitOrThrow({ op: 'gate', record })
+    else durable = emergency.commit({ op: 'gate', record })
+    if (action !== 'kill') putState(targets, action, record.reason)
+    return { durable, ...registry.cut(connections(), action === 'kill' ? 'connection_killed' : 'server_closed') }
+  }
+}
+
+const reasonLine = (reason: string | undefined) => lineOrNull(reason, 'the reason', limits.textLengthMax)
+
+/** Puts the gate of servers in memory. */
+export const putState = (servers: Iterable<Upstream>, action: 'close' | 'open', reason: string | null): void => {
+  for (const server of servers) Object.assign(server, { state: gateStateAfter(action), reason: action === 'close' ? reason : null })
+}
+
+const keepMasked = (given: Record<string, string>, server: Upstream): Record<string, string> => {
+  const old = new Map(server.headers.map(([name, value]) => [name.toLowerCase(), value]))
+  return Object.fromEntries(
+    Object.entries(given).map(([name, value]) => {
+      const kept = value === MASK ? old.get(name.toLowerCase()) : value
+      if (kept === undefined) throw invalid(`"${MASK}" keeps a header's value, but there is no ${name}`)
+      return [name, kept]
+    }),
+  )
+}

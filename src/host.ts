@@ -1,0 +1,16 @@
+import { isIP } from 'node:net'
+
+/**
+ * Which `Host` headers are ours (RFC 9110 §7.2): localhost, any IP literal, and names that a person gave.
+ * Another name means DNS rebinding: a page of a stranger, resolved to our address.
+ */
+export const hostCheck = (names: Iterable<string>): ((host: string | null) => boolean) => {
+  const own = new Set(['localhost', ...names].map((name) => name.toLowerCase()))
+  return (host) => {
+    if (host === null) return false
+    // A doubled header arrives joined by a comma, which no host has.
+    const [, name = ''] = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?$/.exec(host) ?? []
+    if (name === '') return false
+    return isIP(name.replace(/^\[|\]$/g, '')) !== 0 || own.has(name.toLowerCase().replace(/\.$/, ''))
+  }
+}

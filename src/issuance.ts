@@ -1,0 +1,107 @@
+import { conflict, invalid, notFound } from './error.ts'
+import { newId } from './id.ts'
+import type { KeyRing } from './key.ts'
+import { limits } from './limits.ts'
+import type { Actor } from './operator.ts'
+import type { Registry } from './registry.ts'
+import { generateSecret } from './secret.ts'
+import { line, lineOrNull } from './text.ts'
+import { type Clock, formatTime } from './time.ts'
+import { type Secret, statusOf, type Token, type TokenIndex } from './token.ts'
+import type { UpstreamIndex } from './upstream.ts'
+
+export interface IssueRequest {
+  name: string
+  /** Names of servers. */
+  servers: string[]
+  subject?: string | null
+  group?: string | null
+  /** Milliseconds since the epoch, or null for never. */
+  expiresAt: number | null
+}
+
+export interface IssuanceStore {
+  /** The token, its first secret, the audit row and the fact: one transaction. */
+  insertToken(token: Token, actor: Actor): void
+  /** The new secret, and when the old ones die: one transaction with audit row and fact. */
+  insertSecret(token: Token, secret: Secret, oldDieAt: number, actor: Actor): void
+}
+
+export interface IssuanceDeps {
+  tokens: TokenIndex
+  servers: UpstreamIndex
+  registry: Registry
+  keys: KeyRing
+  store: IssuanceStore
+  now: Clock
+}
+
+/** Making tokens, and new secrets for them. */
+export class Issuance {
+  constructor(readonly deps: IssuanceDeps) {}
+
+  /** Throws `invalid`, `not_found` for a server, `conflict` for a name that lives. */
+  issue(request: IssueRequest, actor: Actor): { token: Token; secret: string } {
+    const { tokens, servers, store, now } = this.deps
+    const at = now()
+    const name = line(request.name, 'the name')
+    if (request.servers.length === 0) throw invalid('a token needs at least one server')
+    if (request.servers.length > limits.serversPerTokenMax) {
+      throw invalid(`a token reaches ${limits.serversPerTokenMax} servers at the most`)
+    }
+    const ids = request.servers.map((serverName) => {
+      const server = servers.byName.get(serverName)
+      if (!server) throw notFound(`no server is called "${serverName.slice(0, limits.nameLengthMax)}"`)
+      return server.id
+    })
+    if (request.expiresAt !== null && request.expiresAt > at + limits.expiryMsMax) {
+      throw invalid(`expires: ${formatTime(request.expiresAt)} is more than ten years away`)
+    }
+    // An id as a name would make two meanings of one word in `revoke`.
+    if (tokens.byId.has(name)) throw conflict('that name is the id of a token')
+    if (tokens.named(name, at).some((token) => statusOf(token, at) === 'active')) {
+      throw conflict(`a live token is called "${name}"; names of live tokens are unique`)
+    }
+    const token: Token = {
+      id: newId('tok'),
+      name,
+      subject: lineOrNull(request.subject, 'the subject'),
+      group: lineOrNull(request.group, 'the group'),
+      servers: new Set(ids),
+      createdAt: at,
+      createdBy: actor.name,
+      expiresAt: request.expiresAt,
+      revokedAt: null,
+      secrets: [],
+    }
+    const { secret, text } = this.#newSecret(token, at)
+    token.secrets.push(secret)
+    store.insertToken(token, actor)
+    tokens.add(token)
+    return { token, secret: text }
+  }
+
+  /** A new secret for the same token; the old ones die at once, or after `graceMs`. */
+  rotate(token: Token, graceMs: number, actor: Actor): string {
+    const { tokens, registry, store, now } = this.deps
+    const at = now()
+    if (statusOf(token, at) !== 'active') throw conflict(`the token is ${statusOf(token, at)}: make a new one`)
+    if (graceMs > limits.rotationGraceMsMax) throw invalid('the grace is longer than seven days')
+    const oldDieAt = at + graceMs
+    const { secret, text } = this.#newSecret(token, at)
+    store.insertSecret(token, secret, oldDieAt, actor)
+    // At most two secrets live: what was in grace already dies no later than the one replaced now.
+    const old = [...token.secrets]
+    for (const earlier of old) earlier.diesAt = earlier.diesAt === null ? oldDieAt : Math.min(earlier.diesAt, at)
+    tokens.addSecret(secret)
+    const cut = [...registry.ofToken(token.id)].filter(({ secret: used }) => used.diesAt !== null && used.diesAt <= at)
+    registry.cut(cut, 'token_revoked')
+    registry.rearm(token)
+    return text
+  }
+
+  #newSecret(token: Token, at: number): { secret: Secret; text: string } {
+    const text = generateSecret('pcl_')
+    return { secret: { ...this.deps.keys.digest(text), token, createdAt: at, diesAt: null }, text }
+  }
+}

@@ -1,0 +1,199 @@
+import { AppError } from './error.ts'
+import type { Limits } from './limits.ts'
+import type { Clock } from './time.ts'
+import { deadlineOf, denialOf, type Secret, type Token } from './token.ts'
+import type { Upstream } from './upstream.ts'
+
+/** What a client is told when it is cut. */
+export type CutCause = 'token_revoked' | 'token_expired' | 'connection_killed' | 'server_closed'
+
+export const CUT_MESSAGES: Record<CutCause, string> = {
+  token_revoked: 'Connection token revoked',
+  token_expired: 'Connection token expired',
+  connection_killed: 'Connection killed by an operator',
+  server_closed: 'Server closed by an operator',
+}
+
+export type ConnectionKind = 'sse' | 'stream' | 'request' | 'session'
+
+/** Anything in flight under a token. */
+export interface Connection {
+  readonly id: string
+  readonly secret: Secret
+  readonly server: Upstream
+  readonly startedAt: number
+  readonly address: string
+  readonly method: string
+  readonly path: string
+  kind: ConnectionKind
+  client: string | null
+  bytesIn: number
+  bytesOut: number
+  /** Ends the client's side, and hands nothing more upstream, before it returns. */
+  end(cause: CutCause): void
+  /** Tidies up at the upstream; called later, in slices. */
+  release(cause: CutCause): void
+}
+
+export interface CutResult {
+  cut: number
+  /** `performance.now()` after the first connection's last write; null where nothing was cut. */
+  firstCutAt: number | null
+  /** The same for the last one, measured in a later turn of the loop, when all writes are done. */
+  lastCutAt: Promise<number | null>
+}
+
+const EMPTY: ReadonlySet<Connection> = new Set()
+
+const put = (map: Map<string, Set<Connection>>, key: string, connection: Connection) => {
+  const set = map.get(key)
+  if (set) set.add(connection)
+  else map.set(key, new Set([connection]))
+}
+
+const take = (map: Map<string, Set<Connection>>, key: string, connection: Connection) => {
+  const set = map.get(key)
+  if (set?.delete(connection) && set.size === 0) map.delete(key)
+}
+
+/** Live connections by token and by server, and the one way in which they are cut. */
+export class Registry {
+  readonly #byId = new Map<string, Connection>()
+  readonly #byToken = new Map<string, Set<Connection>>()
+  readonly #byServer = new Map<string, Set<Connection>>()
+  readonly #deadlines = new Map<Secret, NodeJS.Timeout>()
+  #releases: [Connection, CutCause][] = []
+  #sessions = 0
+  #nextId = 0
+  /** Connections cut since the start, by cause. */
+  readonly cuts: Record<CutCause, number> = { token_revoked: 0, token_expired: 0, connection_killed: 0, server_closed: 0 }
+
+  constructor(
+    readonly limits: Limits,
+    readonly now: Clock,
+    /** How many connections at once: `connectionsMax`, or what open files allow. */
+    readonly connectionsMax: number = limits.connectionsMax,
+  ) {}
+
+  /** Every connection, sessions included. */
+  get size(): number {
+    return this.#byId.size
+  }
+
+  nextId(): string {
+    this.#nextId += 1
+    return `c${this.#nextId.toString(36)}`
+  }
+
+  get(id: string): Connection | undefined {
+    return this.#byId.get(id)
+  }
+
+  all(): IterableIterator<Connection> {
+    return this.#byId.values()
+  }
+
+  ofToken(id: string): ReadonlySet<Connection> {
+    return this.#byToken.get(id) ?? EMPTY
+  }
+
+  ofServer(id: string): ReadonlySet<Connection> {
+    return this.#byServer.get(id) ?? EMPTY
+  }
+
+  ofTokens(tokens: Iterable<Token>): Connection[] {
+    const found: Connection[] = []
+    for (const token of tokens) found.push(...this.ofToken(token.id))
+    return found
+  }
+
+  /** Registers before the caller asks the predicate. Throws `too_many` one past a limit. */
+  add(connection: Connection): void {
+    const tokenId = connection.secret.token.id
+    if (connection.kind === 'session') {
+      this.#sessions += 1
+    } else if (this.size - this.#sessions >= this.connectionsMax) {
+      throw new AppError('unavailable', `this gate holds all the ${this.connectionsMax} connections it may`, 'too-many-connections')
+    } else if (this.ofToken(tokenId).size >= this.limits.connectionsPerTokenMax) {
+      throw new AppError('too_many', `the token holds all the ${this.limits.connectionsPerTokenMax} connections it may`, 'too-many-connections')
+    }
+    this.#byId.set(connection.id, connection)
+    put(this.#byToken, tokenId, connection)
+    put(this.#byServer, connection.server.id, connection)
+    this.#watch(connection.secret)
+  }
+
+  /** A connection that ended by itself. */
+  remove(connection: Connection): void {
+    if (!this.#byId.delete(connection.id)) return
+    if (connection.kind === 'session') this.#sessions -= 1
+    const tokenId = connection.secret.token.id
+    take(this.#byToken, tokenId, connection)
+    take(this.#byServer, connection.server.id, connection)
+    if (!this.#byToken.has(tokenId)) for (const secret of connection.secret.token.secrets) this.#unwatch(secret)
+  }
+
+  /**
+   * Cuts, synchronously: when it returns, no connection of the list hands on another byte.
+   * What is to be tidied at the upstreams follows in slices.
+   */
+  cut(connections: Iterable<Connection>, cause: CutCause): CutResult {
+    let cut = 0
+    let firstCutAt: number | null = null
+    for (const connection of [...connections]) {
+      if (!this.#byId.has(connection.id)) continue
+      this.remove(connection)
+      connection.end(cause)
+      firstCutAt ??= performance.now()
+      cut += 1
+      this.#releases.push([connection, cause])
+    }
+    this.cuts[cause] += cut
+    if (cut > 0) setImmediate(() => this.#releaseSlice())
+    const lastCutAt =
+      cut === 0
+        ? Promise.resolve(null)
+        : new Promise<number>((resolve) => setImmediate(() => resolve(performance.now())))
+    return { cut, firstCutAt, lastCutAt }
+  }
+
+  /** Asks again for deadlines of a token, after a rotation has set one. */
+  rearm(token: Token): void {
+    if (this.#byToken.has(token.id)) for (const secret of token.secrets) this.#watch(secret)
+  }
+
+  /** Forgets timers, so that a process can end. */
+  stop(): void {
+    for (const secret of [...this.#deadlines.keys()]) this.#unwatch(secret)
+  }
+
+  #releaseSlice(): void {
+    const slice = this.#releases.splice(0, this.limits.cancelSlice)
+    for (const [connection, cause] of slice) connection.release(cause)
+    if (this.#releases.length > 0) setImmediate(() => this.#releaseSlice())
+  }
+
+  #unwatch(secret: Secret): void {
+    clearTimeout(this.#deadlines.get(secret))
+    this.#deadlines.delete(secret)
+  }
+
+  /** One timer a secret; it looks at the clock again and again, since the clock may have been set. */
+  #watch(secret: Secret): void {
+    this.#unwatch(secret)
+    const deadline = deadlineOf(secret)
+    if (deadline === null) return
+    const waitMs = Math.min(Math.max(deadline - this.now(), 0), this.limits.deadlineTimerMs)
+    this.#deadlines.set(secret, setTimeout(() => this.#expire(secret), waitMs))
+  }
+
+  #expire(secret: Secret): void {
+    this.#deadlines.delete(secret)
+    const own = [...this.ofToken(secret.token.id)].filter((connection) => connection.secret === secret)
+    if (own.length === 0) return
+    const denial = denialOf(secret, own[0]?.server, this.now())
+    if (denial === 'token_expired' || denial === 'token_revoked') this.cut(own, denial)
+    else if (denial === 'secret_rotated') this.cut(own, 'token_revoked')
+    else this.#watch(secret)
+  }
+}

@@ -1,0 +1,225 @@
+import type { Emergency } from './emergency.ts'
+import { invalid, notFound } from './error.ts'
+import { newId } from './id.ts'
+import { limits } from './limits.ts'
+import type { Actor } from './operator.ts'
+import type { Registry } from './registry.ts'
+import { fold, lineOrNull } from './text.ts'
+import { type Clock, formatTime } from './time.ts'
+import { statusOf, type Token, type TokenIndex } from './token.ts'
+import type { UpstreamIndex } from './upstream.ts'
+
+export const REASONS = [
+  'compromised', 'rogue_behavior', 'offboarding', 'role_change', 'rotation', 'lost_device', 'policy', 'other',
+] as const
+export type Reason = (typeof REASONS)[number]
+
+/** Which tokens die: ids are joined by OR, everything else by AND. Subject and group are folded. */
+export interface Selector {
+  tokens?: string[]
+  subject?: string
+  group?: string
+  /** A server's id. */
+  server?: string
+  /** Milliseconds since the epoch: tokens made before it. */
+  issuedBefore?: number
+  all?: true
+}
+
+/** Whether a token is one of those that the selector names. An empty selector names none. */
+export const matches = (selector: Selector, token: Token): boolean => {
+  const { tokens, subject, group, server, issuedBefore, all } = selector
+  if (!all && !tokens && subject === undefined && group === undefined && !server && issuedBefore === undefined) return false
+  if (tokens && !tokens.includes(token.id)) return false
+  if (subject !== undefined && (token.subject === null || fold(token.subject) !== subject)) return false
+  if (group !== undefined && (token.group === null || fold(token.group) !== group)) return false
+  if (server !== undefined && !token.servers.has(server)) return false
+  return issuedBefore === undefined || token.createdAt < issuedBefore
+}
+
+/** What a revocation is asked with; tokens by id or name, the server by name. */
+export interface RevocationRequest {
+  tokens?: string[]
+  subject?: string | null
+  group?: string | null
+  server?: string | null
+  issuedBefore?: number | null
+  all?: boolean
+  reason: Reason
+  note?: string
+  dryRun?: boolean
+}
+
+/** An irreversible fact. */
+export interface RevocationRecord {
+  id: string
+  at: number
+  actor: string
+  reason: Reason
+  note: string
+  selector: Selector
+  tokens: { id: string; name: string; subject: string | null }[]
+}
+
+/** Milliseconds from the request's arrival; null where there was nothing to measure. */
+export interface Timings {
+  commitMs: number | null
+  firstCutMs: number | null
+  lastCutMs: number | null
+}
+
+export interface Receipt extends RevocationRecord {
+  dryRun: boolean
+  cut: number
+  timings: Timings
+  durable: boolean
+}
+
+export interface RevocationStore {
+  /** Keeps what was measured beside the revocation; loses nothing that matters when it fails. */
+  putReceipt(id: string, cut: number, timings: Timings): void
+}
+
+export interface RevocationDeps {
+  tokens: TokenIndex
+  servers: UpstreamIndex
+  registry: Registry
+  emergency: Emergency
+  store: RevocationStore
+  now: Clock
+  /** Told when what was measured could not be kept. */
+  onReceiptLost(error: unknown): void
+}
+
+/** Revoking: select, commit, deny, cut, in one run of the event loop. */
+export class Revocations {
+  constructor(readonly deps: RevocationDeps) {}
+
+  /**
+   * Revokes for ever what the request names. `arrivedAt` is `performance.now()` when the request came.
+   * Throws `invalid` for an empty or malformed selector, `not_found` for a name that never was.
+   */
+  revoke(request: RevocationRequest, actor: Actor, arrivedAt: number): Promise<Receipt> {
+    const { registry, emergency, now } = this.deps
+    const at = now()
+    const selector = this.#resolve(request, at)
+    const dead = this.#select(selector)
+    const record: RevocationRecord = {
+      id: newId('rev'),
+      at,
+      actor: actor.name,
+      reason: request.reason,
+      note: lineOrNull(request.note, 'the note', limits.textLengthMax) ?? '',
+      selector,
+      tokens: dead.map(({ id, name, subject }) => ({ id, name, subject })),
+    }
+    const timings: Timings = { commitMs: null, firstCutMs: null, lastCutMs: null }
+    if (request.dryRun || dead.length === 0) {
+      const cut = registry.ofTokens(dead).length
+      return Promise.resolve({ ...record, dryRun: request.dryRun ?? false, cut, timings, durable: true })
+    }
+
+    // From here to the cut nothing may wait: no request can slip in between.
+    const durable = emergency.commit({ op: 'revocation', record })
+    const committedAt = performance.now()
+    deny(dead, at)
+    const result = registry.cut(registry.ofTokens(dead), 'token_revoked')
+
+    return result.lastCutAt.then((lastCutAt) => {
+      timings.commitMs = since(arrivedAt, committedAt)
+      timings.firstCutMs = since(arrivedAt, result.firstCutAt)
+      timings.lastCutMs = since(arrivedAt, lastCutAt)
+      // After the answer: keeping the figures costs another commit, which nobody should wait for.
+      setTimeout(() => this.#keep(record.id, result.cut, timings, durable), 0)
+      return { ...record, dryRun: false, cut: result.cut, timings, durable }
+    })
+  }
+
+  #keep(id: string, cut: number, timings: Timings, durable: boolean): void {
+    if (!durable) return
+    try {
+      this.deps.store.putReceipt(id, cut, timings)
+    } catch (error) {
+      this.deps.onReceiptLost(error)
+    }
+  }
+
+  #select(selector: Selector): Token[] {
+    const { tokens } = this.deps
+    const candidates = selector.tokens
+      ? selector.tokens.flatMap((id) => tokens.byId.get(id) ?? [])
+      : [...tokens.byId.values()]
+    return candidates.filter((token) => token.revokedAt === null && matches(selector, token))
+  }
+
+  #resolve(request: RevocationRequest, now: number): Selector {
+    const { tokens, servers } = this.deps
+    const selector: Selector = {}
+    if (request.tokens && request.tokens.length > 0) {
+      if (request.tokens.length > limits.revocationTokensMax) {
+        throw invalid(`more than ${limits.revocationTokensMax} tokens in one request; use a selector`)
+      }
+      const ids = request.tokens.flatMap((idOrName) => {
+        const found = tokens.resolve(idOrName, now)
+        if (found.length === 0) throw notFound('no token has that id or name')
+        return found.map((token) => token.id)
+      })
+      selector.tokens = [...new Set(ids)]
+    }
+    const subject = lineOrNull(request.subject, 'the subject')
+    const group = lineOrNull(request.group, 'the group')
+    if (subject !== null) selector.subject = this.#known('subject', subject)
+    if (group !== null) selector.group = this.#known('group', group)
+    if (request.server) {
+      const server = servers.byName.get(request.server) ?? servers.byId.get(request.server)
+      if (!server) throw notFound(`no server is called "${request.server.slice(0, limits.nameLengthMax)}"`)
+      selector.server = server.id
+    }
+    if (request.issuedBefore !== null && request.issuedBefore !== undefined) {
+      if (request.issuedBefore > now + 86_400_000) {
+        throw invalid(`issuedBefore: ${formatTime(request.issuedBefore)} is in the future`)
+      }
+      selector.issuedBefore = request.issuedBefore
+    }
+    if (request.all) selector.all = true
+    if (Object.keys(selector).length === 0) {
+      throw invalid('name what to revoke: tokens, subject, group, server, issuedBefore or all')
+    }
+    return selector
+  }
+
+  /** The folded text, when some token ever had it: a misspelt subject must not look like a success. */
+  #known(field: 'subject' | 'group', text: string): string {
+    const folded = fold(text)
+    for (const token of this.deps.tokens.byId.values()) {
+      const value = token[field]
+      if (value !== null && fold(value) === folded) return folded
+    }
+    throw notFound(`no token has that ${field}`)
+  }
+}
+
+/** Denies in memory; revoked is absorbing, so an earlier time stays. */
+export const deny = (tokens: Iterable<Token>, at: number): void => {
+  for (const token of tokens) token.revokedAt ??= at
+}
+
+/** Denies what a record from a journal or a merge names: its list, and what its selector names. */
+export const denyRecord = (record: RevocationRecord, index: TokenIndex): Token[] => {
+  const named = new Set(record.tokens.map((token) => token.id))
+  const dead = [...index.byId.values()].filter(
+    (token) => named.has(token.id) || (token.createdAt <= record.at && matches(record.selector, token)),
+  )
+  deny(dead, record.at)
+  return dead
+}
+
+const since = (from: number, to: number | null): number | null =>
+  to === null ? null : Math.round(Math.max(0, to - from) * 1000) / 1000
+
+/** How many tokens still pass, of those that a page lists. */
+export const countLive = (tokens: Iterable<Token>, now: number): number => {
+  let live = 0
+  for (const token of tokens) if (statusOf(token, now) === 'active') live += 1
+  return live
+}

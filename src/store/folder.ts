@@ -1,0 +1,44 @@
+import { Database } from 'bun:sqlite'
+import { chmodSync, existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { AppError, conflict, messageOf } from '../error.ts'
+
+/** The files of a data folder. */
+export const filesOf = (folder: string) => ({
+  database: join(folder, 'portcullis.db'),
+  key: join(folder, 'portcullis.key'),
+  socket: join(folder, 'control.sock'),
+  journal: join(folder, 'portcullis.journal'),
+  lock: join(folder, 'portcullis.lock'),
+  settings: join(folder, 'portcullis.toml'),
+})
+
+/** Makes the data folder, for its owner alone. */
+export const makeFolder = (folder: string): void => {
+  try {
+    const existed = existsSync(folder)
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    // The umask may have taken bits away, and a folder that was there may be open to others.
+    if (!existed) chmodSync(folder, 0o700)
+  } catch (cause) {
+    throw new AppError('invalid', `--data ${folder}: can't be made: ${messageOf(cause)}`, 'data', { cause })
+  }
+}
+
+/**
+ * Takes the folder for this process, until it ends in whatever way: an SQLite lock is the kernel's, so
+ * kill -9 frees it. Throws `conflict` when another process has it.
+ */
+export const lockFolder = (folder: string): (() => void) => {
+  const lock = new Database(filesOf(folder).lock, { create: true })
+  try {
+    lock.run('PRAGMA busy_timeout = 0')
+    lock.run('PRAGMA journal_mode = MEMORY')
+    lock.run('BEGIN EXCLUSIVE')
+  } catch (cause) {
+    lock.close()
+    if (!/locked|busy/i.test(messageOf(cause))) throw cause
+    throw conflict(`--data ${folder}: another portcullis runs on this folder`)
+  }
+  return () => lock.close()
+}

@@ -1,0 +1,46 @@
+import { closeSync, existsSync, fdatasyncSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
+import type { EmergencyEntry, Journal } from '../emergency.ts'
+import { AppError } from '../error.ts'
+
+/**
+ * A file of a size reserved beforehand (written with zeros, so that the blocks are there), in which
+ * entries stand as lines of JSON. A line that a crash cut short has no line feed, and is not read.
+ */
+export const openJournal = (file: string, bytes: number): Journal & { close(): void } => {
+  const fd = openSync(file, existsSync(file) ? 'r+' : 'w+', 0o600)
+  const size = fstatSync(fd).size
+  if (size < bytes) {
+    writeSync(fd, new Uint8Array(bytes - size), 0, bytes - size, size)
+    fsyncSync(fd)
+  }
+  let end = 0
+
+  const read = (): EmergencyEntry[] => {
+    const content = Buffer.alloc(bytes)
+    readSync(fd, content, 0, bytes, 0)
+    const zero = content.indexOf(0)
+    const text = content.subarray(0, zero === -1 ? bytes : zero).toString('utf8')
+    const lines = text.split('\n')
+    lines.pop()
+    end = Buffer.byteLength(lines.map((line) => `${line}\n`).join(''))
+    return lines.map((line) => JSON.parse(line) as EmergencyEntry)
+  }
+
+  return {
+    read,
+    append(entry) {
+      const line = Buffer.from(`${JSON.stringify(entry)}\n`)
+      if (end + line.length > bytes) throw new AppError('storage', `the journal of ${bytes} bytes is full`)
+      writeSync(fd, line, 0, line.length, end)
+      fdatasyncSync(fd)
+      end += line.length
+    },
+    clear() {
+      if (end === 0) return
+      writeSync(fd, new Uint8Array(end), 0, end, 0)
+      fdatasyncSync(fd)
+      end = 0
+    },
+    close: () => closeSync(fd),
+  }
+}

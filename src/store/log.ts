@@ -1,0 +1,113 @@
+import type { Database } from 'bun:sqlite'
+import { desc, eq, sql } from 'drizzle-orm'
+import type { BunSQLiteDatabase } from 'drizzle-orm/bun-sqlite'
+import { type AuditEvent, type AuditHead, GENESIS, hashRow } from '../audit.ts'
+import { AppError, messageOf } from '../error.ts'
+import { type Fact, type FactStream, nextHlc } from '../fact.ts'
+import type { Clock } from '../time.ts'
+import type * as schema from './schema.ts'
+import { audit, facts } from './schema.ts'
+
+/** What a fact needs besides its number. */
+export const fact = (stream: FactStream, kind: string, payload: Record<string, unknown>): Fact => ({ stream, kind, payload })
+
+/** Writes changes: each with its audit row and its facts in one transaction, or not at all. */
+export class Log {
+  #head: AuditHead
+  #hlc: string | null
+  readonly #seq: Record<FactStream, number>
+  readonly #insertAudit
+  readonly #insertFact
+
+  constructor(
+    readonly client: Database,
+    readonly db: BunSQLiteDatabase<typeof schema>,
+    readonly node: string,
+    readonly now: Clock,
+  ) {
+    const last = db.select().from(audit).orderBy(desc(audit.sequence)).limit(1).get()
+    this.#head = last ? { sequence: last.sequence, hash: last.hash } : { sequence: 0, hash: GENESIS }
+    const numbers = db
+      .select({ stream: facts.stream, seq: sql<number>`max(${facts.seq})`, hlc: sql<string>`max(${facts.hlc})` })
+      .from(facts)
+      .where(eq(facts.origin, node))
+      .groupBy(facts.stream)
+      .all()
+    this.#seq = { revocation: 0, change: 0 }
+    for (const { stream, seq } of numbers) this.#seq[stream] = seq
+    this.#hlc = numbers.map((row) => row.hlc).toSorted().at(-1) ?? null
+    const p = sql.placeholder
+    this.#insertAudit = db
+      .insert(audit)
+      .values({
+        sequence: p('sequence'), at: p('at'), node: p('node'), actor: p('actor'), action: p('action'),
+        targetId: p('targetId'), targetName: p('targetName'), reason: p('reason'), details: p('details'),
+        previousHash: p('previousHash'), hash: p('hash'),
+      })
+      .prepare()
+    this.#insertFact = db
+      .insert(facts)
+      .values({ origin: p('origin'), stream: p('stream'), seq: p('seq'), kind: p('kind'), hlc: p('hlc'), payload: p('payload') })
+      .prepare()
+  }
+
+  /** The last row that was committed. */
+  get head(): AuditHead {
+    return this.#head
+  }
+
+  /** Throws `storage` when the database refuses; nothing is written then. */
+  change<T>(event: AuditEvent, changes: readonly Fact[], write: () => T): T {
+    return this.changes([event], changes, write)
+  }
+
+  changes<T>(events: readonly AuditEvent[], changes: readonly Fact[], write: () => T): T {
+    let head = this.#head
+    let hlc = this.#hlc
+    const seq = { ...this.#seq }
+    const result = this.write(() => {
+      const value = write()
+      for (const { stream, kind, payload } of changes) {
+        hlc = nextHlc(hlc, this.now())
+        seq[stream] += 1
+        this.#insertFact.run({ origin: this.node, stream, seq: seq[stream], kind, hlc, payload: JSON.stringify(payload) })
+      }
+      for (const event of events) head = this.#append(event, head)
+      return value
+    })
+    // Only what was committed is remembered: a failed commit leaves the numbers free.
+    this.#head = head
+    this.#hlc = hlc
+    Object.assign(this.#seq, seq)
+    return result
+  }
+
+  /** One transaction without an audit row: for counters and figures, which are no changes. */
+  write<T>(write: () => T): T {
+    try {
+      return this.db.transaction(() => write(), { behavior: 'immediate' })
+    } catch (error) {
+      if (error instanceof AppError) throw error
+      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+      throw new AppError('storage', `the database can't be written: ${messageOf(cause)}`, 'storage', { cause })
+    }
+  }
+
+  #append(event: AuditEvent, { sequence, hash }: AuditHead): AuditHead {
+    const row = {
+      sequence: sequence + 1,
+      at: this.now(),
+      node: this.node,
+      actor: event.actor,
+      action: event.action,
+      targetId: event.targetId ?? null,
+      targetName: event.targetName ?? null,
+      reason: event.reason ?? null,
+      details: JSON.stringify(event.details ?? {}),
+      previousHash: hash,
+    }
+    const next = { sequence: row.sequence, hash: hashRow(row) }
+    this.#insertAudit.run({ ...row, hash: next.hash })
+    return next
+  }
+}

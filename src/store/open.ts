@@ -1,0 +1,82 @@
+import { Database } from 'bun:sqlite'
+import { chmodSync, existsSync, statSync } from 'node:fs'
+import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite'
+import { AppError } from '../error.ts'
+import { newId } from '../id.ts'
+import { KeyRing } from '../key.ts'
+import type { Clock } from '../time.ts'
+import { filesOf } from './folder.ts'
+import { newKeyFile, readKeyFile } from './keyfile.ts'
+import { Log } from './log.ts'
+import { migrate } from './migrate.ts'
+import * as schema from './schema.ts'
+
+export type Db = BunSQLiteDatabase<typeof schema>
+
+/** The database with what every noun's file needs. */
+export interface Store {
+  client: Database
+  db: Db
+  keys: KeyRing
+  keyFile: string
+  log: Log
+  now: Clock
+  /** The id of the database, which the key file names too. */
+  database: string
+  /** The id of this node. */
+  node: string
+  close(): void
+}
+
+export interface OpenOptions {
+  folder: string
+  keyFile: string
+  version: string
+  now: Clock
+}
+
+const meta = (client: Database) => ({
+  get: (key: string) =>
+    (client.query('SELECT value FROM meta WHERE key = ?').get(key) as { value: string } | null)?.value ?? null,
+  set: (key: string, value: string) => client.query('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)').run(key, value),
+})
+
+/**
+ * Opens the database of a locked data folder, and makes it with its key file where neither is there.
+ * Throws `invalid` for a key file that is missing or another database's, `conflict` for a newer database.
+ */
+export const openStore = ({ folder, keyFile, version, now }: OpenOptions): Store => {
+  const file = filesOf(folder).database
+  const existed = existsSync(file) && statSync(file).size > 0
+  const ring = existed || existsSync(keyFile) ? readKeyFile(keyFile) : newKeyFile(keyFile, newId('db'), now())
+  const client = new Database(file, { create: true, strict: true })
+  try {
+    chmodSync(file, 0o600)
+    client.run('PRAGMA journal_mode = WAL')
+    client.run('PRAGMA synchronous = FULL')
+    client.run('PRAGMA busy_timeout = 2000')
+    migrate(client, file, version)
+    const { get, set } = meta(client)
+    const database = get('database')
+    if (database === null) set('database', ring.database)
+    else if (database !== ring.database) {
+      throw new AppError('invalid', `--key-file ${keyFile}: is the key file of another database`, 'key-file')
+    }
+    // A copied or restored file is another one: two nodes must never number facts under one name.
+    const { ino, birthtimeMs } = statSync(file)
+    const identity = `${ino}-${Math.round(birthtimeMs)}`
+    const known = get('node')
+    const node = known !== null && get('file') === identity ? known : newId('node')
+    set('file', identity)
+    set('node', node)
+    const db = drizzle({ client, schema })
+    const log = new Log(client, db, node, now)
+    if (known !== null && known !== node) {
+      log.change({ actor: 'system', action: 'node.rename', targetId: node, details: { previous: known } }, [], () => {})
+    }
+    return { client, db, keys: new KeyRing(ring), keyFile, log, now, database: ring.database, node, close: () => client.close(false) }
+  } catch (error) {
+    client.close()
+    throw error
+  }
+}

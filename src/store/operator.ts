@@ -1,0 +1,68 @@
+import { asc, eq, isNull } from 'drizzle-orm'
+import { conflict } from '../error.ts'
+import type { Actor, ApiKey, Operator } from '../operator.ts'
+import { fact } from './log.ts'
+import type { Store } from './open.ts'
+import { apiKeys, operators } from './schema.ts'
+
+/** People who sign in, and API keys. */
+export class OperatorStore {
+  constructor(readonly store: Store) {}
+
+  all(): Operator[] {
+    return this.store.db.select().from(operators).orderBy(asc(operators.id)).all()
+  }
+
+  named(name: string): Operator | null {
+    return this.store.db.select().from(operators).where(eq(operators.name, name)).get() ?? null
+  }
+
+  insert(operator: Operator, actor: Actor): void {
+    if (this.named(operator.name)) throw conflict(`an operator is called "${operator.name}" already`)
+    const { id, name, role, createdAt } = operator
+    const event = { actor: actor.name, action: 'operator.create', targetId: id, targetName: name, details: { role } }
+    this.store.log.change(event, [fact('change', 'operator.put', { id, name, role, createdAt })], () => {
+      this.store.db.insert(operators).values(operator).run()
+    })
+  }
+
+  remove(operator: Operator, actor: Actor): void {
+    const event = { actor: actor.name, action: 'operator.remove', targetId: operator.id, targetName: operator.name }
+    this.store.log.change(event, [fact('change', 'operator.remove', { id: operator.id })], () => {
+      this.store.db.delete(operators).where(eq(operators.id, operator.id)).run()
+    })
+  }
+
+  putPassword(operator: Operator, passwordHash: string, actor: Actor): void {
+    const event = { actor: actor.name, action: 'operator.password', targetId: operator.id, targetName: operator.name }
+    this.store.log.change(event, [], () => {
+      this.store.db.update(operators).set({ passwordHash }).where(eq(operators.id, operator.id)).run()
+    })
+  }
+
+  putSignIn(operator: Operator, at: number, address: string): void {
+    const event = { actor: `operator:${operator.name}`, action: 'operator.sign-in', targetId: operator.id, targetName: operator.name, details: { address } }
+    this.store.log.change(event, [], () => {
+      this.store.db.update(operators).set({ lastSignInAt: at }).where(eq(operators.id, operator.id)).run()
+    })
+  }
+
+  allKeys(): ApiKey[] {
+    return this.store.db.select().from(apiKeys).where(isNull(apiKeys.revokedAt)).orderBy(asc(apiKeys.id)).all()
+  }
+
+  insertKey(key: ApiKey, actor: Actor): void {
+    const { digest: _, ...shown } = key
+    const event = { actor: actor.name, action: 'apikey.create', targetId: key.id, targetName: key.name, details: { role: key.role, expiresAt: key.expiresAt } }
+    this.store.log.change(event, [fact('change', 'apikey.put', shown)], () => {
+      this.store.db.insert(apiKeys).values(key).run()
+    })
+  }
+
+  revokeKey(key: ApiKey, at: number, actor: Actor): void {
+    const event = { actor: actor.name, action: 'apikey.remove', targetId: key.id, targetName: key.name }
+    this.store.log.change(event, [fact('revocation', 'apikey.remove', { id: key.id, at })], () => {
+      this.store.db.update(apiKeys).set({ revokedAt: at }).where(eq(apiKeys.id, key.id)).run()
+    })
+  }
+}

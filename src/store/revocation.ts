@@ -1,0 +1,104 @@
+import { desc, eq, inArray, lt, sql } from 'drizzle-orm'
+import { type EmergencyEntry, type EmergencyStore, type GateRecord, gateStateAfter } from '../emergency.ts'
+import type { Receipt, RevocationRecord, RevocationStore as Receipts, Timings } from '../revocation.ts'
+import { fact } from './log.ts'
+import type { Store } from './open.ts'
+import { meta, revocations, servers, tokens } from './schema.ts'
+
+/** How many of the dead an audit row names; the revocation itself names all. */
+const NAMED_MAX = 100
+const NOT_MEASURED: Timings = { commitMs: null, firstCutMs: null, lastCutMs: null }
+
+/** Revocations on disk, and the other changes that can't wait. */
+export class RevocationStore implements Receipts, EmergencyStore {
+  readonly #revoke
+
+  constructor(readonly store: Store) {
+    this.#revoke = store.db
+      .update(tokens)
+      .set({ revokedAt: sql`coalesce(${tokens.revokedAt}, ${sql.placeholder('at')})`, revocationId: sql`coalesce(${tokens.revocationId}, ${sql.placeholder('id')})` })
+      .where(eq(tokens.id, sql.placeholder('token')))
+      .prepare()
+  }
+
+  applyEmergency({ op, record }: EmergencyEntry, waited: boolean): void {
+    const key = `applied.${record.id}`
+    if (waited && this.store.db.select().from(meta).where(eq(meta.key, key)).get()) return
+    const mark = () => {
+      if (waited) this.store.db.insert(meta).values({ key, value: String(record.at) }).run()
+    }
+    if (op === 'revocation') this.#applyRevocation(record, mark)
+    else this.#applyGate(record, mark)
+  }
+
+  #applyRevocation(record: RevocationRecord, mark: () => void): void {
+    const { db, log } = this.store
+    const { id, at, actor, reason, note, selector, tokens: dead } = record
+    const only = dead.length === 1 ? dead[0] : undefined
+    const event = {
+      actor, action: 'token.revoke', reason, targetId: only?.id ?? id, targetName: only?.name ?? null,
+      details: { revocation: id, at, note, selector, count: dead.length, tokens: dead.slice(0, NAMED_MAX).map(({ id: token, name }) => ({ id: token, name })) },
+    }
+    log.change(event, [fact('revocation', 'token.revoke', { ...record })], () => {
+      db.insert(revocations)
+        .values({ id, at, actor, reason, note, selector: JSON.stringify(selector), tokens: JSON.stringify(dead) })
+        .run()
+      for (const token of dead) this.#revoke.run({ at, id, token: token.id })
+      mark()
+    })
+  }
+
+  #applyGate(record: GateRecord, mark: () => void): void {
+    const { db, log } = this.store
+    const { action, all, servers: targets, reason, actor, at, connection } = record
+    const ids = targets.map((server) => server.id)
+    const noun = connection ? 'connection' : 'server'
+    const only = targets.length === 1 && !all ? targets[0] : undefined
+    const event = {
+      actor, action: `${noun}.${action}`, reason,
+      targetId: connection?.id ?? only?.id ?? null, targetName: only?.name ?? (all ? 'all servers' : null),
+      details: { at, servers: targets.map((server) => server.name), ...(connection ? { connection } : {}) },
+    }
+    log.change(event, [fact('change', `${noun}.${action}`, { ...record })], () => {
+      if (action !== 'kill' && ids.length > 0) {
+        const set = { state: gateStateAfter(action), reason: action === 'close' ? reason : null }
+        for (const chunk of chunks(ids, 500)) db.update(servers).set(set).where(inArray(servers.id, chunk)).run()
+      }
+      mark()
+    })
+  }
+
+  putReceipt(id: string, cut: number, timings: Timings): void {
+    this.store.log.write(() => {
+      this.store.db.update(revocations).set({ cut, timings: JSON.stringify(timings) }).where(eq(revocations.id, id)).run()
+    })
+  }
+
+  get(id: string): Receipt | null {
+    const row = this.store.db.select().from(revocations).where(eq(revocations.id, id)).get()
+    return row ? receiptOf(row) : null
+  }
+
+  /** Newest first; `after` is the id of the last one of the page before. */
+  page(limit: number, after: string | null): Receipt[] {
+    const before = after === null ? undefined : lt(revocations.id, after)
+    return this.store.db.select().from(revocations).where(before).orderBy(desc(revocations.id)).limit(limit).all().map(receiptOf)
+  }
+}
+
+const receiptOf = (row: typeof revocations.$inferSelect): Receipt => ({
+  id: row.id,
+  at: row.at,
+  actor: row.actor,
+  reason: row.reason as Receipt['reason'],
+  note: row.note,
+  selector: JSON.parse(row.selector) as Receipt['selector'],
+  tokens: JSON.parse(row.tokens) as Receipt['tokens'],
+  dryRun: false,
+  cut: row.cut,
+  timings: row.timings ? (JSON.parse(row.timings) as Timings) : NOT_MEASURED,
+  durable: true,
+})
+
+const chunks = <T>(all: T[], size: number): T[][] =>
+  Array.from({ length: Math.ceil(all.length / size) }, (_, index) => all.slice(index * size, (index + 1) * size))

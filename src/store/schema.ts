@@ -1,0 +1,163 @@
+import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+
+/** Times are milliseconds since the epoch. Nothing here is a secret: digests and sealed values only. */
+
+export const meta = sqliteTable('meta', {
+  key: text('key').primaryKey(),
+  value: text('value').notNull(),
+})
+
+export const servers = sqliteTable('servers', {
+  id: text('id').primaryKey(),
+  name: text('name').notNull(),
+  url: text('url').notNull(),
+  kind: text('kind', { enum: ['auto', 'mcp', 'http'] }).notNull(),
+  path: text('path').notNull(),
+  /** JSON of name and value pairs, sealed under the key file. */
+  headers: text('headers').notNull(),
+  state: text('state', { enum: ['open', 'closed'] }).notNull(),
+  reason: text('reason'),
+  createdAt: integer('created_at').notNull(),
+  removedAt: integer('removed_at'),
+})
+
+export const tokens = sqliteTable('tokens', {
+  id: text('id').primaryKey(),
+  name: text('name').notNull(),
+  subject: text('subject'),
+  group: text('group_name'),
+  createdAt: integer('created_at').notNull(),
+  createdBy: text('created_by').notNull(),
+  expiresAt: integer('expires_at'),
+  revokedAt: integer('revoked_at'),
+  revocationId: text('revocation_id'),
+})
+
+export const tokenServers = sqliteTable(
+  'token_servers',
+  { tokenId: text('token_id').notNull(), serverId: text('server_id').notNull() },
+  (table) => [primaryKey({ columns: [table.tokenId, table.serverId] })],
+)
+
+export const secrets = sqliteTable(
+  'secrets',
+  {
+    /** HMAC-SHA256 of the secret, base64. */
+    digest: text('digest').primaryKey(),
+    keyId: text('key_id').notNull(),
+    tokenId: text('token_id').notNull(),
+    createdAt: integer('created_at').notNull(),
+    diesAt: integer('dies_at'),
+  },
+  (table) => [index('secrets_token').on(table.tokenId)],
+)
+
+export const revocations = sqliteTable('revocations', {
+  id: text('id').primaryKey(),
+  at: integer('at').notNull(),
+  actor: text('actor').notNull(),
+  reason: text('reason').notNull(),
+  note: text('note').notNull(),
+  selector: text('selector').notNull(),
+  tokens: text('tokens').notNull(),
+  cut: integer('cut').notNull().default(0),
+  timings: text('timings'),
+})
+
+export const audit = sqliteTable('audit', {
+  sequence: integer('sequence').primaryKey({ autoIncrement: true }),
+  at: integer('at').notNull(),
+  node: text('node').notNull(),
+  actor: text('actor').notNull(),
+  action: text('action').notNull(),
+  targetId: text('target_id'),
+  targetName: text('target_name'),
+  reason: text('reason'),
+  details: text('details').notNull(),
+  previousHash: text('previous_hash').notNull(),
+  hash: text('hash').notNull(),
+})
+
+export const facts = sqliteTable(
+  'facts',
+  {
+    origin: text('origin').notNull(),
+    stream: text('stream', { enum: ['revocation', 'change'] }).notNull(),
+    seq: integer('seq').notNull(),
+    kind: text('kind').notNull(),
+    hlc: text('hlc').notNull(),
+    payload: text('payload').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.origin, table.stream, table.seq] })],
+)
+
+const counters = {
+  requests: integer('requests').notNull(),
+  refusals: integer('refusals').notNull(),
+  bytesIn: integer('bytes_in').notNull(),
+  bytesOut: integer('bytes_out').notNull(),
+  client: text('client'),
+}
+
+export const usageMinutes = sqliteTable(
+  'usage_minutes',
+  { tokenId: text('token_id').notNull(), minute: integer('minute').notNull(), ...counters },
+  (table) => [primaryKey({ columns: [table.tokenId, table.minute] }), index('usage_minute').on(table.minute)],
+)
+
+export const usageTotals = sqliteTable('usage_totals', {
+  tokenId: text('token_id').primaryKey(),
+  lastUsedAt: integer('last_used_at'),
+  ...counters,
+})
+
+export const evidence = sqliteTable(
+  'evidence',
+  {
+    tokenId: text('token_id').notNull(),
+    address: text('address').notNull(),
+    count: integer('count').notNull(),
+    firstAt: integer('first_at').notNull(),
+    lastAt: integer('last_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.tokenId, table.address] })],
+)
+
+export const operators = sqliteTable(
+  'operators',
+  {
+    id: text('id').primaryKey(),
+    name: text('name').notNull(),
+    role: text('role', { enum: ['owner', 'operator', 'auditor'] }).notNull(),
+    createdAt: integer('created_at').notNull(),
+    lastSignInAt: integer('last_sign_in_at'),
+    passwordHash: text('password_hash'),
+  },
+  (table) => [uniqueIndex('operators_name').on(table.name)],
+)
+
+export const apiKeys = sqliteTable('api_keys', {
+  id: text('id').primaryKey(),
+  name: text('name').notNull(),
+  role: text('role', { enum: ['owner', 'operator', 'auditor'] }).notNull(),
+  digest: text('digest').notNull(),
+  keyId: text('key_id').notNull(),
+  createdAt: integer('created_at').notNull(),
+  createdBy: text('created_by').notNull(),
+  expiresAt: integer('expires_at'),
+  revokedAt: integer('revoked_at'),
+})
+
+export const idempotency = sqliteTable(
+  'idempotency',
+  {
+    actor: text('actor').notNull(),
+    key: text('key').notNull(),
+    request: text('request').notNull(),
+    status: integer('status').notNull(),
+    response: text('response').notNull(),
+    location: text('location'),
+    at: integer('at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.actor, table.key] })],
+)

@@ -1,0 +1,23 @@
+import { invalid } from './error.ts'
+import { limits } from './limits.ts'
+import { refuseSecretIn } from './secret.ts'
+
+// Control characters would let a name forge a line in a terminal or a log.
+// oxlint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/
+
+/** How subjects and groups are compared: casefolded and NFKC-normalised. */
+export const fold = (text: string): string => text.normalize('NFKC').toLowerCase().toUpperCase().toLowerCase().trim()
+
+/** One line of text from a person, trimmed. Throws `invalid`. */
+export const line = (text: string, what: string, lengthMax = limits.nameLengthMax): string => {
+  const trimmed = text.trim()
+  if (trimmed === '') throw invalid(`${what} is empty`)
+  if (trimmed.length > lengthMax) throw invalid(`${what} is longer than ${lengthMax} characters`)
+  if (CONTROL.test(trimmed)) throw invalid(`${what} holds a control character`)
+  refuseSecretIn(trimmed, what)
+  return trimmed
+}
+
+export const lineOrNull = (text: string | null | undefined, what: string, lengthMax?: number): string | null =>
+  text === null || text === undefined || text.trim() === '' ? null : line(text, what, lengthMax)

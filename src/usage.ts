@@ -1,0 +1,99 @@
+import type { Limits } from './limits.ts'
+
+/** What one token did in a while. */
+export interface Usage {
+  requests: number
+  refusals: number
+  bytesIn: number
+  bytesOut: number
+  lastUsedAt: number | null
+  client: string | null
+}
+
+const MINUTE_MS = 60_000
+const none = (): Usage => ({ requests: 0, refusals: 0, bytesIn: 0, bytesOut: 0, lastUsedAt: null, client: null })
+
+export interface UsageStore {
+  /** Adds to the minute's buckets and to the totals, in one transaction. */
+  addUsage(minute: number, usage: ReadonlyMap<string, Usage>): void
+}
+
+/** Counts per token in memory; written once a minute, and when the process ends. */
+export class UsageMeter {
+  #counts = new Map<string, Usage>()
+
+  of(tokenId: string): Usage {
+    let usage = this.#counts.get(tokenId)
+    if (!usage) this.#counts.set(tokenId, (usage = none()))
+    return usage
+  }
+
+  /** What is not written yet. */
+  pending(tokenId: string): Usage {
+    return this.#counts.get(tokenId) ?? none()
+  }
+
+  /** Writes to the minute that holds `at`. When the store refuses, the counts stay for the next time. */
+  flush(store: UsageStore, at: number): void {
+    if (this.#counts.size === 0) return
+    store.addUsage(at - (at % MINUTE_MS), this.#counts)
+    this.#counts = new Map()
+  }
+}
+
+/** Somebody who tried a dead token. */
+export interface EvidenceAddress {
+  address: string
+  count: number
+  firstAt: number
+  lastAt: number
+}
+
+export interface EvidenceStore {
+  evidenceOf(tokenId: string): EvidenceAddress[]
+  putEvidence(rows: Iterable<readonly [tokenId: string, EvidenceAddress]>): void
+}
+
+/** Where tries above `evidenceAddressesMax` addresses are counted. */
+export const OTHER_ADDRESSES = 'others'
+
+/** Tries with dead tokens and where they came from: bounded, in memory, written with the usage. */
+export class Evidence {
+  readonly #byToken = new Map<string, Map<string, EvidenceAddress>>()
+  #changed = new Map<EvidenceAddress, string>()
+
+  constructor(
+    readonly store: EvidenceStore,
+    readonly limits: Limits,
+  ) {}
+
+  add(tokenId: string, address: string, now: number): void {
+    const addresses = this.#load(tokenId)
+    const key = addresses.has(address) || addresses.size < this.limits.evidenceAddressesMax ? address : OTHER_ADDRESSES
+    let entry = addresses.get(key)
+    if (!entry) addresses.set(key, (entry = { address: key, count: 0, firstAt: now, lastAt: now }))
+    entry.count += 1
+    entry.lastAt = now
+    this.#changed.set(entry, tokenId)
+  }
+
+  of(tokenId: string): EvidenceAddress[] {
+    const loaded = this.#byToken.get(tokenId)
+    return loaded ? [...loaded.values()] : this.store.evidenceOf(tokenId)
+  }
+
+  flush(): void {
+    if (this.#changed.size === 0) return
+    this.store.putEvidence([...this.#changed].map(([entry, tokenId]) => [tokenId, entry] as const))
+    this.#changed = new Map()
+  }
+
+  #load(tokenId: string): Map<string, EvidenceAddress> {
+    let addresses = this.#byToken.get(tokenId)
+    if (!addresses) {
+      addresses = new Map(this.store.evidenceOf(tokenId).map((entry) => [entry.address, entry]))
+      this.#byToken.set(tokenId, addresses)
+    }
+    return addresses
+  }
+}
