@@ -74,9 +74,9 @@ export class Client {
     return (await this.call<T | null>('DELETE', path, { query })).body
   }
 
-  /** All pages of a list, one after the other. */
+  /** All pages of a list, one after the other; `after` in the query says where to begin. */
   async *pages<T>(path: string, query: Query = {}): AsyncGenerator<T[]> {
-    let after: string | undefined
+    let { after } = query
     do {
       const page: Page<T> = await this.get(path, { limit: PAGE_SIZE, ...query, after })
       yield page.items

@@ -1,5 +1,5 @@
 import { accessSync, constants } from 'node:fs'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { failed, noNode, systemCode, usage } from './exit.ts'
 
 /** Where the node is reached: its socket, or a URL with an API key. */
@@ -13,12 +13,9 @@ export interface Globals {
 
 const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
 
-// In a compiled binary the first two arguments are "bun" and a path inside the binary.
-const program = (): string[] => {
-  const script = process.argv[1]
-  const compiled = !script || script.startsWith('/$bunfs/') || basename(process.execPath) !== 'bun'
-  return compiled ? [process.execPath] : [process.execPath, script]
-}
+// In a compiled binary the main file is one inside the binary.
+const program = (): string[] =>
+  Bun.main.startsWith('/$bunfs/') ? [process.execPath] : [process.execPath, Bun.main]
 
 /**
  * The same command for someone with the rights. sudo drops PORTCULLIS_DATA and changes the home,
@@ -48,8 +45,8 @@ const remote = (url: string): Place => {
  */
 export const locate = (globals: Globals, argv: string[], defaults: () => string[]): Place => {
   if (globals.url !== undefined) return remote(globals.url)
-  const named = globals.data ?? process.env.PORTCULLIS_DATA
-  if (named === '') throw usage('the data folder is empty: give --data or PORTCULLIS_DATA a path')
+  const named = globals.data ?? (process.env.PORTCULLIS_DATA || undefined)
+  if (named === '') throw usage('--data: the path is empty')
   const folders = named === undefined ? defaults() : [named]
   const tried: string[] = []
   for (const folder of folders) {

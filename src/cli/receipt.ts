@@ -14,7 +14,7 @@ export const receipt = (revocation: RevocationJson): string => {
   const { tokens, peers } = revocation
   const count = counted(tokens.length, 'token')
   if (tokens.length === 0) return 'Already dead: there was nothing alive to revoke.'
-  if (revocation.dryRun) return `${count} would die (nothing was done):\n${dead(revocation)}`
+  if (revocation.dryRun) return `${count} would die:\n${dead(revocation)}`
   return [
     `Revoked ${count} (${revocation.reason}):`,
     dead(revocation),
