@@ -6,7 +6,7 @@ import type { Actor } from './operator.ts'
 import type { Registry } from './registry.ts'
 import { fold, lineOrNull } from './text.ts'
 import { type Clock, formatTime } from './time.ts'
-import { statusOf, type Token, type TokenIndex } from './token.ts'
+import type { Token, TokenIndex } from './token.ts'
 import type { UpstreamIndex } from './upstream.ts'
 
 export const REASONS = [
@@ -216,10 +216,3 @@ export const denyRecord = (record: RevocationRecord, index: TokenIndex): Token[]
 
 const since = (from: number, to: number | null): number | null =>
   to === null ? null : Math.round(Math.max(0, to - from) * 1000) / 1000
-
-/** How many tokens still pass, of those that a page lists. */
-export const countLive = (tokens: Iterable<Token>, now: number): number => {
-  let live = 0
-  for (const token of tokens) if (statusOf(token, now) === 'active') live += 1
-  return live
-}

@@ -49,7 +49,6 @@ const serverText = (server: ServerJson): string =>
     ['Kind', server.kind],
     ['Headers', Object.keys(server.headers).join(', ') || null],
     ['State', server.reason ? `${server.state} (${server.reason})` : server.state],
-    ['Tokens', server.tokens],
     ['Connections', server.connections],
     ['URL for people', server.publicUrl],
     ['Created', `${server.createdAt} (${ago(server.createdAt)})`],
@@ -106,9 +105,9 @@ export const serverCommand = (program: Command, cli: Cli): void => {
     .description('list the servers')
     .action(async () => {
       const page = await cli.client().all<ServerJson>('/servers')
-      const head = ['NAME', 'STATE', 'KIND', 'UPSTREAM', 'TOKENS', 'CONNECTIONS', 'URL FOR PEOPLE']
+      const head = ['NAME', 'STATE', 'KIND', 'UPSTREAM', 'CONNECTIONS', 'URL FOR PEOPLE']
       const row = (s: ServerJson) =>
-        [s.name, s.state, s.kind, s.url, String(s.tokens), String(s.connections), s.publicUrl]
+        [s.name, s.state, s.kind, s.url, String(s.connections), s.publicUrl]
       await cli.print(page, () => table(head, page.items.map(row), 'No servers. Add one with `portcullis server add`.'))
     })
 
@@ -127,7 +126,7 @@ export const serverCommand = (program: Command, cli: Cli): void => {
     .argument('<NAME>')
     .action(async (name: string) => {
       const answer = await cli.client().delete<Partial<CutJson>>(`/servers/${segment(name)}`)
-      const cut = answer?.cut ? `: ${cutText({ cut: answer.cut, lastCutMs: answer.lastCutMs ?? null })}` : ''
+      const cut = answer?.cut ? `: ${cutText({ cut: answer.cut, lastCutMs: answer.lastCutMs ?? null, durable: true })}` : ''
       await cli.print(answer ?? {}, () => `Server ${name} is removed${cut}.`)
     })
 

@@ -5,7 +5,7 @@ import { parseEvents } from '../support/sse.ts'
 import type { RawUpstreamRequest } from '../support/upstreams/raw.ts'
 
 /** Why a cut happened, as the client may see it. */
-export type Reason = { type: string | RegExp; message?: string; refusedWith: number[] }
+export type Reason = { type: string | RegExp; message?: string; refusedWith: readonly number[] }
 
 /** One kind of thing in flight: how it is opened, and how the contract says that it ends. */
 export type Kind = {
@@ -20,7 +20,7 @@ export type Kind = {
 const SSE = ['Content-Type: text/event-stream']
 const JSON_TYPE = { 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' }
 const call = (id: number | string) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'slow' } })
-const post = (message: unknown): Kind['request'] => ({ method: 'POST', headers: JSON_TYPE, body: JSON.stringify(message) })
+const post = (message: unknown) => ({ method: 'POST', headers: JSON_TYPE, body: JSON.stringify(message) })
 const progress = 'event: message\ndata: {"jsonrpc":"2.0","method":"notifications/progress","params":{}}\n\n'
 const result = (id: number | string) => `data: ${JSON.stringify({ jsonrpc: '2.0', id, result: {} })}\n\n`
 const tail = `data: ${'x'.repeat(80_000)}`
@@ -43,7 +43,11 @@ const errorFor = (id: number | string, { type, message }: Reason) => ({
   data: {
     jsonrpc: '2.0',
     id,
-    error: { code: -32080, message: message ?? expect.stringMatching(/\w+/), data: { type: expect.stringMatching(type) } },
+    error: {
+      code: -32080,
+      message: message ?? expect.stringMatching(/\w+/),
+      data: { type: expect.stringMatching(type) },
+    },
   },
 })
 const disconnect = ({ type }: Reason) => ({
@@ -65,7 +69,7 @@ const isReset = (before: string | Uint8Array) => (client: RawClient) => {
   expect(client.bytes.equals(Buffer.from(before))).toBeTrue()
 }
 const isRefused = (client: RawClient, { refusedWith, type }: Reason) => {
-  expect(client.status).toBeOneOf(refusedWith)
+  expect(client.status).toBeOneOf([...refusedWith])
   expect(client.head?.get('content-type')).toStartWith('application/problem+json')
   if (client.status === 401) expect(String(type)).toContain('token')
 }
@@ -198,7 +202,9 @@ export const KINDS: Kind[] = [
   {
     what: 'a download of known length',
     request: {},
-    upstream: (it) => it.write('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"a":'),
+    upstream: (it) => {
+      it.write('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"a":')
+    },
     begun: received('{"a":'),
     ends: isReset('{"a":'),
   },

@@ -2,17 +2,16 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { ConnectionJson, RevocationJson, TokenIssuedJson } from '../../src/server/api/schemas.ts'
 import { type TestNode, startNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
-import { type RawClient, ask, open } from '../support/raw.ts'
+import { type RawClient, type RawRequest, ask, open } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { parseEvents } from '../support/sse.ts'
-import { startEvents } from '../support/upstreams/events.ts'
 import { type RawUpstreamRequest, startRaw } from '../support/upstreams/raw.ts'
-import { KINDS, type Reason } from './cut-kinds.ts'
+import { KINDS, type Kind, type Reason } from './cut-kinds.ts'
 
 /** The contract's generous bound: far more than a cut takes, far less than any client's timeout. */
 const SOON_MS = 1_000
 
-type Scene = { token: TokenIssuedJson & { token: string }; server: string; openedAt: number }
+type Scene = { token: TokenIssuedJson & { token: string }; server: string }
 type Cause = Reason & {
   what: string
   token?: () => Record<string, unknown>
@@ -25,18 +24,20 @@ type Cause = Reason & {
 
 let node: TestNode
 let upstream: Awaited<ReturnType<typeof startRaw>>
-let events: Awaited<ReturnType<typeof startEvents>>
 
 beforeAll(async () => {
-  upstream = await startRaw((it) => KINDS[Number(it.head.get('x-kind'))]?.upstream(it) ?? it.answer('200 OK', []))
-  events = await startEvents()
+  upstream = await startRaw((it) => {
+    const kind = it.head.get('x-kind')
+    if (kind === 'bystander') it.begin('200 OK', ['Content-Type: text/event-stream'])
+    else if (kind === null) it.answer('200 OK', [])
+    else KINDS[Number(kind)]?.upstream(it)
+  })
   node = await startNode()
-  await node.addServer('elsewhere', events.url)
+  await node.addServer('elsewhere', upstream.url)
 })
 afterAll(async () => {
   await node?.stop()
   upstream?.stop()
-  events?.stop()
 })
 
 const connectionsOf = async (tokenId: string) => {
@@ -108,40 +109,46 @@ const CAUSES: Cause[] = [
   },
 ]
 
-describe.each(CAUSES.map((cause, index) => [cause.what, cause, `s${index}`] as const))('when %s', (_what, cause, server) => {
+const rows = CAUSES.map((cause, index) => [cause.what, cause, `s${index}`] as const)
+describe.each(rows)('when %s', (_what, cause, server) => {
+  type Flight = { client: RawClient; upstream: RawUpstreamRequest; bodyBytes: number }
   let secret: string
-  let flights: { client: RawClient; upstream: RawUpstreamRequest; bodyBytes: number }[]
-  let bystander: RawClient
+  let flights: Flight[]
+  let bystander: Flight
   let cutAt: number
   let outcome: unknown
 
-  const openKind = async (index: number) => {
-    const { request, begun, what } = KINDS[index] ?? KINDS[0]!
-    const headers = { ...bearer(secret), ...request.headers, 'X-Kind': String(index) }
-    const client = await open(node.gate, { ...request, target: `/s/${server}/x`, headers })
-    const mine = (it: RawUpstreamRequest) => it.target === '/x' && it.head.get('x-kind') === String(index) && !it.closedAt
-    const seen = await eventually(() => upstream.requests.findLast(mine), { what: `${what} reaches the upstream` })
-    await client.until((it) => begun(it, seen))
-    return { client, upstream: seen, bodyBytes: seen.bodyBytes }
+  const openFlight = async (kind: string, target: string, bearing: string, request: Omit<RawRequest, 'target'>) => {
+    const before = upstream.requests.length
+    const headers = { ...bearer(bearing), ...request.headers, 'X-Kind': kind }
+    const client = await open(node.gate, { ...request, target, headers })
+    const seen = await eventually(
+      () => upstream.requests.slice(before).find((it) => it.head.get('x-kind') === kind),
+      { what: `${kind} reaches the upstream` },
+    )
+    return { client, upstream: seen }
+  }
+  const openKind = async ({ request, begun }: Kind, index: number): Promise<Flight> => {
+    const flight = await openFlight(String(index), `/s/${server}/x`, secret, request)
+    await flight.client.until((it) => begun(it, flight.upstream))
+    return { ...flight, bodyBytes: flight.upstream.bodyBytes }
   }
 
   beforeAll(async () => {
     await node.addServer(server, upstream.url)
-    const scope = cause.bystander === 'server' ? 'elsewhere' : server
-    if (scope === server) await node.addServer(`${server}-b`, events.url)
-    const bystanding = await node.createToken(`${server}-bystander`, [scope, ...(scope === server ? [`${server}-b`] : [])])
-    const target = scope === server ? `/s/${server}-b/x` : '/s/elsewhere/x'
-    bystander = await open(node.gate, { target, headers: bearer(bystanding.token) })
-    await bystander.until((it) => it.status === 200)
+    const beside = cause.bystander === 'server' ? 'elsewhere' : server
+    const other = await node.createToken(`${server}-bystander`, [beside])
+    bystander = { ...(await openFlight('bystander', `/s/${beside}/x`, other.token, {})), bodyBytes: 0 }
+    await bystander.client.until((it) => it.status === 200)
     const token = await node.createToken(`${server}-token`, [server], cause.token?.())
     secret = token.token
-    flights = await Promise.all(KINDS.map((_kind, index) => openKind(index)))
+    flights = await Promise.all(KINDS.map(openKind))
     expect(flights.map(({ client }) => client.ended)).toEqual(KINDS.map(() => 'open'))
-    outcome = await cause.cut({ token, server, openedAt: Date.now() })
+    outcome = await cause.cut({ token, server })
     cutAt = performance.now()
   })
   afterAll(async () => {
-    bystander?.close()
+    bystander?.client.close()
     if (cause.bystander === 'none') await node.api('PUT', '/gate', { state: 'open' })
   })
 
@@ -173,10 +180,10 @@ describe.each(CAUSES.map((cause, index) => [cause.what, cause, `s${index}`] as c
 
   test.skipIf(cause.bystander === 'none')('the stream beside it flows on', async () => {
     const told = `data: told ${server}\n\n`
-    events.broadcast(told)
-    await bystander.until((it) => it.text.endsWith(told))
-    expect(parseEvents(bystander.text).map(({ event }) => event)).not.toContain('disconnect')
-    expect(bystander.ended).toBe('open')
+    bystander.upstream.chunk(told)
+    await bystander.client.until((it) => it.text.endsWith(told))
+    expect(parseEvents(bystander.client.text).map(({ event }) => event)).not.toContain('disconnect')
+    expect(bystander.client.ended).toBe('open')
   })
 
   test.skipIf(cause.type !== 'token_revoked')('the receipt counts every one', () => {

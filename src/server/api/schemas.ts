@@ -8,7 +8,7 @@ const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null
 const Time = Type.String({ description: 'RFC 3339, UTC', examples: ['2026-11-21T10:00:00.000Z'] })
 const Page = <T extends TSchema>(item: T) => Type.Object({ items: Type.Array(item), next: Nullable(Type.String()) })
 const OneOf = <T extends readonly string[]>(values: T) =>
-  Type.Unsafe<T[number]>(Type.String({ enum: [...values] }))
+  Type.Unsafe<T[number]>(Type.Union(values.map((value) => Type.Literal(value))))
 
 export const PageQuery = Type.Object({
   limit: Type.Optional(Type.String({ description: 'how many at the most' })),
@@ -51,7 +51,6 @@ export const Server = Type.Object({
   state: OneOf(['open', 'closed'] as const),
   reason: Nullable(Type.String()),
   connections: Type.Integer(),
-  tokens: Type.Integer(),
   publicUrl: Type.String(),
   createdAt: Time,
 })
@@ -62,7 +61,11 @@ export const GatePut = Type.Object(
   { state: OneOf(['open', 'closed'] as const), reason: Type.Optional(Type.String()) },
   { additionalProperties: false },
 )
-export const Cut = Type.Object({ cut: Type.Integer(), lastCutMs: Nullable(Type.Number()) })
+export const Cut = Type.Object({
+  cut: Type.Integer(),
+  lastCutMs: Nullable(Type.Number()),
+  durable: Type.Boolean({ description: 'false: in force, but not in the database yet (507)' }),
+})
 export const GateState = Type.Composite([
   Type.Object({ state: OneOf(['open', 'closed'] as const), reason: Nullable(Type.String()) }),
   Cut,

@@ -1,0 +1,266 @@
+import type { Fold } from './audit.ts'
+import { AppError, conflict, invalid, notFound } from './error.ts'
+import { newId } from './id.ts'
+import type { KeyRing } from './key.ts'
+import type { Limits } from './limits.ts'
+import { type LinkPurpose, Links } from './link.ts'
+import { type Actor, type ApiKey, type Operator, requireRole, type Role, SYSTEM } from './operator.ts'
+import { generateSecret, isSecret } from './secret.ts'
+import { OperatorSessions } from './session.ts'
+import { line } from './text.ts'
+import { Throttle } from './throttle.ts'
+import type { Clock } from './time.ts'
+
+export interface AccessStore {
+  all(): Operator[]
+  named(name: string): Operator | null
+  insert(operator: Operator, actor: Actor): void
+  remove(operator: Operator, actor: Actor): void
+  putPassword(operator: Operator, passwordHash: string, actor: Actor): void
+  putSignIn(operator: Operator, at: number, address: string): void
+  allKeys(): ApiKey[]
+  insertKey(key: ApiKey, actor: Actor): void
+  revokeKey(key: ApiKey, at: number, actor: Actor): void
+}
+
+export interface AccessDeps {
+  store: AccessStore
+  keys: KeyRing
+  fold: Fold
+  limits: Limits
+  now: Clock
+}
+
+export interface OneTimeLink {
+  path: string
+  expiresAt: number
+}
+
+/** Verified for names that nobody has, so that a sign-in with one takes as long as any other. */
+const DECOY =
+  '$argon2id$v=19$m=65536,t=2,p=1$kMvtblHTbDBxQPlc1TfrRg2HRy5oZNaDThvOM7PEPuc$kft72NCb83v4VKCWeA8obVcm8SONF6GXel/kln8U6NE'
+
+/** Who may use the console and its API: operators with passwords, and API keys. */
+export class Access {
+  readonly links: Links
+  readonly sessions: OperatorSessions
+  readonly #throttle: Throttle
+  readonly #keysByDigest: Map<string, ApiKey>
+  readonly #keyUsedAt = new Map<string, number>()
+  #hashing = 0
+
+  constructor(readonly deps: AccessDeps) {
+    const { now, limits, store } = deps
+    this.links = new Links(now, limits.setupLinkMs)
+    this.sessions = new OperatorSessions(now, limits)
+    this.#throttle = new Throttle(now, limits.signInTriesMax, limits.signInWindowMs, limits.signInAddressesMax)
+    this.#keysByDigest = new Map(store.allKeys().map((key) => [key.digest, key]))
+  }
+
+  // Operators
+
+  get hasOwner(): boolean {
+    return this.deps.store.all().some((operator) => operator.role === 'owner' && operator.passwordHash !== null)
+  }
+
+  operators(): Operator[] {
+    return this.deps.store.all()
+  }
+
+  #named(name: string): Operator {
+    const operator = this.deps.store.named(name)
+    if (!operator) throw notFound('no operator has that name')
+    return operator
+  }
+
+  /** The link that makes the first owner. Throws `conflict` once there is one. */
+  setupLink(): OneTimeLink {
+    if (this.hasOwner) throw conflict('an owner exists already; use: portcullis operator reset NAME')
+    return this.#link({ kind: 'setup' })
+  }
+
+  #link(purpose: LinkPurpose): OneTimeLink {
+    const { code, expiresAt } = this.links.make(purpose)
+    return { path: `/setup?code=${code}`, expiresAt }
+  }
+
+  /** A link that signs its bearer in once: for the demo, which has no set-up. */
+  signInLink(name: string): OneTimeLink {
+    return this.#link({ kind: 'sign-in', operatorId: this.#named(name).id })
+  }
+
+  create(name: string, role: Role, actor: Actor): { operator: Operator; link: OneTimeLink } {
+    requireRole(actor, 'owner')
+    const operator: Operator = {
+      id: newId('op'), name: line(name, 'the name'), role, createdAt: this.deps.now(), lastSignInAt: null, passwordHash: null,
+    }
+    this.deps.store.insert(operator, actor)
+    return { operator, link: this.#link({ kind: 'password', operatorId: operator.id }) }
+  }
+
+  remove(name: string, actor: Actor): void {
+    requireRole(actor, 'owner')
+    const operator = this.#named(name)
+    const otherOwner = this.deps.store.all().some((other) => other.role === 'owner' && other.id !== operator.id && other.passwordHash !== null)
+    if (operator.role === 'owner' && operator.passwordHash !== null && !otherOwner) {
+      throw conflict('the last owner can\'t be removed: make another owner first')
+    }
+    this.deps.store.remove(operator, actor)
+    this.sessions.closeAllOf(operator.id)
+  }
+
+  /** A link by which an operator sets a new password. */
+  reset(name: string, actor: Actor): OneTimeLink {
+    requireRole(actor, 'owner')
+    return this.#link({ kind: 'password', operatorId: this.#named(name).id })
+  }
+
+  /** Uses a link up: makes the first owner, or sets the password of its operator. Gives a session's secret. */
+  async usePasswordLink(code: string, name: string, password: string, address: string): Promise<string> {
+    this.#mayTry(address)
+    const { store, limits, now } = this.deps
+    const peeked = this.links.peek(code)
+    if (!peeked || peeked.kind === 'sign-in') {
+      this.#failed(address, 'operator.link-failed')
+      throw new AppError('forbidden', 'this link is used, too old or wrong; make another with: portcullis setup')
+    }
+    if (password.length < limits.passwordLengthMin) throw invalid(`the password needs at least ${limits.passwordLengthMin} characters`)
+    if (password.length > limits.passwordLengthMax) throw invalid(`the password is longer than ${limits.passwordLengthMax} characters`)
+    const ownerName = peeked.kind === 'setup' ? line(name, 'the name') : ''
+    const passwordHash = await this.#hash(() => Bun.password.hash(password, { algorithm: 'argon2id', memoryCost: 65_536, timeCost: 2 }))
+    // Taken only now: a password that was too short must not use the link up. Twice at once, one gets it.
+    const purpose = this.links.take(code)
+    if (!purpose || purpose.kind === 'sign-in') throw new AppError('forbidden', 'this link was used already')
+    if (purpose.kind === 'setup') {
+      if (this.hasOwner) throw conflict('an owner exists already')
+      const owner: Operator = { id: newId('op'), name: ownerName, role: 'owner', createdAt: now(), lastSignInAt: null, passwordHash }
+      store.insert(owner, { name: `operator:${ownerName}`, role: 'owner' })
+      return this.#open(owner, address)
+    }
+    const operator = store.all().find((candidate) => candidate.id === purpose.operatorId)
+    if (!operator) throw notFound('that operator was removed')
+    store.putPassword(operator, passwordHash, { name: `operator:${operator.name}`, role: operator.role })
+    this.sessions.closeAllOf(operator.id)
+    return this.#open(operator, address)
+  }
+
+  /** Uses a sign-in link up. Gives a session's secret, or null when the link is for something else. */
+  useSignInLink(code: string, address: string): string | null {
+    const purpose = this.links.peek(code)
+    if (purpose?.kind !== 'sign-in') return null
+    this.links.take(code)
+    const operator = this.deps.store.all().find((candidate) => candidate.id === purpose.operatorId)
+    return operator ? this.#open(operator, address) : null
+  }
+
+  /** Gives a session's secret. Throws `too_many` for a source that failed too often, `unauthenticated`. */
+  async signIn(name: string, password: string, address: string): Promise<string> {
+    this.#mayTry(address)
+    const operator = this.deps.store.named(name.trim())
+    const expected = operator?.passwordHash ?? DECOY
+    const right = await this.#hash(() => Bun.password.verify(password.slice(0, this.deps.limits.passwordLengthMax), expected))
+    if (!operator?.passwordHash || !right) {
+      this.#failed(address, 'operator.sign-in-failed')
+      throw new AppError('unauthenticated', 'the name or the password is wrong')
+    }
+    this.#throttle.succeed(address)
+    return this.#open(operator, address)
+  }
+
+  #open(operator: Operator, address: string): string {
+    let restricted = false
+    try {
+      this.deps.store.putSignIn(operator, this.deps.now(), address)
+    } catch (error) {
+      // With a full disk an owner must still get in, to revoke, kill and close.
+      if (!(error instanceof AppError) || error.kind !== 'storage' || operator.role !== 'owner') throw error
+      restricted = true
+    }
+    return this.sessions.open(operator.id, restricted)
+  }
+
+  #mayTry(address: string): void {
+    const waitMs = this.#throttle.waitMs(address)
+    if (waitMs > 0) throw new AppError('too_many', `too many tries; wait ${Math.ceil(waitMs / 60_000)} minutes`)
+  }
+
+  #failed(address: string, action: string): void {
+    this.#throttle.fail(address)
+    this.deps.fold.add(action, address, null, this.deps.now())
+  }
+
+  async #hash<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#hashing >= this.deps.limits.passwordHashesMax) throw new AppError('too_many', 'too many sign-ins at once; try again')
+    this.#hashing += 1
+    try {
+      return await work()
+    } finally {
+      this.#hashing -= 1
+    }
+  }
+
+  /** The actor of a session's cookie, or null. */
+  actorOfSession(secret: string): (Actor & { operator: Operator }) | null {
+    const session = this.sessions.find(secret)
+    if (!session) return null
+    const operator = this.deps.store.all().find((candidate) => candidate.id === session.operatorId)
+    if (!operator) return null
+    return { name: `operator:${operator.name}`, role: operator.role, restricted: session.restricted, operator }
+  }
+
+  // API keys
+
+  keys(): (ApiKey & { lastUsedAt: number | null })[] {
+    return [...this.#keysByDigest.values()].map((key) => ({ ...key, lastUsedAt: this.#keyUsedAt.get(key.id) ?? null }))
+  }
+
+  createKey(name: string, role: 'operator' | 'auditor', expiresAt: number | null, actor: Actor): { key: ApiKey; secret: string } {
+    requireRole(actor, 'owner')
+    const { store, keys, now } = this.deps
+    const checked = line(name, 'the name')
+    if (this.keys().some((key) => key.name === checked)) throw conflict(`an API key is called "${checked}" already`)
+    const secret = generateSecret('pca_')
+    const key: ApiKey = {
+      id: newId('key'), name: checked, role, ...keys.digest(secret), createdAt: now(), createdBy: actor.name, expiresAt, revokedAt: null,
+    }
+    store.insertKey(key, actor)
+    this.#keysByDigest.set(key.digest, key)
+    return { key, secret }
+  }
+
+  removeKey(idOrName: string, actor: Actor): void {
+    requireRole(actor, 'owner')
+    const key = this.keys().find((candidate) => candidate.id === idOrName || candidate.name === idOrName)
+    if (!key) throw notFound('no API key has that id or name')
+    this.deps.store.revokeKey(key, this.deps.now(), actor)
+    this.#keysByDigest.delete(key.digest)
+  }
+
+  /** The actor of an API key, or null. */
+  actorOfKey(secret: string, address: string): Actor | null {
+    const { keys, now, fold } = this.deps
+    if (isSecret('pca_', secret)) {
+      for (const digest of keys.candidates(secret)) {
+        const key = this.#keysByDigest.get(digest)
+        if (key && (key.expiresAt === null || key.expiresAt > now())) {
+          this.#keyUsedAt.set(key.id, now())
+          return { name: `apikey:${key.name}`, role: key.role }
+        }
+      }
+    }
+    fold.add('apikey.refused', address, null, now())
+    return null
+  }
+
+  /** API keys that live, by the key of the ring that their digests are under. */
+  liveKeys(keyId: string): ApiKey[] {
+    return this.keys().filter((key) => key.keyId === keyId)
+  }
+
+  /** The owner of a node that needs no set-up. */
+  ensureOperator(name: string): void {
+    if (this.deps.store.named(name)) return
+    const operator: Operator = { id: newId('op'), name, role: 'owner', createdAt: this.deps.now(), lastSignInAt: null, passwordHash: null }
+    this.deps.store.insert(operator, SYSTEM)
+  }
+}

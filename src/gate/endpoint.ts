@@ -1,0 +1,49 @@
+import type { Upstream } from '../upstream.ts'
+import type { Exchange } from './exchange.ts'
+import type { Target } from './path.ts'
+import { parseEvents } from './sse.ts'
+
+/** HTTP+SSE (2024-11-05): a stream's first event names the URL that takes the client's messages. */
+
+/** Endpoints announced on open streams: each serves the token of its stream alone. */
+export class Endpoints {
+  readonly #byUrl = new Map<string, Exchange>()
+
+  announce(server: Upstream, pathAndQuery: string, stream: Exchange): void {
+    this.#byUrl.set(`${server.id} ${pathAndQuery}`, stream)
+  }
+
+  find(server: Upstream, pathAndQuery: string): Exchange | null {
+    return this.#byUrl.get(`${server.id} ${pathAndQuery}`) ?? null
+  }
+
+  forget(server: Upstream, pathAndQuery: string): void {
+    this.#byUrl.delete(`${server.id} ${pathAndQuery}`)
+  }
+}
+
+export type Endpoint =
+  | { kind: 'none' }
+  /** It leads to another origin: clients refuse it, and so do we. */
+  | { kind: 'foreign' }
+  | { kind: 'own'; upstream: string; event: Uint8Array }
+
+/**
+ * The first events of a stream, with an `endpoint` led back through the gate: `/s/{server}/…` under the
+ * server's URL, `/s/{server}/~/…` elsewhere at its origin. `prefix` is what stands before `/s/`.
+ */
+export const rewriteEndpoint = (bytes: Uint8Array, requested: URL, server: Upstream, target: Target, prefix: string): Endpoint => {
+  const text = new TextDecoder().decode(bytes)
+  const first = parseEvents(text)[0]
+  if (first?.name !== 'endpoint' || !URL.canParse(first.data, requested)) return { kind: 'none' }
+  const to = new URL(first.data, requested)
+  if (to.origin !== server.url.origin) return { kind: 'foreign' }
+  const base = server.url.pathname.replace(/\/$/, '')
+  const under = to.pathname === base || to.pathname.startsWith(`${base}/`)
+  const rest = under ? to.pathname.slice(base.length) : `/~${to.pathname}`
+  const token = target.secret ? `/t/${target.secret}` : ''
+  const led = `${prefix}${token}/s/${server.name}${rest}${to.search}`
+  // Only the data of the first event changes; what follows in the same chunk stays as it is.
+  const event = text.replace(/^((?:[^\r\n]*(?:\r\n|\r|\n))*?data: ?)[^\r\n]*/, (_, before: string) => before + led)
+  return { kind: 'own', upstream: to.pathname + to.search, event: new TextEncoder().encode(event) }
+}

@@ -1,0 +1,231 @@
+import type { Server } from 'bun'
+import { clientAddress, type Cidr } from '../address.ts'
+import type { Fold } from '../audit.ts'
+import { AppError } from '../error.ts'
+import { hostCheck } from '../host.ts'
+import type { KeyRing } from '../key.ts'
+import type { Limits } from '../limits.ts'
+import type { Registry } from '../registry.ts'
+import { holdsSecret, isSecret } from '../secret.ts'
+import type { Clock } from '../time.ts'
+import { type Denial, denialOf, type Secret, type TokenIndex } from '../token.ts'
+import type { Upstream, UpstreamIndex } from '../upstream.ts'
+import type { Evidence, UsageMeter } from '../usage.ts'
+import { Endpoints } from './endpoint.ts'
+import { Exchange, type ExchangeDeps } from './exchange.ts'
+import { parsePath, routeDepths, splitUrl, type Target } from './path.ts'
+import { type Problem, problemOf, problemResponse, problems } from './problem.ts'
+import { Sessions } from './session.ts'
+import { upstreamUrl } from './upstream.ts'
+
+export interface GateOptions {
+  tokens: TokenIndex
+  servers: UpstreamIndex
+  registry: Registry
+  keys: KeyRing
+  usage: UsageMeter
+  evidence: Evidence
+  fold: Fold
+  limits: Limits
+  now: Clock
+  /** Names that `Host` may hold, besides localhost and IP literals. */
+  hosts: readonly string[]
+  /** Origins of pages that may call, besides the gate's own. */
+  origins: readonly string[]
+  trustedProxies: readonly Cidr[]
+  publicUrl: URL
+  onUpstreamError(server: Upstream, error: unknown): void
+}
+
+/** A refusal on its way out of `#admit`. */
+class Refused {
+  constructor(readonly problem: Problem) {}
+}
+
+/** Counted since the start, for metrics. */
+export interface GateCounts {
+  requests: number
+  refusals: Map<string, number>
+}
+
+/** The data plane: what AI clients connect to. */
+export class Gate {
+  readonly counts: GateCounts = { requests: 0, refusals: new Map() }
+  readonly #isOurs: (host: string | null) => boolean
+  readonly #origins: ReadonlySet<string>
+  readonly #exchange: ExchangeDeps
+  readonly #keepAlive: NodeJS.Timeout
+  #nextRequest = 0
+  readonly #run = Bun.randomUUIDv7('base64url').slice(0, 10)
+
+  constructor(readonly options: GateOptions) {
+    const { registry, usage, limits, now, publicUrl, onUpstreamError } = options
+    this.#isOurs = hostCheck([publicUrl.hostname, ...options.hosts])
+    this.#origins = new Set([publicUrl.origin, ...options.origins])
+    this.#exchange = {
+      registry, usage, limits, now, onUpstreamError,
+      sessions: new Sessions(registry, limits, now),
+      endpoints: new Endpoints(),
+      prefix: publicUrl.pathname.replace(/\/$/, ''),
+      streams: new Set(),
+    }
+    this.#keepAlive = setInterval(() => {
+      const before = now() - limits.keepAliveMs
+      for (const stream of this.#exchange.streams) stream.keepAlive(before)
+    }, Math.min(1_000, limits.keepAliveMs))
+  }
+
+  stop(): void {
+    clearInterval(this.#keepAlive)
+  }
+
+  /** The routes and handlers of `Bun.serve`: see `routeDepths` for why there are so many. */
+  get handlers() {
+    const routes = Object.fromEntries(
+      routeDepths().map(({ pattern, depth }) => [
+        pattern,
+        (request: Request, server: Server<unknown>) => this.handle(request, server.requestIP(request)?.address ?? '', depth),
+      ]),
+    )
+    return {
+      routes,
+      fetch: (request: Request, server: Server<unknown>) => this.handle(request, server.requestIP(request)?.address ?? '', null),
+    }
+  }
+
+  /** Answers one request; `depth` is how many segments its raw path had, null where that is not known. */
+  handle(request: Request, peer: string, depth: number | null): Response | Promise<Response> {
+    this.counts.requests += 1
+    this.#nextRequest += 1
+    const requestId = `${this.#run}-${this.#nextRequest.toString(36)}`
+    const { headers } = request
+    const origin = headers.get('origin')
+    const answer = this.#admit(request, peer, depth, requestId, origin)
+    if (answer instanceof Response) return answer
+    if (answer instanceof Refused) {
+      const { slug } = answer.problem
+      this.counts.refusals.set(slug, (this.counts.refusals.get(slug) ?? 0) + 1)
+      const unread = headers.has('transfer-encoding') || (headers.get('content-length') ?? '0') !== '0'
+      return this.#withCors(problemResponse(answer.problem, requestId, unread), origin)
+    }
+    const response = answer.start()
+    return origin === null ? response : response.then((begun) => this.#withCors(begun, origin))
+  }
+
+  /** Asked in the contract's order: host, path, origin, token, server, scope, state. */
+  #admit(request: Request, peer: string, depth: number | null, requestId: string, origin: string | null): Exchange | Refused | Response {
+    const { headers } = request
+    if (!this.#isOurs(headers.get('host'))) return new Refused(problems.host)
+    const { path, query } = splitUrl(request.url)
+    if (query !== '' && holdsSecret(query)) return new Refused(problems.secretInQuery)
+    const target = parsePath(path, query, depth)
+    if (target === 'bad') return new Refused(problems.path)
+    if (path === '/healthz') return Response.json({ status: 'ok' })
+    if (target === null) return new Refused(problems.notFound)
+    if (origin !== null && !this.#mayCall(origin, headers)) return new Refused(problems.origin)
+    if (request.method === 'OPTIONS' && origin !== null) return this.#preflight(request, origin)
+    const address = clientAddress(peer, headers.get('x-forwarded-for'), this.options.trustedProxies)
+    const secret = this.#authenticate(headers, target, address)
+    if (secret instanceof Refused) return secret
+    return this.#enter(request, target, secret, address, requestId)
+  }
+
+  #mayCall(origin: string, headers: Headers): boolean {
+    if (this.#origins.has(origin)) return true
+    const scheme = this.options.publicUrl.protocol
+    return origin === `${scheme}//${headers.get('host')}`
+  }
+
+  /** The secret that a request shows, or why it is refused. Spends no look-up on what can't be one. */
+  #authenticate(headers: Headers, target: Target, address: string): Secret | Refused {
+    const { tokens, keys, fold, now } = this.options
+    const authorization = headers.get('authorization')
+    const bearer = authorization && /^bearer +(.*)$/i.exec(authorization)?.[1]?.trim()
+    const key = headers.get('x-api-key')?.trim()
+    const shown = [bearer, key, target.secret].find((text) => text?.startsWith('pcl_')) ?? target.secret ?? bearer ?? key
+    if (!shown) return new Refused(problems.missing)
+    const secret = isSecret('pcl_', shown) ? tokens.find(keys.candidates(shown)) : null
+    if (secret) return secret
+    fold.add('gate.unknown-token', address, null, now())
+    return new Refused(problems.unknown)
+  }
+
+  /** Registers, then checks: no revocation can fall between the two unseen. */
+  #enter(request: Request, target: Target, secret: Secret, address: string, requestId: string): Exchange | Refused {
+    const { servers, registry, usage, now } = this.options
+    const server = servers.byName.get(target.server)
+    if (!server) return this.#deny(denialOf(secret, undefined, now()) as Denial, secret, address)
+    const exchange = new Exchange(request, target, secret, server, address, requestId, this.#exchange)
+    try {
+      registry.add(exchange)
+    } catch (error) {
+      const denial = denialOf(secret, server, now())
+      return denial ? this.#deny(denial, secret, address) : new Refused(overLimit(error))
+    }
+    const denial = denialOf(secret, server, now())
+    const refused = denial ? this.#deny(denial, secret, address) : this.#ownSession(exchange)
+    if (refused) {
+      registry.remove(exchange)
+      return refused
+    }
+    const use = usage.of(secret.token.id)
+    use.requests += 1
+    use.lastUsedAt = now()
+    return exchange
+  }
+
+  #deny(denial: Denial, secret: Secret, address: string): Refused {
+    const { usage, evidence, fold, now } = this.options
+    const { token } = secret
+    usage.of(token.id).refusals += 1
+    if (denial === 'token_revoked' || denial === 'token_expired' || denial === 'secret_rotated') {
+      evidence.add(token.id, address, now())
+      fold.add('gate.dead-token', address, token, now())
+    } else {
+      fold.add('gate.refuse', address, token, now())
+    }
+    return new Refused(problemOf(denial))
+  }
+
+  /** A session, or an announced endpoint, serves the token that opened it alone. */
+  #ownSession(exchange: Exchange): Refused | null {
+    const { server, target, secret, request } = exchange
+    if (!exchange.mcp) return target.announced ? new Refused(problems.endpoint) : null
+    const { pathname, search } = upstreamUrl(server, target.rest, target.query, target.announced)
+    const stream = this.#exchange.endpoints.find(server, pathname + search)
+    if (target.announced && !stream) return new Refused(problems.endpoint)
+    if (stream && stream.secret.token !== secret.token) return new Refused(problems.endpoint)
+    const sessionId = request.headers.get('mcp-session-id')
+    if (sessionId === null) return null
+    const session = this.#exchange.sessions.get(server, sessionId)
+    if (!session || session.secret.token !== secret.token) return new Refused(problems.session)
+    session.touch(secret, this.options.now())
+    exchange.attach(session)
+    if (session.client) exchange.client = session.client
+    return null
+  }
+
+  #preflight(request: Request, origin: string): Response {
+    const headers = new Headers({
+      'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS',
+      'access-control-allow-headers': request.headers.get('access-control-request-headers') ?? 'Authorization, X-Api-Key, Content-Type',
+      'access-control-max-age': '600',
+    })
+    return this.#withCors(new Response(null, { status: 204, headers }), origin)
+  }
+
+  /** Lets a page of an allowed origin read the answer; the upstream never saw the origin. */
+  #withCors(response: Response, origin: string | null): Response {
+    if (origin === null || !this.#origins.has(origin)) return response
+    response.headers.set('access-control-allow-origin', origin)
+    response.headers.append('vary', 'Origin')
+    response.headers.set('access-control-expose-headers', 'Mcp-Session-Id, WWW-Authenticate, Retry-After')
+    return response
+  }
+}
+
+const overLimit = (error: unknown): Problem => {
+  if (!(error instanceof AppError)) throw error
+  const status = error.kind === 'too_many' ? 429 : 503
+  return { status, slug: error.slug, title: 'Too many connections', detail: error.message, retryAfterS: 5 }
+}

@@ -1,0 +1,131 @@
+/** Server-sent events as bytes: where an event ends (WHATWG HTML §9.2.5). */
+
+const LF = 10
+const CR = 13
+const LOOK_BACK = 3
+const NOTHING = new Uint8Array(0)
+
+/**
+ * Lets through whole events only, so that whatever is said last starts on a boundary. An unfinished event
+ * is held back, up to `tailBytesMax`; a larger one flows on, and `onBoundary` is false until it ends.
+ */
+export class EventGate {
+  #held: Uint8Array[] = []
+  #heldBytes = 0
+  /** The last bytes before the chunk at hand: a blank line may be split over chunks. */
+  #last: Uint8Array = NOTHING
+  #flowing = false
+
+  constructor(readonly tailBytesMax: number) {}
+
+  /** Whether what was let through ends with an event's end. */
+  get onBoundary(): boolean {
+    return !this.#flowing
+  }
+
+  /** The bytes that may go on now; often the chunk itself, uncopied. */
+  push(chunk: Uint8Array): Uint8Array {
+    const end = this.#boundary(chunk)
+    this.#remember(chunk)
+    if (end === 0) return this.#hold(chunk)
+    const whole = end === chunk.length ? chunk : chunk.subarray(0, end)
+    const out = this.#heldBytes === 0 ? whole : this.#join(whole)
+    this.#flowing = false
+    if (end < chunk.length) this.#keep(chunk.subarray(end))
+    return out
+  }
+
+  /** What is still held back when the stream ends by itself. */
+  rest(): Uint8Array {
+    return this.#join(NOTHING)
+  }
+
+  #hold(chunk: Uint8Array): Uint8Array {
+    if (this.#flowing) return chunk
+    if (this.#heldBytes + chunk.length <= this.tailBytesMax) {
+      this.#keep(chunk)
+      return NOTHING
+    }
+    this.#flowing = true
+    return this.#join(chunk)
+  }
+
+  #keep(bytes: Uint8Array): void {
+    this.#held.push(bytes)
+    this.#heldBytes += bytes.length
+  }
+
+  #join(more: Uint8Array): Uint8Array {
+    if (this.#heldBytes === 0) return more
+    const joined = new Uint8Array(this.#heldBytes + more.length)
+    let at = 0
+    for (const part of this.#held) {
+      joined.set(part, at)
+      at += part.length
+    }
+    joined.set(more, at)
+    this.#held = []
+    this.#heldBytes = 0
+    return joined
+  }
+
+  #remember(chunk: Uint8Array): void {
+    if (chunk.length >= LOOK_BACK) {
+      this.#last = chunk.slice(-LOOK_BACK)
+      return
+    }
+    const joined = new Uint8Array(this.#last.length + chunk.length)
+    joined.set(this.#last)
+    joined.set(chunk, this.#last.length)
+    this.#last = joined.slice(-LOOK_BACK)
+  }
+
+  /** How many bytes of the chunk reach up to the end of its last whole event. */
+  #boundary(chunk: Uint8Array): number {
+    const last = this.#last
+    const at = (index: number): number => (index >= 0 ? chunk[index] : last[last.length + index]) ?? 0
+    for (let end = chunk.length; end > 0; end--) {
+      const byte = at(end - 1)
+      if (byte !== LF && byte !== CR) continue
+      // A line's end is CR LF, LF or CR; two in a row are a blank line.
+      const start = byte === LF && at(end - 2) === CR ? end - 2 : end - 1
+      const before = at(start - 1)
+      if (before !== LF && before !== CR) continue
+      // LF CR at the very end may be the first half of LF CR LF.
+      if (byte === CR && before === LF && end === chunk.length) continue
+      return end
+    }
+    return 0
+  }
+}
+
+const encoder = new TextEncoder()
+
+export const KEEP_ALIVE = encoder.encode(':\n\n')
+export const BLANK_LINE = encoder.encode('\n\n')
+
+/** One event. The data is JSON, which holds no line feed. */
+export const eventBytes = (data: unknown, name?: string): Uint8Array =>
+  encoder.encode(`${name ? `event: ${name}\n` : ''}data: ${JSON.stringify(data)}\n\n`)
+
+/** An event's name and data, out of its lines. */
+export interface ServerEvent {
+  name: string
+  data: string
+}
+
+/** The events of a text that holds whole events. */
+export const parseEvents = (text: string): ServerEvent[] =>
+  text
+    .replace(/^\ufeff/, '')
+    .split(/(?:\r\n|\n|\r(?!\n)){2,}/)
+    .flatMap((block) => {
+      const data: string[] = []
+      let name = 'message'
+      for (const line of block.split(/\r\n|\n|\r/)) {
+        const [, field, value = ''] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? []
+        if (field === 'data') data.push(value)
+        else if (field === 'event') name = value
+      }
+      return data.length > 0 ? [{ name, data: data.join('\n') }] : []
+    })

@@ -1,0 +1,327 @@
+import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import packageJson from '../package.json' with { type: 'json' }
+import { Access } from './access.ts'
+import { type Checkpoint, checkpointText, Fold } from './audit.ts'
+import { run } from './cli/program.ts'
+import { type Config, defaultDataFolder, type Environment, loadConfig } from './config.ts'
+import { Control, putState } from './control.ts'
+import { runDemo } from './demo/demo.ts'
+import { startDemoUpstream } from './demo/upstream.ts'
+import { doctor } from './doctor/doctor.ts'
+import { Emergency } from './emergency.ts'
+import { invalid, messageOf } from './error.ts'
+import { Gate } from './gate/gate.ts'
+import { probe } from './gate/probe.ts'
+import { Issuance } from './issuance.ts'
+import { signatureHolds } from './key.ts'
+import { KeyRotation } from './keys.ts'
+import { connectionsFor, limits } from './limits.ts'
+import { createLogger, type Logger } from './log.ts'
+import type { Node } from './node.ts'
+import { Registry } from './registry.ts'
+import { denyRecord, Revocations } from './revocation.ts'
+import { createApi } from './server/app.ts'
+import { consoleDoor } from './server/doors/console.ts'
+import { listen, openFilesLimit, preflight } from './server/doors/listen.ts'
+import { socketDoor } from './server/doors/socket.ts'
+import { createMetrics } from './server/metrics.ts'
+import { createPages } from './server/pages/pages.ts'
+import { AnswerStore } from './store/answers.ts'
+import { AuditStore } from './store/audit.ts'
+import { makeBackup, restoreBackup } from './store/backup.ts'
+import { filesOf, lockFolder, makeFolder } from './store/folder.ts'
+import { openJournal } from './store/journal.ts'
+import { readKeyFile } from './store/keyfile.ts'
+import { KeyStore } from './store/keys.ts'
+import { openStore } from './store/open.ts'
+import { OperatorStore } from './store/operator.ts'
+import { RevocationStore } from './store/revocation.ts'
+import { ServerStore } from './store/server.ts'
+import { TokenStore } from './store/token.ts'
+import { UsageStore } from './store/usage.ts'
+import { formatTime } from './time.ts'
+import { TokenIndex } from './token.ts'
+import { UpstreamIndex } from './upstream.ts'
+import { Evidence, UsageMeter } from './usage.ts'
+import { runWorker } from './worker/run.ts'
+import type { SnapshotAnswer, SnapshotRequest } from './worker/snapshot.ts'
+import { verifyFile, type VerifyAnswer, type VerifyRequest } from './worker/verify.ts'
+
+const version = { version: packageJson.version, commit: null, date: null }
+const env = process.env as Environment
+const now = () => Date.now()
+
+/**
+ * `fetch` allows 256 requests at once unless this is set before the process starts, so the process
+ * replaces itself once. In the executable, `argv` holds the runtime's name and the embedded path first.
+ */
+const allowManyRequests = (): void => {
+  const name = 'BUN_CONFIG_MAX_HTTP_REQUESTS'
+  if (process.env[name] !== undefined || typeof process.execve !== 'function') return
+  const embedded = import.meta.path.includes('$bunfs')
+  const own = embedded ? process.argv.slice(2) : process.argv.slice(1)
+  process.execve(process.execPath, [process.execPath, ...own], { ...process.env, [name]: '65535' } as NodeJS.ProcessEnv)
+}
+
+interface Running {
+  node: Node
+  stop(): Promise<void>
+}
+
+/** Opens the folder, builds the node and lets it listen. */
+const start = async (config: Config, log: Logger, reread: () => Config): Promise<Running> => {
+  const folderExisted = existsSync(config.data)
+  if (!folderExisted) await preflight(config)
+  makeFolder(config.data)
+  const unlock = lockFolder(config.data)
+  if (folderExisted) await preflight(config)
+  const files = filesOf(config.data)
+  const store = openStore({ folder: config.data, keyFile: config.keyFile, version: version.version, now })
+
+  // The domain, and its doors to the disk
+  const serverStore = new ServerStore(store)
+  const tokenStore = new TokenStore(store)
+  const revocationStore = new RevocationStore(store)
+  const usageStore = new UsageStore(store)
+  const auditStore = new AuditStore(store)
+  const answers = new AnswerStore(store, limits.idempotencyMs)
+  const servers = new UpstreamIndex()
+  for (const server of serverStore.all()) servers.add(server)
+  const tokens = new TokenIndex()
+  for (const token of tokenStore.all()) tokens.add(token)
+  const registry = new Registry(limits, now, connectionsFor(openFilesLimit()))
+  const usage = new UsageMeter()
+  const evidence = new Evidence(usageStore, limits)
+  const fold = new Fold(limits.foldKeysMax)
+  const journal = openJournal(files.journal, limits.journalBytes)
+  const emergency = new Emergency(revocationStore, journal, limits, (error) => {
+    if (error) log.error({ error }, 'the database can\'t be written; what was done is in force and in the journal, and is tried again')
+    else log.info({}, 'the database took what waited in the journal')
+  })
+  // What a crash left in the journal holds before the first request, whether the database takes it or not.
+  for (const entry of emergency.pending) {
+    if (entry.op === 'revocation') denyRecord(entry.record, tokens)
+    else if (entry.record.action !== 'kill') putState(entry.record.servers.flatMap(({ id }) => servers.byId.get(id) ?? []), entry.record.action, entry.record.reason)
+  }
+  emergency.flush()
+  const control = new Control({ servers, registry, emergency, store: serverStore, now })
+  const issuance = new Issuance({ tokens, servers, registry, keys: store.keys, store: tokenStore, now })
+  const revocations = new Revocations({
+    tokens, servers, registry, emergency, store: revocationStore, now,
+    onReceiptLost: (error) => log.warn({ err: error }, 'the figures of a revocation could not be kept; the revocation itself is'),
+  })
+  const access = new Access({ store: new OperatorStore(store), keys: store.keys, fold, limits, now })
+  const keys = new KeyRotation({ ring: store.keys, servers, access, revocations, store: new KeyStore(store), now })
+
+  // Listening: the gate's address is known once it is bound
+  const listener = listen(config, files.socket)
+  const { gateUrl, consoleUrl } = listener
+  const gate = new Gate({
+    tokens, servers, registry, keys: store.keys, usage, evidence, fold, limits, now,
+    hosts: [new URL(consoleUrl).hostname, ...config.allowHosts],
+    origins: config.allowOrigins,
+    trustedProxies: config.trustedProxies,
+    publicUrl: new URL(gateUrl),
+    onUpstreamError: (server, error) => log.debug({ server: server.name, err: error }, 'the server behind the gate failed'),
+  })
+  const problems = (): string[] => (emergency.problem === null ? [] : [`the database can't be written: ${emergency.problem}`])
+  const metrics = createMetrics({
+    registry, gate: gate.counts, version: version.version, auditSequence: () => store.log.head.sequence, ready: () => problems().length === 0,
+  })
+  const checkpointNow = (): Checkpoint => {
+    const { sequence, hash } = store.log.head
+    const said = { database: store.database, node: store.node, sequence, hash, at: formatTime(now()) }
+    return { ...said, ...store.keys.sign(checkpointText(said)) }
+  }
+  const node: Node = {
+    id: store.node, version, config, gateUrl, consoleUrl, startedAt: now(), limits, now,
+    tokens, servers, registry, revocations, control, issuance, access, keys, usage, evidence, fold, emergency, answers,
+    reads: {
+      totalsOf: (ids) => usageStore.totalsOf(ids),
+      receipt: (id) => revocationStore.get(id),
+      receipts: (limit, after) => revocationStore.page(limit, after),
+      audit: (query) => auditStore.page(query),
+      auditHead: () => store.log.head,
+    },
+    probe,
+    verify: async (given) => {
+      // The head that this node remembers: a log that was cut off behind its back is found out.
+      const expected = [{ ...store.log.head }]
+      if (given) expected.push(checkedHead(given, store.database, (id) => store.keys.publicKey(id)))
+      const request = { file: files.database, expected }
+      return (await runWorker<VerifyRequest, VerifyAnswer>('verify', request)).verification
+    },
+    checkpoint: checkpointNow,
+    backup: () =>
+      makeBackup({
+        folder: config.data, keyFile: config.keyFile, version: version.version, database: store.database, now: now(),
+        snapshot: async (to) => void (await runWorker<SnapshotRequest, SnapshotAnswer>('snapshot', { file: files.database, to })),
+      }),
+    problems,
+    metrics: () => metrics.text(),
+    log,
+  }
+  const api = createApi(node)
+  listener.serve({ gate: gate.handlers, console: consoleDoor(node, api, createPages(node)), socket: socketDoor(node, api) })
+  chmodSync(files.socket, 0o600)
+
+  const flush = () => {
+    try {
+      usage.flush(usageStore, now())
+      evidence.flush()
+      auditStore.appendFolded(fold.take())
+    } catch (error) {
+      log.warn({ err: error }, 'usage could not be written')
+    }
+  }
+  // At the end of each minute, so that counts stand in the minute that they are of.
+  let flushTimer: NodeJS.Timeout
+  const flushLater = () => {
+    flushTimer = setTimeout(() => {
+      flush()
+      flushLater()
+    }, limits.usageFlushMs - (now() % limits.usageFlushMs) - 1)
+  }
+  flushLater()
+  const prune = () => {
+    try {
+      usageStore.prune(now() - limits.usageRetentionMs)
+      answers.prune()
+    } catch (error) {
+      log.warn({ err: error }, 'old usage could not be pruned')
+    }
+  }
+  const pruneTimer = setInterval(prune, 3_600_000)
+
+  const stop = async () => {
+    await listener.drain(() => [...registry.all()].every((connection) => connection.kind !== 'request'), limits.shutdownMs / 2)
+    for (const timer of [flushTimer, pruneTimer]) clearTimeout(timer)
+    gate.stop()
+    metrics.stop()
+    registry.stop()
+    emergency.flush()
+    emergency.stop()
+    flush()
+    listener.close()
+    journal.close()
+    store.close()
+    rmSync(files.socket, { force: true })
+    unlock()
+  }
+  process.on('SIGHUP', () => {
+    try {
+      listener.reload(reread().tls)
+      log.info({}, 'certificates were read again')
+    } catch (error) {
+      log.error({ err: error }, 'the certificates could not be read again; the old ones stay')
+    }
+  })
+  log.info({ gate: gateUrl, console: consoleUrl, data: config.data, node: store.node }, 'portcullis is ready')
+  return { node, stop }
+}
+
+/** Waits for SIGTERM or SIGINT, then stops. Resolves to the exit code. */
+const untilStopped = ({ stop }: Running, log: Logger): Promise<number> =>
+  new Promise((resolve) => {
+    let stopping = false
+    const end = (signal: string) => {
+      if (stopping) return
+      stopping = true
+      log.info({ signal }, 'stopping')
+      setTimeout(() => process.exit(0), limits.shutdownMs - 500).unref()
+      stop().then(
+        () => resolve(0),
+        (error: unknown) => {
+          log.error({ err: error }, 'stopping failed')
+          resolve(1)
+        },
+      )
+    }
+    process.on('SIGTERM', () => end('SIGTERM'))
+    process.on('SIGINT', () => end('SIGINT'))
+  })
+
+const serve = async (argv: string[]): Promise<number> => {
+  allowManyRequests()
+  const load = () => loadConfig(argv, env, process.stderr.isTTY)
+  const config = load()
+  const log = createLogger(config.logLevel, config.logFormat)
+  const running = await start(config, log, load)
+  const { node } = running
+  process.stdout.write(`Gate     ${node.gateUrl}\nConsole  ${node.consoleUrl}\n`)
+  if (!node.access.hasOwner) {
+    process.stdout.write(`Setup    ${node.consoleUrl}${node.access.setupLink().path}  (good for an hour, once)\n`)
+  }
+  return untilStopped(running, log)
+}
+
+const demo = async (argv: string[]): Promise<number> => {
+  allowManyRequests()
+  const load = () => loadConfig(argv, env, process.stderr.isTTY, `${defaultDataFolder(env)}-demo`)
+  const config = load()
+  const log = createLogger(config.logLevel === 'info' ? 'warn' : config.logLevel, config.logFormat)
+  const running = await start(config, log, load)
+  const embedded = import.meta.path.includes('$bunfs')
+  const view = runDemo(running.node, startDemoUpstream(), embedded ? 'portcullis' : 'npm run -s portcullis --')
+  const code = await untilStopped(running, log)
+  view.stop()
+  return code
+}
+
+/** The head that a checkpoint vouches for. Throws `invalid` when it is another database's, or forged. */
+const checkedHead = (given: Checkpoint, database: string | null, publicKey: (id: string) => string | null) => {
+  if (database !== null && given.database !== database) throw invalid('the checkpoint is of another database')
+  const known = publicKey(given.keyId)
+  if (known !== null && known !== given.publicKey) throw invalid('the checkpoint was signed by a key that is not of the ring')
+  if (!signatureHolds(checkpointText(given), given.publicKey, given.signature)) throw invalid('the signature of the checkpoint does not hold')
+  return { sequence: given.sequence, hash: given.hash }
+}
+
+const verifyOffline = async (file: string, checkpoint: string | null, options: { data?: string }) => {
+  const startedAt = performance.now()
+  if (!existsSync(file)) throw invalid(`--db ${file}: there is no such file`)
+  const config = loadConfig(options.data ? ['--data', options.data] : [], env, false)
+  const ring = existsSync(config.keyFile) ? readKeyFile(config.keyFile) : null
+  const expected = []
+  if (checkpoint !== null) {
+    let given: Checkpoint
+    try {
+      given = JSON.parse(readFileSync(checkpoint, 'utf8')) as Checkpoint
+    } catch (error) {
+      throw invalid(`--checkpoint ${checkpoint}: ${messageOf(error)}`)
+    }
+    // Without the ring of that very database, the key in the checkpoint is taken at its word.
+    const trusted = ring && ring.database === given.database ? ring : null
+    const { KeyRing } = await import('./key.ts')
+    const keys = trusted ? new KeyRing(trusted) : null
+    expected.push(checkedHead(given, null, (id) => keys?.publicKey(id) ?? null))
+  }
+  const result = verifyFile({ file, expected })
+  const tookMs = Math.round((performance.now() - startedAt) * 1000) / 1000
+  return { ...result, ok: result.status === 'intact', checkedAt: formatTime(now()), tookMs }
+}
+
+const restore = async (file: string, options: { data?: string; keyFile?: string }) => {
+  const argv = [...(options.data ? ['--data', options.data] : []), ...(options.keyFile ? ['--key-file', options.keyFile] : [])]
+  const config = loadConfig(argv, env, false)
+  makeFolder(config.data)
+  const unlock = lockFolder(config.data)
+  try {
+    return { message: await restoreBackup(file, { folder: config.data, keyFile: config.keyFile, version: version.version, now }) }
+  } finally {
+    unlock()
+  }
+}
+
+process.exit(
+  await run(process.argv.slice(2), {
+    serve,
+    demo,
+    restore,
+    doctor: (options) => doctor(loadConfig(options.data ? ['--data', options.data] : [], env, false), version.version),
+    verifyOffline,
+    version,
+    defaultDataFolders: () => [defaultDataFolder(env), join('/var/lib/portcullis')],
+  }),
+)

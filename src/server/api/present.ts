@@ -1,0 +1,154 @@
+import type { AuditRow } from '../../audit.ts'
+import { MASK } from '../../control.ts'
+import type { Node } from '../../node.ts'
+import type { ApiKey, Operator } from '../../operator.ts'
+import type { Connection } from '../../registry.ts'
+import type { Receipt } from '../../revocation.ts'
+import { formatTime, formatTimeOrNull } from '../../time.ts'
+import { statusOf, type Token } from '../../token.ts'
+import type { Upstream } from '../../upstream.ts'
+import type { Usage } from '../../usage.ts'
+
+/** The domain as the API's JSON. */
+
+export const publicUrl = (node: Node, server: Upstream): string => `${node.gateUrl}/s/${server.name}${server.path}`
+
+export const serverJson = (node: Node, server: Upstream) => ({
+  id: server.id,
+  name: server.name,
+  url: server.url.href,
+  kind: server.kind,
+  path: server.path,
+  headers: Object.fromEntries(server.headers.map(([name]) => [name, MASK])),
+  state: server.state,
+  reason: server.reason,
+  connections: node.registry.ofServer(server.id).size,
+  publicUrl: publicUrl(node, server),
+  createdAt: formatTime(server.createdAt),
+})
+
+/** Servers of a token that still exist. */
+const serversOf = (node: Node, token: Token): Upstream[] =>
+  [...token.servers].flatMap((id) => {
+    const server = node.servers.byId.get(id)
+    return server && server.removedAt === null ? [server] : []
+  })
+
+const NO_USE: Usage = { requests: 0, refusals: 0, bytesIn: 0, bytesOut: 0, lastUsedAt: null, client: null }
+
+const presentToken = (node: Node, token: Token, stored: Usage) => {
+  const now = node.now()
+  const pending = node.usage.pending(token.id)
+  const evidence = node.evidence.of(token.id)
+  const servers = serversOf(node, token)
+  const dying = token.secrets.find((secret) => secret.diesAt !== null && secret.diesAt > now)
+  return {
+    id: token.id,
+    name: token.name,
+    servers: servers.map((server) => server.name),
+    subject: token.subject,
+    group: token.group,
+    status: statusOf(token, now),
+    createdAt: formatTime(token.createdAt),
+    createdBy: token.createdBy,
+    expiresAt: formatTimeOrNull(token.expiresAt),
+    oldSecretDiesAt: formatTimeOrNull(dying?.diesAt ?? null),
+    revokedAt: formatTimeOrNull(token.revokedAt),
+    lastUsedAt: formatTimeOrNull(pending.lastUsedAt ?? stored.lastUsedAt),
+    client: pending.client ?? stored.client,
+    connections: node.registry.ofToken(token.id).size,
+    requests: stored.requests + pending.requests,
+    refusals: stored.refusals + pending.refusals,
+    bytesIn: stored.bytesIn + pending.bytesIn,
+    bytesOut: stored.bytesOut + pending.bytesOut,
+    deadTries: {
+      count: evidence.reduce((sum, { count }) => sum + count, 0),
+      lastAt: formatTimeOrNull(evidence.length > 0 ? Math.max(...evidence.map(({ lastAt }) => lastAt)) : null),
+      addresses: evidence.map(({ address, count, firstAt, lastAt }) => ({
+        address, count, firstAt: formatTime(firstAt), lastAt: formatTime(lastAt),
+      })),
+    },
+    urls: Object.fromEntries(servers.map((server) => [server.name, publicUrl(node, server)])),
+  }
+}
+
+export const tokensJson = (node: Node, tokens: Token[]) => {
+  const totals = node.reads.totalsOf(tokens.map((token) => token.id))
+  return tokens.map((token) => presentToken(node, token, totals.get(token.id) ?? NO_USE))
+}
+
+export const tokenJson = (node: Node, token: Token) => tokensJson(node, [token])[0] as ReturnType<typeof presentToken>
+
+/** One node knows of no peers: what it committed and cut is complete. */
+export const receiptJson = (receipt: Receipt) => ({
+  id: receipt.id,
+  at: formatTime(receipt.at),
+  actor: receipt.actor,
+  reason: receipt.reason,
+  note: receipt.note,
+  dryRun: receipt.dryRun,
+  selector: { ...receipt.selector },
+  tokens: receipt.tokens,
+  connections: { cut: receipt.cut },
+  timings: receipt.timings,
+  durable: receipt.durable,
+  complete: receipt.durable && !receipt.dryRun,
+  peers: [],
+})
+
+export const connectionJson = (node: Node, connection: Connection) => {
+  const { secret, server } = connection
+  const { id, name, subject } = secret.token
+  return {
+    id: connection.id,
+    kind: connection.kind,
+    server: server.name,
+    token: { id, name, subject },
+    client: connection.client,
+    address: connection.address,
+    method: connection.method,
+    path: connection.path,
+    startedAt: formatTime(connection.startedAt),
+    ageMs: node.now() - connection.startedAt,
+    bytesIn: connection.bytesIn,
+    bytesOut: connection.bytesOut,
+  }
+}
+
+export const auditJson = (row: AuditRow) => ({
+  sequence: row.sequence,
+  time: formatTime(row.at),
+  node: row.node,
+  actor: row.actor,
+  action: row.action,
+  targetId: row.targetId,
+  targetName: row.targetName,
+  reason: row.reason,
+  details: JSON.parse(row.details) as Record<string, unknown>,
+  previousHash: row.previousHash,
+  hash: row.hash,
+})
+
+export const apiKeyJson = (key: ApiKey & { lastUsedAt?: number | null }) => ({
+  id: key.id,
+  name: key.name,
+  role: key.role as 'operator' | 'auditor',
+  createdAt: formatTime(key.createdAt),
+  createdBy: key.createdBy,
+  expiresAt: formatTimeOrNull(key.expiresAt),
+  lastUsedAt: formatTimeOrNull(key.lastUsedAt ?? null),
+})
+
+export const operatorJson = (operator: Operator) => ({
+  id: operator.id,
+  name: operator.name,
+  role: operator.role,
+  createdAt: formatTime(operator.createdAt),
+  lastSignInAt: formatTimeOrNull(operator.lastSignInAt),
+  ready: operator.passwordHash !== null,
+})
+
+export const linkJson = (node: Node, link: { path: string; expiresAt: number }) => ({
+  url: node.consoleUrl + link.path,
+  expiresAt: formatTime(link.expiresAt),
+})

@@ -1,0 +1,112 @@
+import { readFileSync, rmSync } from 'node:fs'
+import { isIP } from 'node:net'
+import type { Server } from 'bun'
+import type { Address, Config } from '../../config.ts'
+import { AppError, invalid, messageOf } from '../../error.ts'
+import { limits } from '../../limits.ts'
+
+type Handler = (request: Request, server: Server<unknown>) => Response | Promise<Response>
+
+export interface Handlers {
+  gate: { routes: Record<string, Handler>; fetch: Handler }
+  console: Handler
+  socket: (request: Request) => Response | Promise<Response>
+}
+
+/** The soft limit of open files; where the system does not tell, a usual one. */
+export const openFilesLimit = (): number => {
+  try {
+    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
+    return soft ? Number(soft) : 10_240
+  } catch {
+    // No /proc on this system.
+    return 10_240
+  }
+}
+
+const bracketed = (host: string) => (isIP(host) === 6 ? `[${host}]` : host)
+
+/** Refuses an address that can't be bound, before anything is made. */
+export const preflight = async (config: Config): Promise<void> => {
+  for (const [setting, { host, port }] of [['--listen', config.listen], ['--console', config.console]] as const) {
+    if (port === 0) continue
+    try {
+      Bun.listen({ hostname: host, port, socket: { data() {} } }).stop(true)
+    } catch (error) {
+      const taken = /EADDRINUSE|in use/i.test(messageOf(error)) ? 'is in use already' : messageOf(error)
+      throw invalid(`${setting} ${bracketed(host)}:${port}: ${taken}`)
+    }
+  }
+  if (config.listen.port !== 0 && config.listen.port === config.console.port && config.listen.host === config.console.host) {
+    throw invalid('--console: the gate and the console need two addresses')
+  }
+}
+
+const unready: Handler = () => new Response(null, { status: 503 })
+
+/** Binds the gate, the console and the control socket. They answer 503 until `serve` gives the handlers. */
+export const listen = (config: Config, socketPath: string) => {
+  let handlers: Handlers = { gate: { routes: {}, fetch: unready }, console: unready, socket: () => new Response(null, { status: 503 }) }
+  let tls = config.tls
+  const bind = (address: Address, name: 'gate' | 'console', port = address.port): Server<unknown> => {
+    try {
+      return Bun.serve({
+        hostname: address.host,
+        port,
+        // A stream may be silent for ever: the gate's own limits decide.
+        idleTimeout: 0,
+        development: false,
+        maxRequestBodySize: name === 'gate' ? limits.requestBodyBytesMax : limits.consoleBodyBytesMax,
+        // With TLS a second listener takes over the port when certificates are read again.
+        reusePort: tls !== null,
+        ...(tls ? { tls } : {}),
+        ...(name === 'gate' ? { routes: handlers.gate.routes } : {}),
+        fetch: name === 'gate' ? handlers.gate.fetch : handlers.console,
+        error: () => new Response(null, { status: 500 }),
+      })
+    } catch (error) {
+      throw new AppError('invalid', `${name} ${bracketed(address.host)}:${port}: ${messageOf(error)}`)
+    }
+  }
+  const scheme = tls ? 'https' : 'http'
+  const url = (configured: string | null, address: Address, server: Server<unknown>) =>
+    configured ?? `${scheme}://${bracketed(address.host === '0.0.0.0' || address.host === '::' ? 'localhost' : address.host)}:${server.port}`
+  let gate = bind(config.listen, 'gate')
+  let consoleServer = bind(config.console, 'console')
+  const ports = { gate: gate.port as number, console: consoleServer.port as number }
+  rmSync(socketPath, { force: true })
+  // The runtime takes `idleTimeout` here too, its types do not say so: a backup may take long.
+  const socketOptions = { unix: socketPath, idleTimeout: 0, development: false as const, fetch: (request: Request) => handlers.socket(request) }
+  const socket = Bun.serve(socketOptions)
+
+  return {
+    gateUrl: url(config.publicUrl, config.listen, gate),
+    consoleUrl: url(config.consoleUrl, config.console, consoleServer),
+    serve(given: Handlers) {
+      handlers = given
+      gate.reload({ routes: given.gate.routes, fetch: given.gate.fetch })
+      consoleServer.reload({ fetch: given.console })
+    },
+    /** New connections get the new certificate; those that are open go on. */
+    reload(next: Config['tls']) {
+      if (!next || !tls) return
+      tls = next
+      const old = [gate, consoleServer]
+      gate = bind(config.listen, 'gate', ports.gate)
+      consoleServer = bind(config.console, 'console', ports.console)
+      for (const server of old) void server.stop()
+    },
+    /** Takes no new connections, and gives those that run a while. */
+    async drain(quiet: () => boolean, waitMs: number) {
+      void gate.stop()
+      void consoleServer.stop()
+      const until = performance.now() + waitMs
+      while (!quiet() && performance.now() < until) await Bun.sleep(20)
+    },
+    close() {
+      void gate.stop(true)
+      void consoleServer.stop(true)
+      void socket.stop(true)
+    },
+  }
+}
