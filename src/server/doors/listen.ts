@@ -75,9 +75,15 @@ export const listen = (config: Config, socketPath: string) => {
   let consoleServer = bind(config.console, 'console')
   const ports = { gate: gate.port as number, console: consoleServer.port as number }
   rmSync(socketPath, { force: true })
-  // The runtime takes `idleTimeout` here too, its types do not say so: a backup may take long.
-  const socketOptions = { unix: socketPath, idleTimeout: 0, development: false as const, fetch: (request: Request) => handlers.socket(request) }
-  const socket = Bun.serve(socketOptions)
+  const socket = Bun.serve({
+    unix: socketPath,
+    development: false,
+    fetch(request, server) {
+      // A backup may take longer than an idle connection usually lives.
+      server.timeout(request, 0)
+      return handlers.socket(request)
+    },
+  })
 
   return {
     gateUrl: url(config.publicUrl, config.listen, gate),
