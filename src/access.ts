@@ -18,6 +18,8 @@ export interface AccessStore {
   remove(operator: Operator, actor: Actor): void
   putPassword(operator: Operator, passwordHash: string, actor: Actor): void
   putSignIn(operator: Operator, at: number, address: string): void
+  /** Notes who made a one-time link, and for whom; null: for the first owner. */
+  putLink(operator: Operator | null, actor: Actor): void
   allKeys(): ApiKey[]
   insertKey(key: ApiKey, actor: Actor): void
   revokeKey(key: ApiKey, at: number, actor: Actor): void
@@ -74,8 +76,9 @@ export class Access {
   }
 
   /** The link that makes the first owner. Throws `conflict` once there is one. */
-  setupLink(): OneTimeLink {
+  setupLink(actor: Actor): OneTimeLink {
     if (this.hasOwner) throw conflict('an owner exists already; use: portcullis operator reset NAME')
+    this.deps.store.putLink(null, actor)
     return this.#link({ kind: 'setup' })
   }
 
@@ -112,7 +115,9 @@ export class Access {
   /** A link by which an operator sets a new password. */
   reset(name: string, actor: Actor): OneTimeLink {
     requireRole(actor, 'owner')
-    return this.#link({ kind: 'password', operatorId: this.#named(name).id })
+    const operator = this.#named(name)
+    this.deps.store.putLink(operator, actor)
+    return this.#link({ kind: 'password', operatorId: operator.id })
   }
 
   /** Uses a link up: makes the first owner, or sets the password of its operator. Gives a session's secret. */

@@ -1,9 +1,10 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { type Cidr, parseCidr } from './address.ts'
 import { invalid, messageOf } from './error.ts'
-import { parseCidr, type Cidr } from './address.ts'
 
 export interface Address {
   host: string
@@ -147,7 +148,24 @@ export const readTls = (cert: Given | undefined, key: Given | undefined): Config
   if (!cert && !key) return null
   if (!cert) throw invalid(`${key?.from}: needs --tls-cert too`)
   if (!key) throw invalid(`${cert.from}: needs --tls-key too`)
-  return { cert: readable(cert), key: readable(key) }
+  const tls = { cert: readable(cert), key: readable(key) }
+  const parsed = <T>(given: Given, what: string, parse: () => T): T => {
+    try {
+      return parse()
+    } catch {
+      throw invalid(`${given.from}: is no ${what} in PEM`)
+    }
+  }
+  const certificate = parsed(cert, 'certificate', () => new X509Certificate(tls.cert))
+  const privateKey = parsed(key, 'private key', () => createPrivateKey(tls.key))
+  if (!certificate.checkPrivateKey(privateKey)) throw invalid(`${key.from}: is not the key of the certificate`)
+  return tls
+}
+
+const dataFolder = (given: Given | undefined, otherwise: string): string => {
+  const text = given?.values.at(-1)
+  if (text?.trim() === '') throw invalid(`${given?.from}: is empty; name a folder`)
+  return resolve(text ?? otherwise)
 }
 
 /**
@@ -157,7 +175,7 @@ export const readTls = (cert: Given | undefined, key: Given | undefined): Config
 export const loadConfig = (argv: string[], env: Environment, terminal: boolean, dataDefault = defaultDataFolder(env)): Config => {
   const flags = fromFlags(argv)
   const environment = fromEnvironment(env)
-  const data = resolve((flags.data ?? environment.data)?.values.at(-1) ?? dataDefault)
+  const data = dataFolder(flags.data ?? environment.data, dataDefault)
   const given = { ...fromFile(join(data, 'portcullis.toml')), ...environment, ...flags }
   const many = <T>(name: Setting, parse: (from: string) => (text: string) => T): T[] => {
     const entry = given[name]

@@ -46,31 +46,39 @@ export class Control {
 
   find(name: string): Upstream {
     const server = this.deps.servers.byName.get(name)
-    if (!server) throw notFound(`no server is called "${name.slice(0, limits.nameLengthMax)}"`)
+    if (!server) throw notFound('no server has that name')
     return server
   }
 
-  add(request: ServerRequest, actor: Actor): Upstream {
-    const { servers, store, now } = this.deps
-    const name = serverName(request.name)
-    if (servers.byName.has(name)) throw conflict(`a server is called "${name}" already`)
-    if (servers.byName.size >= limits.serversMax) throw invalid(`there are ${limits.serversMax} servers, the most there may be`)
+  /** A checked server that is not there yet, so that it can be looked at first. */
+  draft(request: ServerRequest): Upstream {
     if (Object.values(request.headers ?? {}).includes(MASK)) throw invalid(`"${MASK}" is no value for a header`)
-    const server: Upstream = {
+    this.#mayAdd(request.name)
+    return {
       id: newId('srv'),
-      name,
+      name: serverName(request.name),
       url: serverUrl(request.url),
       kind: request.kind ?? 'auto',
       path: serverPath(request.path ?? ''),
       headers: serverHeaders(request.headers ?? {}),
       state: 'open',
       reason: null,
-      createdAt: now(),
+      createdAt: this.deps.now(),
       removedAt: null,
     }
-    store.insertServer(server, actor)
-    servers.add(server)
-    return server
+  }
+
+  add(server: Upstream, actor: Actor): void {
+    // Asked again: another may have taken the name while a probe looked.
+    this.#mayAdd(server.name)
+    this.deps.store.insertServer(server, actor)
+    this.deps.servers.add(server)
+  }
+
+  #mayAdd(name: string): void {
+    const { byName } = this.deps.servers
+    if (byName.has(name.trim())) throw conflict('a server has that name already')
+    if (byName.size >= limits.serversMax) throw invalid(`there are ${limits.serversMax} servers, the most there may be`)
   }
 
   /** Changes what is given; a header whose value is `***` keeps the old one. */
@@ -86,11 +94,6 @@ export class Control {
     this.deps.store.updateServer(next, changed, actor)
     // The object stays the same one: connections and the predicate hold on to it.
     return Object.assign(server, next)
-  }
-
-  /** Forgets a probe's finding as the path shown to people; not a change that a person made. */
-  complete(server: Upstream, path: string, actor: Actor): void {
-    if (path !== '' && server.path === '') this.change(server.name, { path }, actor)
   }
 
   remove(name: string, actor: Actor): CutResult {

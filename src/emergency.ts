@@ -88,7 +88,7 @@ export class Emergency {
 
   /** Commits like `commit`, but for changes that must not be made unless the database takes them. */
   commitOrThrow(entry: EmergencyEntry): void {
-    if (!this.flush()) throw new AppError('storage', `the database can't be written: ${this.#lastError}`)
+    if (!this.flush()) throw new AppError('storage', this.#lastError)
     this.store.applyEmergency(entry, false)
   }
 

@@ -49,9 +49,9 @@ export class Issuance {
     if (request.servers.length > limits.serversPerTokenMax) {
       throw invalid(`a token reaches ${limits.serversPerTokenMax} servers at the most`)
     }
-    const ids = request.servers.map((serverName) => {
+    const ids = request.servers.map((serverName, index) => {
       const server = servers.byName.get(serverName)
-      if (!server) throw notFound(`no server is called "${serverName.slice(0, limits.nameLengthMax)}"`)
+      if (!server) throw notFound(`servers: no server has the name given as number ${index + 1}`)
       return server.id
     })
     if (request.expiresAt !== null && request.expiresAt > at + limits.expiryMsMax) {
@@ -60,7 +60,7 @@ export class Issuance {
     // An id as a name would make two meanings of one word in `revoke`.
     if (tokens.byId.has(name)) throw conflict('that name is the id of a token')
     if (tokens.named(name, at).some((token) => statusOf(token, at) === 'active')) {
-      throw conflict(`a live token is called "${name}"; names of live tokens are unique`)
+      throw conflict('a live token has that name; names of live tokens are unique')
     }
     const token: Token = {
       id: newId('tok'),

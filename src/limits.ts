@@ -24,6 +24,8 @@ export const limits = {
   upstreamHeadersMs: 600_000,
   /** Proxies drop what is silent for 30 s or more; Cursor after 305 s. */
   keepAliveMs: 15_000,
+  /** A silent event stream opens with a comment after this; most say something of their own by then. */
+  streamOpenMs: 20,
   /** Paths deeper than this are matched in their normal form only. */
   pathSegmentsMax: 32,
   /** MCP sessions bound to tokens; the least recently used without a stream makes room. */

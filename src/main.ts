@@ -19,6 +19,7 @@ import { KeyRotation } from './keys.ts'
 import { connectionsFor, limits } from './limits.ts'
 import { createLogger, type Logger } from './log.ts'
 import type { Node } from './node.ts'
+import { SYSTEM } from './operator.ts'
 import { Registry } from './registry.ts'
 import { denyRecord, Revocations } from './revocation.ts'
 import { createApi } from './server/app.ts'
@@ -32,7 +33,7 @@ import { AuditStore } from './store/audit.ts'
 import { makeBackup, restoreBackup } from './store/backup.ts'
 import { filesOf, lockFolder, makeFolder } from './store/folder.ts'
 import { openJournal } from './store/journal.ts'
-import { readKeyFile } from './store/keyfile.ts'
+import { checkKeyFile, readKeyFile } from './store/keyfile.ts'
 import { KeyStore } from './store/keys.ts'
 import { openStore } from './store/open.ts'
 import { OperatorStore } from './store/operator.ts'
@@ -71,11 +72,12 @@ interface Running {
 
 /** Opens the folder, builds the node and lets it listen. */
 const start = async (config: Config, log: Logger, reread: () => Config): Promise<Running> => {
-  const folderExisted = existsSync(config.data)
-  if (!folderExisted) await preflight(config)
+  // A folder that is there is locked first: that another node runs on it says more than that its ports are taken.
+  let unlock = existsSync(filesOf(config.data).lock) ? lockFolder(config.data) : null
+  checkKeyFile(config.keyFile, config.data)
+  preflight(config)
   makeFolder(config.data)
-  const unlock = lockFolder(config.data)
-  if (folderExisted) await preflight(config)
+  unlock ??= lockFolder(config.data)
   const files = filesOf(config.data)
   const store = openStore({ folder: config.data, keyFile: config.keyFile, version: version.version, now })
 
@@ -125,7 +127,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     publicUrl: new URL(gateUrl),
     onUpstreamError: (server, error) => log.debug({ server: server.name, err: error }, 'the server behind the gate failed'),
   })
-  const problems = (): string[] => (emergency.problem === null ? [] : [`the database can't be written: ${emergency.problem}`])
+  const problems = (): string[] => [emergency.problem ?? store.log.problem()].filter((problem) => problem !== null)
   const metrics = createMetrics({
     registry, gate: gate.counts, version: version.version, auditSequence: () => store.log.head.sequence, ready: () => problems().length === 0,
   })
@@ -207,7 +209,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     journal.close()
     store.close()
     rmSync(files.socket, { force: true })
-    unlock()
+    unlock?.()
   }
   process.on('SIGHUP', () => {
     try {
@@ -242,6 +244,15 @@ const untilStopped = ({ stop }: Running, log: Logger): Promise<number> =>
     process.on('SIGINT', () => end('SIGINT'))
   })
 
+/** With a full disk a node must still start: then the link waits for `portcullis setup`. */
+const setupLine = (node: Node): string => {
+  try {
+    return `Setup    ${node.consoleUrl}${node.access.setupLink(SYSTEM).path}  (good for an hour, once)\n`
+  } catch (error) {
+    return `Setup    no link could be made: ${messageOf(error)}\n`
+  }
+}
+
 const serve = async (argv: string[]): Promise<number> => {
   allowManyRequests()
   const load = () => loadConfig(argv, env, process.stderr.isTTY)
@@ -250,9 +261,7 @@ const serve = async (argv: string[]): Promise<number> => {
   const running = await start(config, log, load)
   const { node } = running
   process.stdout.write(`Gate     ${node.gateUrl}\nConsole  ${node.consoleUrl}\n`)
-  if (!node.access.hasOwner) {
-    process.stdout.write(`Setup    ${node.consoleUrl}${node.access.setupLink().path}  (good for an hour, once)\n`)
-  }
+  if (!node.access.hasOwner) process.stdout.write(setupLine(node))
   return untilStopped(running, log)
 }
 

@@ -172,12 +172,12 @@ export class Revocations {
     if (group !== null) selector.group = this.#known('group', group)
     if (request.server) {
       const server = servers.byName.get(request.server) ?? servers.byId.get(request.server)
-      if (!server) throw notFound(`no server is called "${request.server.slice(0, limits.nameLengthMax)}"`)
+      if (!server) throw notFound('no server has that name')
       selector.server = server.id
     }
     if (request.issuedBefore !== null && request.issuedBefore !== undefined) {
       if (request.issuedBefore > now + 86_400_000) {
-        throw invalid(`issuedBefore: ${formatTime(request.issuedBefore)} is in the future`)
+        throw invalid('issuedBefore: that is in the future')
       }
       selector.issuedBefore = request.issuedBefore
     }

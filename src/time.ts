@@ -8,7 +8,7 @@ const UNITS: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86
 /** A duration as people type it (`45s`, `10m`, `12h`, `30d`), in milliseconds. Throws `invalid`. */
 export const parseDuration = (text: string, what: string): number => {
   const [, count, unit] = /^(\d{1,9})([smhd])$/.exec(text.trim()) ?? []
-  if (!count || !unit) throw invalid(`${what}: "${text}" is not a duration; write it like 45s, 10m, 12h or 30d`)
+  if (!count || !unit) throw invalid(`${what}: not a duration; write it like 45s, 10m, 12h or 30d`)
   return Number(count) * (UNITS[unit] as number)
 }
 
@@ -29,7 +29,7 @@ export const parseTime = (text: string, what: string): number => {
   const ms = bare ? Date.parse(`${trimmed}T00:00:00Z`) : TIME.test(trimmed) ? Date.parse(trimmed.replace(' ', 'T')) : NaN
   // Date.parse rolls 31 February over to March; a person who typed that meant something else.
   if (Number.isNaN(ms) || (bare && formatTime(ms).slice(0, 10) !== trimmed)) {
-    throw invalid(`${what}: "${text}" is not a time; write it like 2026-12-31 or 2026-12-31T18:00:00Z`)
+    throw invalid(`${what}: not a time; write it like 2026-12-31 or 2026-12-31T18:00:00Z`)
   }
   return bare ? ms + 86_400_000 : ms
 }
@@ -37,6 +37,6 @@ export const parseTime = (text: string, what: string): number => {
 /** When something ends: a duration from now, or a time that is still to come. */
 export const parseExpiry = (text: string, now: number, what: string): number => {
   const at = /^\d+[a-z]+$/i.test(text.trim()) ? now + parseDuration(text, what) : parseTime(text, what)
-  if (at <= now) throw invalid(`${what}: "${text}" is in the past`)
+  if (at <= now) throw invalid(`${what}: that is in the past`)
   return at
 }

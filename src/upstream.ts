@@ -28,13 +28,15 @@ const NAME = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/
 export const serverName = (text: string): string => {
   const name = line(text, 'the name')
   if (!NAME.test(name)) {
-    throw invalid(`the name "${name}" can't stand in a URL; use up to 63 of a-z, 0-9, ".", "-" and "_"`)
+    throw invalid('the name of a server stands in URLs: use up to 63 of a-z, 0-9, ".", "-" and "_"')
   }
   return name
 }
 
 // RFC 3927 and RFC 4291: link-local addresses lead to metadata services of clouds, never to a server of ours.
-const LINK_LOCAL = /^(?:169\.254\.\d+\.\d+|\[fe[89ab][0-9a-f]:.*\]|\[::ffff:a9fe:[0-9a-f]+\])$/i
+// The last three are ways to write 169.254/16 in IPv6: mapped or compatible (RFC 4291), NAT64 (RFC 6052), 6to4 (RFC 3056).
+const LINK_LOCAL =
+  /^(?:169\.254\.\d+\.\d+|\[fe[89ab][0-9a-f]:.*\]|\[::(?:ffff:)?a9fe:[0-9a-f]+\]|\[64:ff9b::a9fe:[0-9a-f]+\]|\[2002:a9fe:.*\])$/i
 
 /** Whether a host, as `URL` spells it, is a link-local address. */
 export const isLinkLocal = (hostname: string): boolean => LINK_LOCAL.test(hostname.replace(/\.$/, ''))
@@ -69,8 +71,8 @@ const FORBIDDEN = new Set([
 export const serverHeaders = (given: Record<string, string>): [string, string][] => {
   const entries = Object.entries(given)
   if (entries.length > limits.headersPerServerMax) throw invalid(`more than ${limits.headersPerServerMax} headers`)
-  return entries.map(([name, value]) => {
-    if (!HEADER_NAME.test(name)) throw invalid(`"${name.slice(0, 40)}" is not the name of a header`)
+  return entries.map(([name, value], index) => {
+    if (!HEADER_NAME.test(name)) throw invalid(`header ${index + 1}: its name is none that a header may have`)
     if (FORBIDDEN.has(name.toLowerCase())) throw invalid(`the header ${name} is the gate's own to set`)
     // oxlint-disable-next-line no-control-regex
     if (!/^[\t\u0020-\u007e\u0080-\u00ff]*$/.test(value)) throw invalid(`the value of ${name} holds a character that no header may`)

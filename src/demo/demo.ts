@@ -1,6 +1,5 @@
 import type { Node } from '../node.ts'
 import { SYSTEM } from '../operator.ts'
-import type { Upstream } from '../upstream.ts'
 
 const SERVER = 'demo'
 const TOKEN = 'Demo client'
@@ -8,10 +7,10 @@ const OPERATOR = 'demo'
 const REDRAW_MS = 250
 
 /** The server of this start: the built-in upstream has another port each time. */
-const putServer = (node: Node, url: string): Upstream =>
-  node.servers.byName.has(SERVER)
-    ? node.control.change(SERVER, { url }, SYSTEM)
-    : node.control.add({ name: SERVER, url, path: '/mcp' }, SYSTEM)
+const putServer = (node: Node, url: string): void => {
+  if (node.servers.byName.has(SERVER)) node.control.change(SERVER, { url }, SYSTEM)
+  else node.control.add(node.control.draft({ name: SERVER, url, path: '/mcp' }), SYSTEM)
+}
 
 /** A secret for this start: secrets are shown once, so an older token gets a new one. */
 const putToken = (node: Node): string => {

@@ -29,7 +29,7 @@ export const problemResponse = (problem: Problem, requestId: string, closing: bo
   if (challenge) headers.set('www-authenticate', challenge)
   if (retryAfterS !== undefined) headers.set('retry-after', String(retryAfterS))
   if (closing) headers.set('connection', 'close')
-  const body = { type: TYPE_PREFIX + slug, title, status, detail, instance: `urn:portcullis:request:${requestId}`, requestId }
+  const body = { type: TYPE_PREFIX + slug, title, status, detail, requestId }
   return new Response(JSON.stringify(body), { status, headers })
 }
 

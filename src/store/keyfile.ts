@@ -38,6 +38,12 @@ export const readKeyFile = (file: string): KeyRingData => {
   return { database: parsed.database, keys }
 }
 
+/** Refuses a key file that can't be used, before anything is made: one that is there, or the place of one that is not. */
+export const checkKeyFile = (file: string, folder: string): void => {
+  if (existsSync(file)) readKeyFile(file)
+  else if (dirname(file) !== folder && !existsSync(dirname(file))) throw refuse(file, 'its folder is not there')
+}
+
 /** Writes the ring whole or not at all, 0600, and safely on disk when it returns. */
 export const writeKeyFile = (file: string, ring: KeyRingData): void => {
   const content: KeyFile = {

@@ -6,7 +6,9 @@ import { AppError, messageOf } from '../error.ts'
 import { type Fact, type FactStream, nextHlc } from '../fact.ts'
 import type { Clock } from '../time.ts'
 import type * as schema from './schema.ts'
-import { audit, facts } from './schema.ts'
+import { audit, facts, meta } from './schema.ts'
+
+const RETRY_MS = 1_000
 
 /** What a fact needs besides its number. */
 export const fact = (stream: FactStream, kind: string, payload: Record<string, unknown>): Fact => ({ stream, kind, payload })
@@ -16,6 +18,8 @@ export class Log {
   #head: AuditHead
   #hlc: string | null
   readonly #seq: Record<FactStream, number>
+  #problem: string | null = null
+  #triedAt = 0
   readonly #insertAudit
   readonly #insertFact
 
@@ -85,12 +89,27 @@ export class Log {
   /** One transaction without an audit row: for counters and figures, which are no changes. */
   write<T>(write: () => T): T {
     try {
-      return this.db.transaction(() => write(), { behavior: 'immediate' })
+      const result = this.db.transaction(() => write(), { behavior: 'immediate' })
+      this.#problem = null
+      return result
     } catch (error) {
       if (error instanceof AppError) throw error
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-      throw new AppError('storage', `the database can't be written: ${messageOf(cause)}`, 'storage', { cause })
+      this.#problem = `the database can't be written: ${messageOf(cause)}`
+      throw new AppError('storage', this.#problem, 'storage', { cause })
     }
+  }
+
+  /** Why the last write failed; it is tried again first, but not more than once a second. */
+  problem(): string | null {
+    if (this.#problem === null || this.now() < this.#triedAt + RETRY_MS) return this.#problem
+    this.#triedAt = this.now()
+    try {
+      this.write(() => this.db.insert(meta).values({ key: 'tried', value: '' }).onConflictDoUpdate({ target: meta.key, set: { value: String(this.#triedAt) } }).run())
+    } catch (error) {
+      return messageOf(error)
+    }
+    return null
   }
 
   #append(event: AuditEvent, { sequence, hash }: AuditHead): AuditHead {

@@ -67,8 +67,11 @@ export const openStore = ({ folder, keyFile, version, now }: OpenOptions): Store
     const identity = `${ino}-${Math.round(birthtimeMs)}`
     const known = get('node')
     const node = known !== null && get('file') === identity ? known : newId('node')
-    set('file', identity)
-    set('node', node)
+    // Written only when it changed: a full disk must not keep a node from starting, and from denying.
+    if (node !== known) {
+      set('file', identity)
+      set('node', node)
+    }
     const db = drizzle({ client, schema })
     const log = new Log(client, db, node, now)
     if (known !== null && known !== node) {

@@ -47,6 +47,11 @@ export class OperatorStore {
     })
   }
 
+  putLink(operator: Operator | null, actor: Actor): void {
+    const event = { actor: actor.name, action: 'operator.link', targetId: operator?.id ?? null, targetName: operator?.name ?? null }
+    this.store.log.change(event, [], () => {})
+  }
+
   allKeys(): ApiKey[] {
     return this.store.db.select().from(apiKeys).where(isNull(apiKeys.revokedAt)).orderBy(asc(apiKeys.id)).all()
   }

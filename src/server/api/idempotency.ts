@@ -3,12 +3,17 @@ import { AppError, conflict, invalid } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import { contextOf } from '../context.ts'
 
-/** What may stand in an answer once, and is null when the answer is given again. */
-const SHOWN_ONCE = ['token', 'key', 'link'] as const
+/** What may stand in an answer once, and is null when the answer is given again: secrets, and one-time links. */
+const SHOWN_ONCE: [path: RegExp, field: string][] = [
+  [/\/tokens(\/|$)/, 'token'],
+  [/\/apikeys$/, 'key'],
+  [/\/operators$/, 'link'],
+  [/links$/, 'url'],
+]
 
-const withoutSecrets = (text: string): string => {
+const withoutSecrets = (path: string, text: string): string => {
   const body = JSON.parse(text) as Record<string, unknown>
-  for (const field of SHOWN_ONCE) if (typeof body[field] === 'string' || field === 'link') if (field in body) body[field] = null
+  for (const [where, field] of SHOWN_ONCE) if (where.test(path)) body[field] = null
   return JSON.stringify(body)
 }
 
@@ -39,10 +44,13 @@ export const idempotent = (node: Node) => {
     try {
       const response = await run(request)
       if (response.ok && response.headers.get('content-type')?.startsWith('application/json')) {
-        const text = await response.clone().text()
-        // In a later turn: a revocation's answer must not wait for one more commit.
-        const kept = { request: hash, status: response.status, response: withoutSecrets(text), location: response.headers.get('location') }
-        node.answers.keep(actor.name, key, kept)
+        const kept = { request: hash, status: response.status, response: withoutSecrets(path, await response.clone().text()), location: response.headers.get('location') }
+        try {
+          node.answers.keep(actor.name, key, kept)
+        } catch (error) {
+          // What was done is done, and its answer must not be lost: it may hold a secret that is shown once.
+          node.log.warn({ err: error }, 'the answer to a request with an Idempotency-Key could not be kept')
+        }
       }
       return response
     } finally {

@@ -51,7 +51,8 @@ export const peopleRoutes = (node: Node) =>
       return linkJson(node, node.access.reset(params.name, contextOf(request).actor))
     }, { params: Named, response: { 201: Link } })
     .post('/setup-links', ({ request, set }) => {
-      requireRole(contextOf(request).actor, 'owner')
+      const { actor } = contextOf(request)
+      requireRole(actor, 'owner')
       set.status = 201
-      return linkJson(node, node.access.setupLink())
+      return linkJson(node, node.access.setupLink(actor))
     }, { response: { 201: Link } })

@@ -31,9 +31,10 @@ export const serverRoutes = (node: Node) =>
       const { actor } = contextOf(request)
       requireRole(actor, 'operator')
       const { probe, ...wanted } = body
-      const server = node.control.add(wanted, actor)
-      const found = probe === false ? null : await node.probe(server)
-      if (found && server.removedAt === null) node.control.complete(server, found.path, actor)
+      const draft = node.control.draft(wanted)
+      const found = probe === false ? null : await node.probe(draft)
+      const server = { ...draft, path: draft.path === '' ? (found?.path ?? '') : draft.path }
+      node.control.add(server, actor)
       set.status = 201
       set.headers.location = `/api/v1/servers/${server.name}`
       return { ...serverJson(node, server), probe: found }

@@ -27,18 +27,20 @@ export const openFilesLimit = (): number => {
 const bracketed = (host: string) => (isIP(host) === 6 ? `[${host}]` : host)
 
 /** Refuses an address that can't be bound, before anything is made. */
-export const preflight = async (config: Config): Promise<void> => {
-  for (const [setting, { host, port }] of [['--listen', config.listen], ['--console', config.console]] as const) {
-    if (port === 0) continue
-    try {
-      Bun.listen({ hostname: host, port, socket: { data() {} } }).stop(true)
-    } catch (error) {
-      const taken = /EADDRINUSE|in use/i.test(messageOf(error)) ? 'is in use already' : messageOf(error)
-      throw invalid(`${setting} ${bracketed(host)}:${port}: ${taken}`)
+export const preflight = (config: Config): void => {
+  const held: { stop(closing: boolean): void }[] = []
+  try {
+    // Both at once: the gate and the console must not want the same port.
+    for (const [setting, { host, port }] of [['--listen', config.listen], ['--console', config.console]] as const) {
+      try {
+        held.push(Bun.listen({ hostname: host, port, socket: { data() {} } }))
+      } catch (error) {
+        const taken = /EADDRINUSE|in use/i.test(messageOf(error)) ? 'is in use already' : messageOf(error)
+        throw invalid(`${setting} ${bracketed(host)}:${port}: ${taken}`)
+      }
     }
-  }
-  if (config.listen.port !== 0 && config.listen.port === config.console.port && config.listen.host === config.console.host) {
-    throw invalid('--console: the gate and the console need two addresses')
+  } finally {
+    for (const listener of held) listener.stop(true)
   }
 }
 

@@ -1,0 +1,48 @@
+import { join } from 'node:path'
+
+type Call = { id: number; method: string; argument: unknown }
+type Reply = { id: number; value?: unknown; error?: string }
+
+/** A script of this folder as a process of its own, so that it shares no event loop with what is measured. */
+export const startChild = (script: string) => {
+  const waiting = new Map<number, (reply: Reply) => void>()
+  let nextId = 0
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, script)], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    ipc: (reply: Reply) => {
+      waiting.get(reply.id)?.(reply)
+      waiting.delete(reply.id)
+    },
+    onExit: () => {
+      for (const [id, settle] of waiting) settle({ id, error: `${script} ended` })
+    },
+  })
+  return {
+    pid: child.pid,
+    call: <T>(method: string, argument: unknown = null): Promise<T> =>
+      new Promise((resolve, reject) => {
+        nextId += 1
+        waiting.set(nextId, ({ value, error }) => (error === undefined ? resolve(value as T) : reject(new Error(error))))
+        child.send({ id: nextId, method, argument } satisfies Call)
+      }),
+    stop: () => {
+      child.kill('SIGKILL')
+      return child.exited
+    },
+  }
+}
+export type Child = ReturnType<typeof startChild>
+
+/** The child's side: answers calls until its parent goes. */
+export const answerCalls = (methods: Record<string, (argument: never) => unknown>): void => {
+  process.on('disconnect', () => process.exit(0))
+  process.on('message', async ({ id, method, argument }: Call) => {
+    let reply: Reply
+    try {
+      reply = { id, value: await methods[method]?.(argument as never) }
+    } catch (error) {
+      reply = { id, error: String(error) }
+    }
+    process.send?.(reply)
+  })
+}

@@ -1,0 +1,106 @@
+import type { RevocationJson } from '../../src/server/api/schemas.ts'
+import { type TestNode, startNode } from '../support/node.ts'
+import { ask } from '../support/raw.ts'
+import { bearer } from '../support/secret.ts'
+import { removeFolder, tempFolder } from '../support/temp.ts'
+import { builtBinary } from './binary.ts'
+import { type Child, startChild } from './child.ts'
+import type { Outcome, Round } from './client.ts'
+import { startHaproxy } from './haproxy.ts'
+
+/** Milliseconds, and what did not work. */
+export type Played = { outcome: Outcome; receipt?: RevocationJson; failures: string[] }
+export type Contender = { name: string; play: (streams: number) => Promise<Played>; stop: () => Promise<unknown> }
+
+const HOST = '127.0.0.1'
+const SERVER = 'origin'
+const get = (path: string, headers = '') => `GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\nAccept: text/event-stream\r\n${headers}\r\n`
+
+const play = (client: Child, round: Omit<Round, 'hostname'>) => client.call<Outcome>('play', { hostname: HOST, ...round })
+
+const unended = ({ endings, trailing }: Outcome): string[] => [
+  ...(endings.none > 0 ? [`${endings.none} streams were not ended`] : []),
+  ...(trailing > 0 ? [`${trailing} streams got bytes after their end`] : []),
+]
+const unsaid = ({ farewells, endings }: Outcome, streams: number): string[] => [
+  ...(farewells < streams ? [`${streams - farewells} farewells are missing`] : []),
+  ...(endings.terminator < streams ? [`${streams - endings.terminator} streams ended without a last chunk`] : []),
+]
+
+const receiptOf = ({ answer }: Outcome): RevocationJson | null =>
+  answer.startsWith('HTTP/1.1 201 ') ? (JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4)) as RevocationJson) : null
+
+const revokeBytes = (tokenId: string): string => {
+  const body = JSON.stringify({ tokens: [tokenId], reason: 'compromised' })
+  const headers = ['Host: localhost', 'X-Portcullis-Actor: local:0', 'Content-Type: application/json', `Content-Length: ${body.length}`]
+  return `POST /api/v1/revocations HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n${body}`
+}
+
+const playGate = async (node: TestNode, client: Child, streams: number): Promise<Played> => {
+  const { id, token } = await node.createToken(crypto.randomUUID(), [SERVER])
+  const outcome = await play(client, {
+    port: Number(new URL(node.gate).port),
+    request: get(`/s/${SERVER}/events`, `Authorization: Bearer ${token}\r\n`),
+    streams,
+    command: { address: { unix: `${node.data}/control.sock` }, http: true, warmUp: get('/api/v1/node'), bytes: revokeBytes(id) },
+  })
+  const failures = [...unended(outcome), ...unsaid(outcome, streams)]
+  const receipt = receiptOf(outcome)
+  if (!receipt) failures.push(`the revocation was answered: ${outcome.answer.slice(0, 200)}`)
+  else if (!receipt.durable) failures.push('the revocation is not durable')
+  else if (receipt.connections.cut !== streams) failures.push(`the receipt counts ${receipt.connections.cut} of ${streams}`)
+  const after = await ask(node.gate, { target: `/s/${SERVER}/events`, headers: bearer(token) })
+  if (after.status !== 401) failures.push(`a request after the revocation was answered ${after.status}`)
+  return { outcome, failures, ...(receipt ? { receipt } : {}) }
+}
+
+/** The executable, on a folder of its own; `cold` starts it anew for every kill. */
+export const startGate = async (client: Child, originPort: number, cold = false): Promise<Contender> => {
+  const command = [builtBinary()]
+  const begin = async () => {
+    const data = tempFolder()
+    const node = await startNode({ command, data })
+    await node.addServer(SERVER, `http://${HOST}:${originPort}`, { kind: 'http' })
+    return { node, stop: () => node.stop().then(() => removeFolder(data)) }
+  }
+  const warm = cold ? null : await begin()
+  return {
+    name: 'gate',
+    play: async (streams) => {
+      const { node, stop } = warm ?? (await begin())
+      try {
+        return await playGate(node, client, streams)
+      } finally {
+        if (!warm) await stop()
+      }
+    },
+    stop: async () => warm?.stop(),
+  }
+}
+
+export const startHaproxyContender = async (client: Child, originPort: number, streamsMax: number): Promise<Contender | null> => {
+  const haproxy = await startHaproxy(originPort, streamsMax + 100)
+  return haproxy && {
+    name: haproxy.version,
+    play: async (streams) => {
+      const command = { address: { unix: haproxy.socket }, http: false, bytes: haproxy.command }
+      const outcome = await play(client, { port: haproxy.port, request: get('/events'), streams, command })
+      return { outcome, failures: unended(outcome) }
+    },
+    stop: haproxy.stop,
+  }
+}
+
+export const startFloor = async (client: Child): Promise<Contender> => {
+  const floor = startChild('floor.ts')
+  const ports = await floor.call<{ streams: number; commands: number }>('ports')
+  return {
+    name: 'floor',
+    play: async (streams) => {
+      const command = { address: { hostname: HOST, port: ports.commands }, http: false, bytes: 'end\n' }
+      const outcome = await play(client, { port: ports.streams, request: get('/events'), streams, command })
+      return { outcome, failures: [...unended(outcome), ...unsaid(outcome, streams)] }
+    },
+    stop: floor.stop,
+  }
+}

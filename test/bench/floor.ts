@@ -1,0 +1,36 @@
+import { answerCalls } from './child.ts'
+import { FAREWELL_CHUNK, FIRST_EVENT, LAST_CHUNK, STREAM_HEAD } from './words.ts'
+
+/** The floor: no proxy, no HTTP, no disk. Sockets that were sent the same bytes, ended in a loop on command. */
+const held = new Set<Bun.Socket<undefined>>()
+const streams = Bun.listen({
+  hostname: '127.0.0.1',
+  port: 0,
+  socket: {
+    data(socket) {
+      if (held.has(socket)) return
+      held.add(socket)
+      socket.write(STREAM_HEAD + FIRST_EVENT)
+    },
+    close(socket) {
+      held.delete(socket)
+    },
+  },
+})
+const commands = Bun.listen({
+  hostname: '127.0.0.1',
+  port: 0,
+  socket: {
+    data(command) {
+      const last = FAREWELL_CHUNK + LAST_CHUNK
+      for (const socket of held) {
+        socket.write(last)
+        socket.end()
+      }
+      held.clear()
+      command.end('done\n')
+    },
+  },
+})
+
+answerCalls({ ports: () => ({ streams: streams.port, commands: commands.port }) })
