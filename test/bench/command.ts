@@ -25,17 +25,17 @@ export const connectCommand = async ({ address, http }: Command) => {
     body.push(text.subarray(end + 4))
     return body.complete
   }
-  const socket = await Bun.connect({
-    ...address,
-    socket: {
-      data: (_socket, bytes) => {
-        text = Buffer.concat([text, bytes])
-        if (whole()) done()
-      },
-      close: done,
-      error: done,
+  const handlers: Bun.SocketHandler = {
+    data: (_socket, bytes) => {
+      text = Buffer.concat([text, bytes])
+      if (whole()) done()
     },
-  })
+    close: done,
+    error: done,
+  }
+  const socket = await ('unix' in address
+    ? Bun.connect({ unix: address.unix, socket: handlers })
+    : Bun.connect({ ...address, socket: handlers }))
   return {
     send: (bytes: string): Promise<{ text: string; at: number }> =>
       new Promise((resolve) => {

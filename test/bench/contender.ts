@@ -91,16 +91,16 @@ export const startHaproxyContender = async (client: Child, originPort: number, s
   }
 }
 
-export const startFloor = async (client: Child): Promise<Contender> => {
+export const startFloors = async (client: Child): Promise<Contender[]> => {
   const floor = startChild('floor.ts')
   const ports = await floor.call<{ streams: number; commands: number }>('ports')
-  return {
-    name: 'floor',
+  return (['end', 'write'] as const).map((bytes) => ({
+    name: `floor (${bytes})`,
     play: async (streams) => {
-      const command = { address: { hostname: HOST, port: ports.commands }, http: false, bytes: 'end\n' }
+      const command = { address: { hostname: HOST, port: ports.commands }, http: false, bytes }
       const outcome = await play(client, { port: ports.streams, request: get('/events'), streams, command })
       return { outcome, failures: [...unended(outcome), ...unsaid(outcome, streams)] }
     },
     stop: floor.stop,
-  }
+  }))
 }

@@ -1,7 +1,10 @@
 import { answerCalls } from './child.ts'
 import { FAREWELL_CHUNK, FIRST_EVENT, LAST_CHUNK, STREAM_HEAD } from './words.ts'
 
-/** The floor: no proxy, no HTTP, no disk. Sockets that were sent the same bytes, ended in a loop on command. */
+/**
+ * The floor: no proxy, no HTTP, no disk. Sockets that were sent the same bytes get the last ones in a loop on
+ * command: `end` closes them too; `write` leaves them open, as the gate leaves a connection that is kept alive.
+ */
 const held = new Set<Bun.Socket<undefined>>()
 const streams = Bun.listen({
   hostname: '127.0.0.1',
@@ -21,11 +24,12 @@ const commands = Bun.listen({
   hostname: '127.0.0.1',
   port: 0,
   socket: {
-    data(command) {
+    data(command, bytes) {
+      const closes = bytes.toString().startsWith('end')
       const last = FAREWELL_CHUNK + LAST_CHUNK
       for (const socket of held) {
-        socket.write(last)
-        socket.end()
+        if (closes) socket.end(last)
+        else socket.write(last)
       }
       held.clear()
       command.end('done\n')

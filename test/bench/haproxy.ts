@@ -46,8 +46,8 @@ export const startHaproxy = async (originPort: number, connectionsMax: number) =
     await eventually(() => existsSync(socket), { what: 'HAProxy makes its socket' })
   } catch (error) {
     await stop()
-    throw new Error(`HAProxy did not start: ${await child.stderr.text()}`, { cause: error })
+    throw new Error(`HAProxy did not start: ${await new Response(child.stderr).text()}`, { cause: error })
   }
   const [version = ''] = Bun.spawnSync([EXECUTABLE, '-v']).stdout.toString().split('\n')
-  return { port, socket, version: version.replace(/ -.*/, ''), command: 'shutdown sessions server origin/s1\n', stop }
+  return { port, socket, version: version.replace(/^(\S+) version (\d+\.\d+).*/, '$1 $2'), command: 'shutdown sessions server origin/s1\n', stop }
 }

@@ -2,11 +2,12 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { eventually } from '../support/poll.ts'
 import { startChild } from './child.ts'
-import { type Contender, type Played, startFloor, startGate, startHaproxyContender } from './contender.ts'
+import type { Outcome } from './client.ts'
+import { type Contender, type Played, startFloors, startGate, startHaproxyContender } from './contender.ts'
 import { type Figures, figuresOf, median, round } from './figures.ts'
 import { ms, table } from './table.ts'
 
-const ROUNDS = 7
+const ROUNDS = 2
 /** Kills of one stream in a round: 280 in all, so that the 99th hundredth means something. */
 const SINGLES = 40
 const SIZES = [1, 1_000, 5_000]
@@ -24,11 +25,14 @@ type Row = {
   lastMs: Figures
   answerMs: Figures
   farewells: number
-  ended: number
+  endings: Outcome['endings']
   reported: { commitMs: Figures; firstCutMs: Figures; lastCutMs: Figures } | null
   /** How much later the client saw the last end than the node says it wrote it; negative: it was early. */
   behindReceiptMs: Figures | null
 }
+
+const sum = (outcomes: Outcome[], of: (outcome: Outcome) => number): number =>
+  outcomes.reduce((total, outcome) => total + of(outcome), 0)
 
 const COLD = 'gate, first kill of a process'
 
@@ -44,8 +48,13 @@ const rowOf = (contender: string, streams: number, played: Played[]): Row => {
     firstMs: figuresOf(outcomes.map(({ firstMs }) => firstMs)),
     lastMs: figuresOf(outcomes.map(({ lastMs }) => lastMs)),
     answerMs: figuresOf(outcomes.map(({ answerMs }) => answerMs)),
-    farewells: outcomes.reduce((sum, { farewells }) => sum + farewells, 0),
-    ended: outcomes.reduce((sum, { endings }) => sum + streams * 1 - endings.none, 0),
+    farewells: sum(outcomes, (outcome) => outcome.farewells),
+    endings: {
+      terminator: sum(outcomes, ({ endings }) => endings.terminator),
+      fin: sum(outcomes, ({ endings }) => endings.fin),
+      reset: sum(outcomes, ({ endings }) => endings.reset),
+      none: sum(outcomes, ({ endings }) => endings.none),
+    },
     reported: receipts.length > 0
       ? { commitMs: reported('commitMs'), firstCutMs: reported('firstCutMs'), lastCutMs: reported('lastCutMs') }
       : null,
@@ -64,12 +73,15 @@ const ratiosOf = (samples: Map<string, Played[]>, names: string[]) =>
     })
   })
 
+const endedBy = (endings: Outcome['endings']): string =>
+  Object.entries(endings).filter(([, count]) => count > 0).map(([ending]) => ending).join(' ')
+
 const printed = (rows: Row[]): string =>
   table(
-    ['', 'streams', 'kills', 'last end: median', 'p99', 'min', 'max', 'first end', 'answer', 'farewells'],
-    rows.map(({ contender, streams, firstMs, lastMs, answerMs, farewells }) => [
+    ['', 'streams', 'kills', 'last end: median', 'p99', 'min', 'max', 'first end', 'answer', 'farewells', 'ended by'],
+    rows.map(({ contender, streams, firstMs, lastMs, answerMs, farewells, endings }) => [
       contender, String(streams), String(lastMs.count), ms(lastMs.median), ms(lastMs.p99), ms(lastMs.min), ms(lastMs.max),
-      ms(firstMs.median), ms(answerMs.median), `${farewells}/${streams * lastMs.count}`,
+      ms(firstMs.median), ms(answerMs.median), `${farewells}/${streams * lastMs.count}`, endedBy(endings),
     ]),
   )
 
@@ -126,9 +138,9 @@ export const run = async (): Promise<string[]> => {
     const haproxy = await startHaproxyContender(client, originPort, Math.max(...SIZES))
     if (haproxy) stops.unshift(haproxy.stop)
     else console.log('HAProxy is not installed: its rows are missing')
-    const floor = await startFloor(client)
-    stops.unshift(floor.stop)
-    const contenders = [gate, ...(haproxy ? [haproxy] : []), floor]
+    const floors = await startFloors(client)
+    stops.unshift(...floors.map(({ stop }) => stop))
+    const contenders = [gate, ...(haproxy ? [haproxy] : []), ...floors]
 
     // The client must be as warm for the first contender as for the last.
     for (const contender of contenders) for (const streams of [1, 1_000]) await once(contender, contender.name, streams)

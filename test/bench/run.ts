@@ -3,6 +3,8 @@ const BENCHES: Record<string, () => Promise<{ run: () => Promise<string[]> }>> =
   kill: () => import('./kill.ts'),
 }
 
+export {}
+
 const name = process.argv[2] ?? ''
 const load = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined
 if (!load) {

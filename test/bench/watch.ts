@@ -27,7 +27,7 @@ export class Watch {
       return
     }
     const first = this.status === ''
-    const text = bytes.latin1Slice()
+    const text = bytes.toString('latin1')
     if (first) this.status = text.slice(9, 12)
     this.#tail = (this.#tail + text).slice(-TAIL)
     if (this.#tail.endsWith(LAST_CHUNK)) this.end('terminator', at)
