@@ -14,11 +14,11 @@ const family = (address: string): 'ipv4' | 'ipv6' => (isIP(address) === 6 ? 'ipv
 
 /** `10.0.0.0/8`, `fd00::/8` or a single address. Throws `invalid`, naming the setting. */
 export const parseCidr = (text: string, what: string): Cidr => {
-  const [address = '', bits] = text.split('/')
+  const [address = '', bits, ...more] = text.split('/')
   const version = isIP(address)
   const widest = version === 6 ? 128 : 32
   const width = bits === undefined ? widest : /^\d{1,3}$/.test(bits) ? Number(bits) : -1
-  if (version === 0 || width < 0 || width > widest) {
+  if (version === 0 || width < 0 || width > widest || more.length > 0) {
     throw invalid(`${what}: "${text}" is not a network; write it like 10.0.0.0/8`)
   }
   const list = new BlockList()

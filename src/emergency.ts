@@ -37,6 +37,10 @@ export interface Journal {
   clear(): void
 }
 
+/** Without the list of the dead, which may be longer than the journal: the selector says the same. */
+const compact = (entry: EmergencyEntry): EmergencyEntry =>
+  entry.op === 'revocation' ? { ...entry, record: { ...entry.record, tokens: [] } } : entry
+
 /**
  * Commits what can't wait. When the database refuses, the entry goes to the journal, and is tried again
  * until the database takes it.
@@ -77,7 +81,7 @@ export class Emergency {
     }
     this.#pending.push(entry)
     try {
-      this.journal.append(entry)
+      this.journal.append(compact(entry))
     } catch (error) {
       this.#lastError = `${this.#lastError}; the journal failed too: ${messageOf(error)}`
     }

@@ -14,7 +14,7 @@ import { invalid, messageOf } from './error.ts'
 import { Gate } from './gate/gate.ts'
 import { probe } from './gate/probe.ts'
 import { Issuance } from './issuance.ts'
-import { signatureHolds } from './key.ts'
+import { KeyRing, signatureHolds } from './key.ts'
 import { KeyRotation } from './keys.ts'
 import { connectionsFor, limits } from './limits.ts'
 import { createLogger, type Logger } from './log.ts'
@@ -72,6 +72,8 @@ interface Running {
 
 /** Opens the folder, builds the node and lets it listen. */
 const start = async (config: Config, log: Logger, reread: () => Config): Promise<Running> => {
+  // Whatever is made from here on is for this user alone.
+  process.umask(0o077)
   // A folder that is there is locked first: that another node runs on it says more than that its ports are taken.
   let unlock = existsSync(filesOf(config.data).lock) ? lockFolder(config.data) : null
   checkKeyFile(config.keyFile, config.data)
@@ -103,7 +105,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   })
   // What a crash left in the journal holds before the first request, whether the database takes it or not.
   for (const entry of emergency.pending) {
-    if (entry.op === 'revocation') denyRecord(entry.record, tokens)
+    if (entry.op === 'revocation') entry.record = denyRecord(entry.record, tokens)
     else if (entry.record.action !== 'kill') putState(entry.record.servers.flatMap(({ id }) => servers.byId.get(id) ?? []), entry.record.action, entry.record.reason)
   }
   emergency.flush()
@@ -282,7 +284,7 @@ const demo = async (argv: string[]): Promise<number> => {
 const checkedHead = (given: Checkpoint, database: string | null, publicKey: (id: string) => string | null) => {
   if (database !== null && given.database !== database) throw invalid('the checkpoint is of another database')
   const known = publicKey(given.keyId)
-  if (known !== null && known !== given.publicKey) throw invalid('the checkpoint was signed by a key that is not of the ring')
+  if (known !== given.publicKey) throw invalid(`the checkpoint was signed by the key ${given.keyId}, which the key file does not hold`)
   if (!signatureHolds(checkpointText(given), given.publicKey, given.signature)) throw invalid('the signature of the checkpoint does not hold')
   return { sequence: given.sequence, hash: given.hash }
 }
@@ -301,10 +303,8 @@ const verifyOffline = async (file: string, checkpoint: string | null, options: {
       throw invalid(`--checkpoint ${checkpoint}: ${messageOf(error)}`)
     }
     // Without the ring of that very database, the key in the checkpoint is taken at its word.
-    const trusted = ring && ring.database === given.database ? ring : null
-    const { KeyRing } = await import('./key.ts')
-    const keys = trusted ? new KeyRing(trusted) : null
-    expected.push(checkedHead(given, null, (id) => keys?.publicKey(id) ?? null))
+    const keys = ring && ring.database === given.database ? new KeyRing(ring) : null
+    expected.push(checkedHead(given, null, (id) => (keys ? keys.publicKey(id) : given.publicKey)))
   }
   const result = verifyFile({ file, expected })
   const tookMs = Math.round((performance.now() - startedAt) * 1000) / 1000

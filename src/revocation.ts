@@ -204,14 +204,18 @@ export const deny = (tokens: Iterable<Token>, at: number): void => {
   for (const token of tokens) token.revokedAt ??= at
 }
 
-/** Denies what a record from a journal or a merge names: its list, and what its selector names. */
-export const denyRecord = (record: RevocationRecord, index: TokenIndex): Token[] => {
+/**
+ * Denies what a record out of a journal or a merge names: its list, and what its selector matched when it
+ * was made. Returns the record with all that it killed.
+ */
+export const denyRecord = (record: RevocationRecord, index: TokenIndex): RevocationRecord => {
   const named = new Set(record.tokens.map((token) => token.id))
   const dead = [...index.byId.values()].filter(
-    (token) => named.has(token.id) || (token.createdAt <= record.at && matches(record.selector, token)),
+    (token) => token.revokedAt === null && (named.has(token.id) || (token.createdAt <= record.at && matches(record.selector, token))),
   )
   deny(dead, record.at)
-  return dead
+  const more = dead.filter((token) => !named.has(token.id))
+  return { ...record, tokens: [...record.tokens, ...more.map(({ id, name, subject }) => ({ id, name, subject }))] }
 }
 
 const since = (from: number, to: number | null): number | null =>

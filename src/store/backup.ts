@@ -148,7 +148,7 @@ const mergeDead = (client: Database): number => {
     WHERE digest IN (SELECT o.digest FROM old.secrets o WHERE o.dies_at IS NOT NULL
       AND (main.secrets.dies_at IS NULL OR o.dies_at < main.secrets.dies_at))`)
   run('INSERT OR IGNORE INTO main.secrets SELECT * FROM old.secrets WHERE token_id IN (SELECT id FROM main.tokens)')
-  run('INSERT OR IGNORE INTO main.revocations SELECT * FROM old.revocations')
+  run('INSERT INTO main.revocations SELECT * FROM old.revocations WHERE id NOT IN (SELECT id FROM main.revocations)')
   run(`UPDATE main.api_keys SET revoked_at = (SELECT o.revoked_at FROM old.api_keys o WHERE o.id = main.api_keys.id)
     WHERE revoked_at IS NULL AND id IN (SELECT id FROM old.api_keys WHERE revoked_at IS NOT NULL)`)
   run(`DELETE FROM main.operators WHERE id IN (SELECT target_id FROM old.audit WHERE action = 'operator.remove')`)

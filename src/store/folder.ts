@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { chmodSync, existsSync, mkdirSync } from 'node:fs'
+import { chmodSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError, conflict, messageOf } from '../error.ts'
 
@@ -16,10 +16,9 @@ export const filesOf = (folder: string) => ({
 /** Makes the data folder, for its owner alone. */
 export const makeFolder = (folder: string): void => {
   try {
-    const existed = existsSync(folder)
     mkdirSync(folder, { recursive: true, mode: 0o700 })
-    // The umask may have taken bits away, and a folder that was there may be open to others.
-    if (!existed) chmodSync(folder, 0o700)
+    // A folder that was there may be open to others.
+    if (statSync(folder).mode & 0o077) chmodSync(folder, 0o700)
   } catch (cause) {
     throw new AppError('invalid', `--data ${folder}: can't be made: ${messageOf(cause)}`, 'data', { cause })
   }

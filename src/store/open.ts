@@ -54,7 +54,8 @@ export const openStore = ({ folder, keyFile, version, now }: OpenOptions): Store
     chmodSync(file, 0o600)
     client.run('PRAGMA journal_mode = WAL')
     client.run('PRAGMA synchronous = FULL')
-    client.run('PRAGMA busy_timeout = 2000')
+    // Nobody else writes here. Should somebody, waiting for them would stop every stream: fail, and try again.
+    client.run('PRAGMA busy_timeout = 0')
     migrate(client, file, version)
     const { get, set } = meta(client)
     const database = get('database')

@@ -64,10 +64,8 @@ const openAll = async (round: Round, onEnded: () => void): Promise<Watch[]> => {
       watches.push(await openStream(round, onEnded))
     }
   }
-  const openedFrom = performance.now()
   const openers = Array.from({ length: Math.min(OPENING_MAX, round.streams) }, opener)
   await within(OPEN_WAIT_MS, `${round.streams} streams are open`, Promise.all(openers))
-  if (round.streams > 1) console.error('open', round.request.includes('Auth'), round.streams, performance.now() - openedFrom)
   return watches
 }
 

@@ -5,13 +5,17 @@ import { removeFolder, tempFolder } from '../support/temp.ts'
 
 const EXECUTABLE = '/usr/sbin/haproxy'
 
-/** As few lines as it takes: its own defaults (a thread a core) are what people run. */
+/**
+ * As few lines as it takes: its own defaults (a thread a core) are what people run. Without `http-no-delay`
+ * it waits 200 ms with a stream's first event.
+ */
 const configOf = (socket: string, port: number, originPort: number, connectionsMax: number): string => `
 global
   stats socket ${socket} mode 600 level admin
   maxconn ${connectionsMax}
 defaults
   mode http
+  option http-no-delay
   timeout connect 10s
   timeout client 1h
   timeout server 1h

@@ -7,7 +7,7 @@ import { type Contender, type Played, startFloors, startGate, startHaproxyConten
 import { type Figures, figuresOf, median, round } from './figures.ts'
 import { ms, table } from './table.ts'
 
-const ROUNDS = 2
+const ROUNDS = 7
 /** Kills of one stream in a round: 280 in all, so that the 99th hundredth means something. */
 const SINGLES = 40
 const SIZES = [1, 1_000, 5_000]
@@ -62,13 +62,20 @@ const rowOf = (contender: string, streams: number, played: Played[]): Row => {
   }
 }
 
+/** Each round's own median. */
+const roundsOf = (played: Played[]): number[] =>
+  Array.from({ length: ROUNDS }, (_, at) => {
+    const size = played.length / ROUNDS
+    return median(played.slice(at * size, (at + 1) * size).map(({ outcome }) => outcome.lastMs))
+  })
+
 /** Ratios of the same round, so that what else the machine did meanwhile cancels out. */
 const ratiosOf = (samples: Map<string, Played[]>, names: string[]) =>
   SIZES.flatMap((streams) => {
-    const gate = samples.get(`gate ${streams}`) ?? []
+    const gate = roundsOf(samples.get(`gate ${streams}`) ?? [])
     return names.map((name) => {
-      const other = samples.get(`${name} ${streams}`) ?? []
-      const pairs = gate.map(({ outcome }, at) => outcome.lastMs / (other[at]?.outcome.lastMs ?? Number.NaN))
+      const other = roundsOf(samples.get(`${name} ${streams}`) ?? [])
+      const pairs = gate.map((lastMs, at) => lastMs / (other[at] ?? Number.NaN))
       return { streams, to: name, ratio: round(median(pairs)), min: round(Math.min(...pairs)), max: round(Math.max(...pairs)) }
     })
   })
