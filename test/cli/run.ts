@@ -19,7 +19,7 @@ const home = tempFolder()
 
 /** One command line, run to its end as a user would; only what is given here is in its environment. */
 export const portcullis = async (args: string[], options: RunOptions = {}): Promise<Ran> => {
-  const { env, cwd = home, stdin, command = SOURCES, timeoutMs = 20_000 } = options
+  const { env, cwd = ROOT, stdin, command = SOURCES, timeoutMs = 20_000 } = options
   const startedAt = performance.now()
   const child = Bun.spawn([...command, ...args], {
     cwd,

@@ -129,7 +129,7 @@ export const KINDS: Kind[] = [
     what: 'an MCP call whose body is too large to be read',
     request: post({ ...call(6), padding: 'x'.repeat(1_100_000) }),
     upstream: streaming(progress),
-    begun: received(progress),
+    begun: (client, upstream) => upstream.bodyComplete && client.text === progress,
     ends: isReset(progress),
   },
   {
@@ -224,7 +224,7 @@ export const KINDS: Kind[] = [
   },
   {
     what: 'an upload',
-    request: { method: 'POST', headers: { 'Content-Length': '1000000' }, body: 'x'.repeat(1000) },
+    request: { method: 'POST', headers: { 'Content-Length': '5000000' }, body: 'x'.repeat(1000) },
     upstream: () => {},
     begun: (_client, upstream) => upstream.bodyBytes === 1000,
     ends: isRefused,

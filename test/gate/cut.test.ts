@@ -146,7 +146,7 @@ describe.each(rows)('when %s', (_what, cause, server) => {
     expect(flights.map(({ client }) => client.ended)).toEqual(KINDS.map(() => 'open'))
     outcome = await cause.cut({ token, server })
     cutAt = performance.now()
-  })
+  }, 20_000)
   afterAll(async () => {
     bystander?.client.close()
     if (cause.bystander === 'none') await node.api('PUT', '/gate', { state: 'open' })
@@ -165,7 +165,7 @@ describe.each(rows)('when %s', (_what, cause, server) => {
     const before = flights.map(({ client, upstream: seen }) => [client.received.length, seen.bodyBytes])
     for (const { client, upstream: seen } of flights) {
       seen.chunk('data: late\n\n')
-      client.send('more of a body')
+      if (!seen.bodyComplete) client.send('more of a body')
     }
     // Another exchange's round trip gives the late bytes their time.
     for (let trips = 0; trips < 5; trips += 1) await ask(node.gate, { target: '/healthz' })
@@ -178,21 +178,25 @@ describe.each(rows)('when %s', (_what, cause, server) => {
     if (cause.after === 401) expect(next.head?.get('www-authenticate')).toContain('error="invalid_token"')
   })
 
-  test.skipIf(cause.bystander === 'none')('the stream beside it flows on', async () => {
-    const told = `data: told ${server}\n\n`
-    bystander.upstream.chunk(told)
-    await bystander.client.until((it) => it.text.endsWith(told))
-    expect(parseEvents(bystander.client.text).map(({ event }) => event)).not.toContain('disconnect')
-    expect(bystander.client.ended).toBe('open')
-  })
+  if (cause.bystander !== 'none') {
+    test('the stream beside it flows on', async () => {
+      const told = `data: told ${server}\n\n`
+      bystander.upstream.chunk(told)
+      await bystander.client.until((it) => it.text.endsWith(told))
+      expect(parseEvents(bystander.client.text).map(({ event }) => event)).not.toContain('disconnect')
+      expect(bystander.client.ended).toBe('open')
+    })
+  }
 
-  test.skipIf(cause.type !== 'token_revoked')('the receipt counts every one', () => {
-    const receipt = outcome as RevocationJson
-    expect(receipt.connections.cut).toBe(KINDS.length)
-    expect(receipt).toMatchObject({ durable: true, complete: true, peers: [] })
-    const { commitMs, firstCutMs, lastCutMs } = receipt.timings
-    expect(Number(commitMs)).toBeGreaterThan(0)
-    expect(Number(firstCutMs)).toBeGreaterThanOrEqual(Number(commitMs))
-    expect(Number(lastCutMs)).toBeGreaterThanOrEqual(Number(firstCutMs))
-  })
+  if (cause.type === 'token_revoked') {
+    test('the receipt counts every one', () => {
+      const receipt = outcome as RevocationJson
+      expect(receipt.connections.cut).toBe(KINDS.length)
+      expect(receipt).toMatchObject({ durable: true, complete: true, peers: [] })
+      const { commitMs, firstCutMs, lastCutMs } = receipt.timings
+      expect(Number(commitMs)).toBeGreaterThan(0)
+      expect(Number(firstCutMs)).toBeGreaterThanOrEqual(Number(commitMs))
+      expect(Number(lastCutMs)).toBeGreaterThanOrEqual(Number(firstCutMs))
+    })
+  }
 })

@@ -62,7 +62,7 @@ test.each(['json', 'text'])('%s at info: no line a request, no secret', async (f
       return null
     }
   })
-  if (format === 'json') expect(parsed).toMatchObject([{ level: 'info', msg: /ready/ }, { level: 'info', msg: /stop/ }])
+  if (format === 'json') expect(parsed).toMatchObject([{ level: 'info', msg: 'portcullis is ready' }, { level: 'info', msg: 'stopping' }])
   else {
     expect(parsed).toEqual([null, null])
     expect(lines[0]).toMatch(/^\S+ info .*ready/)
@@ -105,9 +105,14 @@ test.skipIf(strace === null)('it connects to nothing that nobody configured', as
   await node.api('GET', '/audit/verification')
   await ask(node.gate, { target: '/s/x' })
   await ask(node.console, { target: '/' })
+  // The one that is configured shows that connections are seen at all.
+  const echo = await startEcho()
+  expect(await node.api('POST', '/servers', { name: 'own', url: echo.url })).toMatchObject({ status: 201 })
   await Bun.$`kill -TERM ${(await Bun.$`pgrep -P ${node.pid}`.text()).trim().split('\n')}`.nothrow()
   await node.stop()
   expect(node.stderr()).toMatch(/ready/)
-  const calls = node.stderr().split('\n').filter((line) => /AF_INET/.test(line))
-  expect(calls).toEqual([])
+  echo.stop()
+  const reached = node.stderr().split('\n').filter((line) => line.includes('AF_INET'))
+    .map((line) => `${/htons\((\d+)\)/.exec(line)?.[1]} ${/inet_(?:addr|pton)\(.*?"(.*?)"/.exec(line)?.[1]}`)
+  expect([...new Set(reached)]).toEqual([`${new URL(echo.url).port} 127.0.0.1`])
 })

@@ -1,0 +1,37 @@
+import type { JSX } from 'hono/jsx/jsx-runtime'
+import type { Node } from '../../node.ts'
+import type { Frame } from '../../views/layout.tsx'
+import { visitOf } from '../context.ts'
+import { assetUrls } from './assets.ts'
+
+const POLICY = [
+  "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'",
+  "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'",
+].join('; ')
+
+const HEADERS = {
+  'content-type': 'text/html; charset=utf-8',
+  'content-security-policy': POLICY,
+  'cache-control': 'no-store',
+}
+
+const html = (text: string, status: number, headers: Record<string, string>): Response =>
+  new Response(text, { status, headers: { ...HEADERS, ...headers } })
+
+export const page = (content: JSX.Element, status = 200, headers: Record<string, string> = {}): Response =>
+  html(`<!doctype html>${String(content)}`, status, headers)
+
+/** A part of a page, for a script that puts it in. */
+export const partial = (content: JSX.Element): Response => html(String(content), 200, {})
+
+/** See other (RFC 9110, 15.4.4): what was posted is not posted again by a reload. */
+export const seeOther = (location: string, headers: Record<string, string> = {}): Response =>
+  new Response(null, { status: 303, headers: { location, 'cache-control': 'no-store', ...headers } })
+
+export const frameOf = (node: Node, request: Request): Frame => {
+  const { actor, session } = visitOf(request)
+  const person = actor && session
+    ? { name: actor.name.replace(/^operator:/, ''), role: actor.role, restricted: actor.restricted ?? false }
+    : null
+  return { assets: assetUrls, person, problems: person ? node.problems() : [] }
+}

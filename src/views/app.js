@@ -1,0 +1,48 @@
+const toMinutes = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
+const toSeconds = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
+
+/** Turns UTC into the reader's own time, once; the UTC text stays as the title. */
+const localise = (root) => {
+  for (const time of root.querySelectorAll('time[datetime]:not([data-keep]):not([title])')) {
+    time.title = time.textContent
+    time.textContent = ('exact' in time.dataset ? toSeconds : toMinutes).format(new Date(time.dateTime))
+  }
+}
+
+const stale = document.querySelector('#stale')
+const confirm = document.querySelector('#confirm')
+const isPoll = ({ detail }) => detail.ctx?.sourceElement?.id === 'live'
+
+localise(document)
+
+// Before the swap, so that a time that did not change is not touched, and neither is a selection in it.
+document.addEventListener('htmx:before:swap', ({ detail }) => {
+  for (const { fragment } of detail.tasks) localise(fragment)
+})
+
+// A tab that nobody sees asks nothing: it would keep its session alive for ever.
+document.addEventListener('htmx:before:request', (event) => {
+  if (document.hidden && isPoll(event)) event.preventDefault()
+})
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden && stale) htmx.trigger('#live', 'refresh')
+})
+
+const mark = (isStale) => (event) => {
+  if (stale && isPoll(event)) stale.hidden = !isStale
+}
+document.addEventListener('htmx:after:swap', mark(false))
+document.addEventListener('htmx:error', mark(true))
+document.addEventListener('htmx:response:error', mark(true))
+
+if (confirm) {
+  document.addEventListener('htmx:after:swap', () => {
+    if (confirm.childElementCount > 0 && !confirm.open) confirm.showModal()
+  })
+  confirm.addEventListener('close', () => confirm.replaceChildren())
+  confirm.addEventListener('click', (event) => {
+    if (!event.target.closest('[data-close]')) return
+    event.preventDefault()
+    confirm.close()
+  })
+}

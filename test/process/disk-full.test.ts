@@ -1,0 +1,200 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import type { AuditRowJson, RevocationJson, TokenJson, VerificationJson } from '../../src/server/api/schemas.ts'
+import { documentOf, portcullis } from '../cli/run.ts'
+import { startNode, type TestNode } from '../support/node.ts'
+import { eventually } from '../support/poll.ts'
+import { ask, open } from '../support/raw.ts'
+import { bearer } from '../support/secret.ts'
+import { parseEvents } from '../support/sse.ts'
+import { removeFolder, tempFolder } from '../support/temp.ts'
+import { startEvents } from '../support/upstreams/events.ts'
+
+const isRoot = process.getuid?.() === 0
+if (!isRoot && !process.env['CI']) console.warn('SKIPPED: a full disk can only be made as root (mount -t tmpfs)')
+
+let events: Awaited<ReturnType<typeof startEvents>>
+const mounts: string[] = []
+const nodes: TestNode[] = []
+
+/** A node whose data folder is a file system of a few MB. Its home is elsewhere: Bun keeps a cache there. */
+const startSmall = async () => {
+  const data = tempFolder()
+  await Bun.$`mount -t tmpfs -o size=6m,mode=0700 portcullis-test ${data}`
+  mounts.push(data)
+  const node = await restart(data)
+  await node.addServer('events', events.url)
+  return node
+}
+const home = tempFolder()
+const restart = async (data: string) => {
+  const node = await startNode({ data, env: { HOME: home } })
+  nodes.push(node)
+  return node
+}
+
+const fill = (data: string): void => {
+  for (const [name, bytes] of [['fill-1', 65_536], ['fill-2', 1]] as const) {
+    const fd = openSync(join(data, name), 'w')
+    try {
+      for (;;) writeSync(fd, new Uint8Array(bytes).fill(1))
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error
+    } finally {
+      closeSync(fd)
+    }
+  }
+}
+const free = (data: string): void => ['fill-1', 'fill-2'].forEach((name) => rmSync(join(data, name)))
+
+const readyz = async (node: TestNode) => {
+  const response = await fetch(`${node.console}/readyz`)
+  return { status: response.status, text: await response.text() }
+}
+const isReady = (node: TestNode) => eventually(async () => (await readyz(node)).status === 200, { timeoutMs: 10_000 })
+const statusOf = async (node: TestNode, secret: string) => {
+  const client = await open(node.gate, { target: '/s/events/sse', headers: bearer(secret) })
+  await client.until(({ head }) => head !== null)
+  client.close()
+  return client.status
+}
+const auditOf = async (node: TestNode, action: string) =>
+  (await node.api<{ items: AuditRowJson[] }>('GET', `/audit?action=${action}`)).json.items
+
+beforeAll(async () => {
+  if (!isRoot && process.env['CI']) throw new Error('this test needs root: run it as root in CI')
+  events = await startEvents({ intervalMs: 20 })
+})
+afterAll(async () => {
+  for (const node of nodes) {
+    node.kill('SIGKILL')
+    await node.exited
+  }
+  for (const mount of mounts) await Bun.$`umount ${mount}`.nothrow()
+  mounts.forEach(removeFolder)
+  events.stop()
+})
+
+test.skipIf(!isRoot)('a full disk: dead at once, and on disk as soon as it can be', async () => {
+  const node = await startSmall()
+  const dies = await node.createToken('dies', ['events'])
+  const lives = await node.createToken('lives', ['events'])
+  const stream = await open(node.gate, { target: '/s/events/sse', headers: bearer(dies.token) })
+  await stream.until(({ text }) => text.includes('data: '))
+  const tokensBefore = (await node.api('GET', '/tokens')).json
+  fill(node.data)
+
+  // What can wait is refused, and nothing of it is left.
+  const issue = await node.api<Record<string, unknown>>('POST', '/tokens', { name: 'new', servers: ['events'] })
+  expect([issue.status, issue.headers.get('content-type')]).toEqual([507, 'application/problem+json'])
+  expect(issue.json).not.toHaveProperty('token')
+  expect((await node.api<{ items: TokenJson[] }>('GET', '/tokens')).json.items.map(({ name }) => name)).toEqual(['dies', 'lives'])
+  expect(tokensBefore).toMatchObject({ items: [{ name: 'dies' }, { name: 'lives' }] })
+  const rotation = await node.api('POST', `/tokens/${lives.id}/rotations`, {})
+  expect(rotation.status).toBe(507)
+  expect(await statusOf(node, lives.token)).toBe(200)
+
+  // What can't wait is in force.
+  const { status, json: receipt } = await node.api<RevocationJson>('POST', '/revocations', {
+    tokens: [dies.id], reason: 'compromised', note: 'while full',
+  })
+  expect(status).toBe(507)
+  expect(receipt).toMatchObject({ durable: false, complete: false, connections: { cut: 1 }, tokens: [{ id: dies.id }] })
+  await stream.done()
+  expect(parseEvents(stream.text).at(-1)).toMatchObject({ event: 'disconnect', data: expect.stringContaining('token_revoked') })
+  expect(await statusOf(node, dies.token)).toBe(401)
+  expect(await statusOf(node, lives.token)).toBe(200)
+  expect((await node.api<TokenJson>('GET', `/tokens/${dies.id}`)).json.status).toBe('revoked')
+  const { status: notReady, text: why } = await readyz(node)
+  expect([notReady, why]).toEqual([503, expect.stringMatching(/database.*full/)])
+
+  // Dead already: said as ever, also with a key under which the answer can't be kept.
+  const twice = await node.api<RevocationJson>('POST', '/revocations', { tokens: [dies.id], reason: 'other' }, {
+    'Idempotency-Key': 'twice',
+  })
+  expect([twice.status, twice.json.tokens]).toEqual([200, []])
+
+  const other = await open(node.gate, { target: '/s/events/sse', headers: bearer(lives.token) })
+  await other.until(({ text }) => text.includes('data: '))
+  const kill = await node.api('DELETE', '/servers/events/connections')
+  expect([kill.status, kill.json]).toEqual([507, { cut: 1, lastCutMs: expect.any(Number), durable: false }])
+  await other.done()
+  expect(other.text).toContain('connection_killed')
+  const close = await node.api('PUT', '/servers/events/gate', { state: 'closed', reason: 'stop' })
+  expect([close.status, close.json]).toMatchObject([507, { state: 'closed', reason: 'stop', durable: false }])
+  expect(await statusOf(node, lives.token)).toBe(503)
+  // An opening waits for the disk: closed is the safe side.
+  expect((await node.api('PUT', '/servers/events/gate', { state: 'open' })).status).toBe(507)
+  expect(await statusOf(node, lives.token)).toBe(503)
+
+  free(node.data)
+  await isReady(node)
+  expect((await node.api<RevocationJson>('GET', `/revocations/${receipt.id}`)).json).toMatchObject({
+    id: receipt.id, at: receipt.at, actor: 'local:0', note: 'while full', durable: true, complete: true,
+  })
+  const revoked = await auditOf(node, 'token.revoke')
+  expect(revoked).toMatchObject([{ actor: 'local:0', targetId: dies.id, reason: 'compromised' }])
+  expect(await auditOf(node, 'server.kill')).toHaveLength(1)
+  expect(await auditOf(node, 'server.close')).toHaveLength(1)
+  expect((await node.api<VerificationJson>('GET', '/audit/verification')).json.status).toBe('intact')
+  expect((await node.api('PUT', '/servers/events/gate', { state: 'open' })).status).toBe(200)
+  expect(await statusOf(node, lives.token)).toBe(200)
+  expect(await statusOf(node, dies.token)).toBe(401)
+})
+
+test.skipIf(!isRoot)('a full disk is not ready, before anybody tries to revoke', async () => {
+  const node = await startSmall()
+  fill(node.data)
+  expect((await node.api('POST', '/apikeys', { name: 'k', role: 'auditor' })).status).toBe(507)
+  await eventually(async () => (await readyz(node)).status === 503)
+  free(node.data)
+  await isReady(node)
+})
+
+test.skipIf(!isRoot)('the command line says that it is in force, and not on disk', async () => {
+  const node = await startSmall()
+  const { id } = await node.createToken('dies', ['events'])
+  fill(node.data)
+  const text = await portcullis(['revoke', id, '--reason', 'other', '--data', node.data])
+  expect(text.stdout).toMatch(/Revoked 1 token/)
+  expect(text.stderr).toMatch(/NOT YET ON DISK/)
+  const kill = await portcullis(['server', 'kill', 'events', '--data', node.data])
+  expect(kill.stdout + kill.stderr).toMatch(/cut|no connections/)
+  expect(kill.stdout + kill.stderr).toMatch(/disk|database/i)
+  const close = await portcullis(['server', 'close', '--all', '--data', node.data, '--json'])
+  expect(documentOf<Record<string, unknown>>(close)).toMatchObject({ state: 'closed', durable: false })
+  const health = await portcullis(['healthcheck', '--data', node.data])
+  expect([health.code, health.stdout]).toEqual([1, expect.stringContaining('not ready')])
+})
+
+test.skipIf(!isRoot)('kill -9 and a start while the disk is full: the journal keeps the dead dead', async () => {
+  const node = await startSmall()
+  const dies = await node.createToken('dies', ['events'])
+  const lives = await node.createToken('lives', ['events'])
+  await node.addServer('shut', events.url)
+  const scope = await node.createToken('for shut', ['shut'])
+  fill(node.data)
+  const { json: receipt } = await node.api<RevocationJson>('POST', '/revocations', { tokens: [dies.id], reason: 'compromised' })
+  expect(receipt.durable).toBeFalse()
+  await node.api('PUT', '/servers/shut/gate', { state: 'closed', reason: 'kept' })
+  node.kill('SIGKILL')
+  await node.exited
+
+  const second = await restart(node.data)
+  expect(await statusOf(second, dies.token)).toBe(401)
+  expect(await statusOf(second, lives.token)).toBe(200)
+  expect((await ask(second.gate, { target: '/s/shut/x', headers: bearer(scope.token) })).status).toBe(503)
+  expect((await readyz(second)).status).toBe(503)
+  free(node.data)
+  await isReady(second)
+  expect((await second.api('GET', `/revocations/${receipt.id}`)).status).toBe(200)
+  expect(await auditOf(second, 'token.revoke')).toHaveLength(1)
+  expect(await auditOf(second, 'server.close')).toMatchObject([{ targetName: 'shut', reason: 'kept' }])
+  expect(await second.stop()).toBe(0)
+
+  const third = await restart(node.data)
+  expect(await statusOf(third, dies.token)).toBe(401)
+  expect(await auditOf(third, 'token.revoke')).toHaveLength(1)
+  expect((await third.api<VerificationJson>('GET', '/audit/verification')).json.status).toBe('intact')
+})
