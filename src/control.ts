@@ -116,7 +116,7 @@ export class Control {
     if (!connection) throw notFound('no live connection has that id; it may have ended')
     const { server, secret, client, address } = connection
     const named = { id, token: secret.token.id, client, address }
-    return this.#act('kill', [server], actor, { connection: named }, () => [connection])
+    return this.#act('kill', [server], actor, { connection: named }, () => [connection, ...(connection.parts ?? [])])
   }
 
   /** Closes or opens one server; closing cuts every connection of it. */

@@ -61,7 +61,7 @@ export class KeyRing {
 
   #key(id: string): Derived {
     const key = this.#keys.find((candidate) => candidate.id === id)
-    if (!key) throw new AppError('invalid', `the key file has no key "${id}"`)
+    if (!key) throw new AppError('invalid', `--key-file: it has no key "${id}", which this database uses; put the right one back from your backup`, 'key-file')
     return key
   }
 

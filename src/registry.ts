@@ -29,6 +29,8 @@ export interface Connection {
   client: string | null
   bytesIn: number
   bytesOut: number
+  /** What ends with it: a session's requests and streams. */
+  readonly parts?: Iterable<Connection>
   /** Ends the client's side, and hands nothing more upstream, before it returns. */
   end(cause: CutCause): void
   /** Tidies up at the upstream; called later, in slices. */

@@ -130,17 +130,22 @@ export class Revocations {
       timings.firstCutMs = since(arrivedAt, result.firstCutAt)
       timings.lastCutMs = since(arrivedAt, lastCutAt)
       // After the answer: keeping the figures costs another commit, which nobody should wait for.
-      setTimeout(() => this.#keep(record.id, result.cut, timings, durable), 0)
+      setTimeout(() => this.#keep(record.id, result.cut, timings), 0)
       return { ...record, dryRun: false, cut: result.cut, timings, durable }
     })
   }
 
-  #keep(id: string, cut: number, timings: Timings, durable: boolean): void {
-    if (!durable) return
+  #keep(id: string, cut: number, timings: Timings): void {
+    const { store, emergency, onReceiptLost } = this.deps
+    // The revocation itself waits in the journal: its figures come after it.
+    if (emergency.problem !== null) {
+      setTimeout(() => this.#keep(id, cut, timings), limits.journalRetryMs).unref()
+      return
+    }
     try {
-      this.deps.store.putReceipt(id, cut, timings)
+      store.putReceipt(id, cut, timings)
     } catch (error) {
-      this.deps.onReceiptLost(error)
+      onReceiptLost(error)
     }
   }
 

@@ -2,7 +2,7 @@ import { messageOf } from '../error.ts'
 import type { Page } from './answers.ts'
 import { EXIT, Exit, failed, systemCode } from './exit.ts'
 import { nothingAnswers, type Place } from './locate.ts'
-import { clean } from './output.ts'
+import { clean, warn } from './output.ts'
 
 const PAGE_SIZE = 1_000
 
@@ -17,8 +17,6 @@ export interface Answer<T> {
 interface CallOptions {
   body?: unknown
   query?: Query
-  /** Status codes from 400 up whose body is an answer and no problem. */
-  accept?: number[]
   timeoutMs?: number
 }
 
@@ -52,6 +50,16 @@ const problemOf = async (response: Response): Promise<Exit> => {
   const said = textOf(problem.detail) ?? textOf(problem.title) ?? `The node answered ${response.status}.`
   return new Exit(EXIT.failed, clean(said))
 }
+
+/** What was done but could not be written: 507 with a document of its own, and not with a problem. */
+const isInForce = (response: Response): boolean =>
+  response.status === 507 && (response.headers.get('content-type') ?? '').startsWith('application/json')
+
+const NOT_DURABLE = [
+  '!!! NOT YET ON DISK !!!',
+  'It is done and in force, but the database could not be written.',
+  'The node keeps trying. Look at its disk now, and run `portcullis doctor`.',
+].join('\n')
 
 /** The API of a running node, over its socket or its URL. Everything it throws is an `Exit`. */
 export class Client {
@@ -93,7 +101,8 @@ export class Client {
 
   async call<T>(method: Method, path: string, options: CallOptions = {}): Promise<Answer<T>> {
     const response = await this.open(method, path, options)
-    if (!response.ok && !options.accept?.includes(response.status)) throw await problemOf(response)
+    if (!response.ok && !isInForce(response)) throw await problemOf(response)
+    if (isInForce(response)) await warn(NOT_DURABLE)
     const text = await response.text()
     try {
       return { status: response.status, body: (text === '' ? null : JSON.parse(text)) as T }

@@ -3,8 +3,8 @@ import type { KeyRemovedJson, RingKeyJson } from './answers.ts'
 import type { Cli } from './cli.ts'
 import { segment, type Client } from './client.ts'
 import { confirm } from './confirm.ts'
-import { table, warn } from './output.ts'
-import { NOT_DURABLE, receipt } from './receipt.ts'
+import { table } from './output.ts'
+import { receipt } from './receipt.ts'
 
 interface RemoveOptions {
   revoke?: boolean
@@ -27,7 +27,6 @@ const remove = async (cli: Cli, id: string, options: RemoveOptions): Promise<voi
   const revocation = removed?.revocation ?? null
   const done = `Key ${id} is removed.`
   await cli.print(removed ?? {}, () => (revocation ? `${done}\n${receipt(revocation)}` : done))
-  if (revocation && !revocation.durable) await warn(NOT_DURABLE)
 }
 
 export const keyCommand = (program: Command, cli: Cli): void => {

@@ -23,10 +23,3 @@ export const receipt = (revocation: RevocationJson): string => {
     ...(revocation.complete ? [] : [`Not complete yet: see GET /api/v1/revocations/${clean(revocation.id)}`]),
   ].join('\n')
 }
-
-/** Said when the node denies the tokens but could not write that down. */
-export const NOT_DURABLE = [
-  '!!! NOT YET ON DISK !!!',
-  'The tokens are dead and their connections cut, but the database could not be written.',
-  'The node keeps trying. Look at its disk now, and run `portcullis doctor`.',
-].join('\n')

@@ -4,9 +4,9 @@ import type { RevocationJson } from './answers.ts'
 import type { Cli } from './cli.ts'
 import type { Client } from './client.ts'
 import { confirm } from './confirm.ts'
-import { failed, usage } from './exit.ts'
-import { clean, warn } from './output.ts'
-import { NOT_DURABLE, receipt } from './receipt.ts'
+import { usage } from './exit.ts'
+import { warn } from './output.ts'
+import { receipt } from './receipt.ts'
 
 interface RevokeOptions {
   subject?: string
@@ -36,14 +36,7 @@ const bodyOf = (tokens: string[], options: RevokeOptions) => {
 
 type Body = ReturnType<typeof bodyOf>
 
-/** The node answers 507 with a receipt when it revoked but could not write, and with a problem when it did not. */
-const post = async (client: Client, body: Body & { dryRun: boolean }): Promise<RevocationJson> => {
-  const options = { body, accept: [507] }
-  const answer = await client.call<RevocationJson & { detail?: string }>('POST', '/revocations', options)
-  const { status, body: revocation } = answer
-  if (revocation?.durable === undefined) throw failed(clean(revocation?.detail ?? `The node answered ${status}.`))
-  return revocation
-}
+const post = (client: Client, body: Body & { dryRun: boolean }): Promise<RevocationJson> => client.post('/revocations', body)
 
 const revoke = async (cli: Cli, tokens: string[], options: RevokeOptions): Promise<void> => {
   const body = bodyOf(tokens, options)
@@ -59,7 +52,6 @@ const revoke = async (cli: Cli, tokens: string[], options: RevokeOptions): Promi
   }
   const revocation = await post(client, { ...body, dryRun: false })
   await cli.print(revocation, () => receipt(revocation))
-  if (!revocation.durable) await warn(NOT_DURABLE)
 }
 
 export const revokeCommand = (program: Command, cli: Cli): void => {

@@ -107,7 +107,7 @@ export class Exchange implements Connection, DownstreamOwner {
   /** This exchange is of that session. */
   attach(session: Session): void {
     this.session = session
-    session.live += 1
+    session.parts.add(this)
   }
 
   // Upward
@@ -414,7 +414,7 @@ export class Exchange implements Connection, DownstreamOwner {
     clearTimeout(this.#timer)
     this.deps.registry.remove(this)
     this.deps.streams.delete(this)
-    if (this.session) this.session.live -= 1
+    this.session?.parts.delete(this)
     if (this.#announced !== null) this.deps.endpoints.forget(this.server, this.#announced)
     if (this.client !== null) this.#usage.client = this.client
   }

@@ -31,8 +31,8 @@ export class Session implements Connection {
   bytesIn = 0
   bytesOut = 0
   usedAt: number
-  /** How many requests of it are in flight. */
-  live = 0
+  /** What of it is in flight. */
+  readonly parts = new Set<Connection>()
   #cancels: Promise<unknown>[] = []
 
   constructor(
@@ -133,8 +133,9 @@ export class Sessions {
   #evict(candidates: Session[]): void {
     let oldest = candidates[0]
     for (const session of candidates) {
-      if (oldest === undefined || session.live < oldest.live || (session.live === oldest.live && session.usedAt < oldest.usedAt)) oldest = session
+      const [live, least] = [session.parts.size, oldest?.parts.size ?? 0]
+      if (oldest === undefined || live < least || (live === least && session.usedAt < oldest.usedAt)) oldest = session
     }
-    if (oldest) this.registry.cut([oldest], 'connection_killed')
+    if (oldest) this.registry.cut([oldest, ...oldest.parts], 'connection_killed')
   }
 }

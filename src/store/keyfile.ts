@@ -25,7 +25,8 @@ export const readKeyFile = (file: string): KeyRingData => {
   } catch (cause) {
     throw refuse(file, `can't be read as a key file: ${messageOf(cause).slice(0, 80)}`)
   }
-  if (parsed.portcullis !== 'key-file' || !Array.isArray(parsed.keys) || typeof parsed.database !== 'string') {
+  const entries = Array.isArray(parsed?.keys) && parsed.keys.every((key) => typeof key?.id === 'string' && typeof key.secret === 'string')
+  if (parsed?.portcullis !== 'key-file' || !entries || typeof parsed.database !== 'string') {
     throw refuse(file, 'is not a key file of portcullis')
   }
   if (parsed.version !== 1) throw refuse(file, `is of version ${parsed.version}, this portcullis knows version 1`)

@@ -1,7 +1,7 @@
 import { Database } from 'bun:sqlite'
 import { chmodSync, existsSync, statSync } from 'node:fs'
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite'
-import { AppError } from '../error.ts'
+import { AppError, messageOf } from '../error.ts'
 import { newId } from '../id.ts'
 import { KeyRing } from '../key.ts'
 import type { Clock } from '../time.ts'
@@ -41,6 +41,14 @@ const meta = (client: Database) => ({
   set: (key: string, value: string) => client.query('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)').run(key, value),
 })
 
+const checkIsDatabase = (client: Database, file: string): void => {
+  try {
+    client.query('PRAGMA schema_version').get()
+  } catch (cause) {
+    throw new AppError('invalid', `${file}: ${messageOf(cause)}; put it back from your backup`, 'database', { cause })
+  }
+}
+
 /**
  * Opens the database of a locked data folder, and makes it with its key file where neither is there.
  * Throws `invalid` for a key file that is missing or another database's, `conflict` for a newer database.
@@ -52,6 +60,7 @@ export const openStore = ({ folder, keyFile, version, now }: OpenOptions): Store
   const client = new Database(file, { create: true, strict: true })
   try {
     chmodSync(file, 0o600)
+    checkIsDatabase(client, file)
     client.run('PRAGMA journal_mode = WAL')
     client.run('PRAGMA synchronous = FULL')
     // Nobody else writes here. Should somebody, waiting for them would stop every stream: fail, and try again.

@@ -118,10 +118,7 @@ describe('every route answers in its shape', () => {
   })
 
   test('people and keys', async () => {
-    const key = await create('/apikeys', { name: 'ci', role: 'auditor', expires: '2099-12-31' }, schemas.ApiKeyIssued, /\/apikeys\/key_\w+$/)
-      .catch((error: unknown) => error)
-    // Ten years at the most, should that be the rule for keys, too.
-    if (key instanceof Error) await create('/apikeys', { name: 'ci', role: 'auditor', expires: '30d' }, schemas.ApiKeyIssued, /\/apikeys\/key_\w+$/)
+    await create('/apikeys', { name: 'ci', role: 'auditor', expires: '30d' }, schemas.ApiKeyIssued, /\/apikeys\/key_\w+$/)
     const keys = await get('/apikeys', schemas.ApiKeyPage)
     expect(keys.items).toMatchObject([{ name: 'ci', role: 'auditor', createdBy: 'local:0' }])
     expect(JSON.stringify(keys)).not.toContain('pca_')
@@ -210,6 +207,5 @@ describe('what is wrong is a problem document', () => {
     expectProblem(await post('', 'application/json'), 400)
     expectProblem(await post('{"name":"x","servers":["a"]}', 'text/plain'), 400)
     expectProblem(await post('name=x&servers=a', 'application/x-www-form-urlencoded'), 400)
-    expectProblem(await post(`{"name":"${'x'.repeat(2_000_000)}"}`, 'application/json'), 413)
   })
 })

@@ -15,7 +15,7 @@ const newestSource = (): number => {
 export const builtBinary = (): string => {
   if (changedAt(BINARY) > newestSource()) return BINARY
   console.error('building dist/portcullis …')
-  const { exitCode, stderr } = Bun.spawnSync([process.execPath, 'run', 'build'], { cwd: ROOT, stdout: 'ignore', stderr: 'pipe' })
-  if (exitCode !== 0) throw new Error(`the build failed\n${stderr.toString()}`)
+  const build = Bun.spawnSync([process.execPath, 'run', 'build'], { cwd: ROOT, stdout: 'ignore', stderr: 'pipe' })
+  if (build.exitCode !== 0) throw new Error(`the build failed\n${build.stderr.toString()}`)
   return BINARY
 }

@@ -22,7 +22,10 @@ export const startChild = (script: string) => {
     call: <T>(method: string, argument: unknown = null): Promise<T> =>
       new Promise((resolve, reject) => {
         nextId += 1
-        waiting.set(nextId, ({ value, error }) => (error === undefined ? resolve(value as T) : reject(new Error(error))))
+        waiting.set(nextId, ({ value, error }) => {
+          if (error === undefined) resolve(value as T)
+          else reject(new Error(error))
+        })
         child.send({ id: nextId, method, argument } satisfies Call)
       }),
     stop: () => {

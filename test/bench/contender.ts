@@ -8,15 +8,17 @@ import { type Child, startChild } from './child.ts'
 import type { Outcome, Round } from './client.ts'
 import { startHaproxy } from './haproxy.ts'
 
-/** Milliseconds, and what did not work. */
+/** What was seen, what the node said of it, and what did not work. */
 export type Played = { outcome: Outcome; receipt?: RevocationJson; failures: string[] }
 export type Contender = { name: string; play: (streams: number) => Promise<Played>; stop: () => Promise<unknown> }
 
 const HOST = '127.0.0.1'
 const SERVER = 'origin'
-const get = (path: string, headers = '') => `GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\nAccept: text/event-stream\r\n${headers}\r\n`
+const get = (path: string, headers = '') =>
+  `GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\nAccept: text/event-stream\r\n${headers}\r\n`
 
-const play = (client: Child, round: Omit<Round, 'hostname'>) => client.call<Outcome>('play', { hostname: HOST, ...round })
+const play = (client: Child, round: Omit<Round, 'hostname'>) =>
+  client.call<Outcome>('play', { hostname: HOST, ...round })
 
 const unended = ({ endings, trailing }: Outcome): string[] => [
   ...(endings.none > 0 ? [`${endings.none} streams were not ended`] : []),
@@ -27,35 +29,50 @@ const unsaid = ({ farewells, endings }: Outcome, streams: number): string[] => [
   ...(endings.terminator < streams ? [`${streams - endings.terminator} streams ended without a last chunk`] : []),
 ]
 
-const receiptOf = ({ answer }: Outcome): RevocationJson | null =>
-  answer.startsWith('HTTP/1.1 201 ') ? (JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4)) as RevocationJson) : null
+const receiptOf = ({ answer }: Outcome): RevocationJson | null => {
+  if (!answer.startsWith('HTTP/1.1 201 ')) return null
+  return JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4)) as RevocationJson
+}
 
 const revokeBytes = (tokenId: string): string => {
   const body = JSON.stringify({ tokens: [tokenId], reason: 'compromised' })
-  const headers = ['Host: localhost', 'X-Portcullis-Actor: local:0', 'Content-Type: application/json', `Content-Length: ${body.length}`]
-  return `POST /api/v1/revocations HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n${body}`
+  const lines = [
+    'POST /api/v1/revocations HTTP/1.1',
+    'Host: localhost',
+    'X-Portcullis-Actor: local:0',
+    'Content-Type: application/json',
+    `Content-Length: ${body.length}`,
+  ]
+  return `${lines.join('\r\n')}\r\n\r\n${body}`
 }
 
 const playGate = async (node: TestNode, client: Child, streams: number): Promise<Played> => {
   const { id, token } = await node.createToken(crypto.randomUUID(), [SERVER])
+  const address = { unix: `${node.data}/control.sock` }
   const outcome = await play(client, {
     port: Number(new URL(node.gate).port),
     request: get(`/s/${SERVER}/events`, `Authorization: Bearer ${token}\r\n`),
     streams,
-    command: { address: { unix: `${node.data}/control.sock` }, http: true, warmUp: get('/api/v1/node'), bytes: revokeBytes(id) },
+    command: { address, http: true, warmUp: get('/api/v1/node'), bytes: revokeBytes(id) },
   })
   const failures = [...unended(outcome), ...unsaid(outcome, streams)]
   const receipt = receiptOf(outcome)
+  const cut = receipt?.connections.cut
   if (!receipt) failures.push(`the revocation was answered: ${outcome.answer.slice(0, 200)}`)
   else if (!receipt.durable) failures.push('the revocation is not durable')
-  else if (receipt.connections.cut !== streams) failures.push(`the receipt counts ${receipt.connections.cut} of ${streams}`)
+  else if (cut !== streams) failures.push(`the receipt counts ${cut} of ${streams}`)
   const after = await ask(node.gate, { target: `/s/${SERVER}/events`, headers: bearer(token) })
   if (after.status !== 401) failures.push(`a request after the revocation was answered ${after.status}`)
   return { outcome, failures, ...(receipt ? { receipt } : {}) }
 }
 
 /** The executable, on a folder of its own; `cold` starts it anew for every kill. */
-export const startGate = async (client: Child, originPort: number, cold = false): Promise<Contender> => {
+export const startGate = async (
+  name: string,
+  client: Child,
+  originPort: number,
+  cold = false,
+): Promise<Contender> => {
   const command = [builtBinary()]
   const begin = async () => {
     const data = tempFolder()
@@ -65,7 +82,7 @@ export const startGate = async (client: Child, originPort: number, cold = false)
   }
   const warm = cold ? null : await begin()
   return {
-    name: 'gate',
+    name,
     play: async (streams) => {
       const { node, stop } = warm ?? (await begin())
       try {
@@ -78,10 +95,14 @@ export const startGate = async (client: Child, originPort: number, cold = false)
   }
 }
 
-export const startHaproxyContender = async (client: Child, originPort: number, streamsMax: number): Promise<Contender | null> => {
+export const startHaproxyContender = async (
+  client: Child,
+  originPort: number,
+  streamsMax: number,
+): Promise<Contender | null> => {
   const haproxy = await startHaproxy(originPort, streamsMax + 100)
   return haproxy && {
-    name: haproxy.version,
+    name: haproxy.name,
     play: async (streams) => {
       const command = { address: { unix: haproxy.socket }, http: false, bytes: haproxy.command }
       const outcome = await play(client, { port: haproxy.port, request: get('/events'), streams, command })

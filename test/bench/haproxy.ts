@@ -52,6 +52,6 @@ export const startHaproxy = async (originPort: number, connectionsMax: number) =
     await stop()
     throw new Error(`HAProxy did not start: ${await new Response(child.stderr).text()}`, { cause: error })
   }
-  const [version = ''] = Bun.spawnSync([EXECUTABLE, '-v']).stdout.toString().split('\n')
-  return { port, socket, version: version.replace(/^(\S+) version (\d+\.\d+).*/, '$1 $2'), command: 'shutdown sessions server origin/s1\n', stop }
+  const [, version = ''] = /version (\d+\.\d+)/.exec(Bun.spawnSync([EXECUTABLE, '-v']).stdout.toString()) ?? []
+  return { name: `HAProxy ${version}`, port, socket, command: 'shutdown sessions server origin/s1\n', stop }
 }

@@ -1,0 +1,46 @@
+import { existsSync } from 'node:fs'
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+
+const executablePath = '/usr/bin/chromium'
+const args = [
+  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync',
+]
+
+/** Whether there is a browser. Where tests must not be skipped, its absence is a failure of theirs. */
+export const hasChromium = (): boolean => {
+  if (existsSync(executablePath)) return true
+  if (process.env['CI']) throw new Error(`there is no ${executablePath}, and CI skips no test`)
+  console.warn(`SKIPPED: the tests in a browser need ${executablePath}`)
+  return false
+}
+
+export const launch = (): Promise<Browser> => chromium.launch({ executablePath, args })
+
+export interface Watched {
+  page: Page
+  /** What the page complained of: errors of scripts, of the console, and of the content security policy. */
+  complaints: string[]
+}
+
+/** A page in a browser profile of its own, listened to from the start. */
+export const openPage = async (browser: Browser, options: BrowserContextOptions = {}): Promise<Watched> => {
+  const context = await browser.newContext(options)
+  const page = await context.newPage()
+  page.setDefaultTimeout(10_000)
+  const complaints: string[] = []
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text())
+  })
+  page.on('pageerror', (error) => complaints.push(error.message))
+  return { page, complaints }
+}
+
+/** Moves the focus with the keyboard alone until it stands on the element. */
+export const tabTo = async (page: Page, selector: string): Promise<void> => {
+  for (let presses = 0; presses < 60; presses += 1) {
+    if (await page.evaluate((wanted) => document.activeElement?.matches(wanted) ?? false, selector)) return
+    await page.keyboard.press('Tab')
+  }
+  throw new Error(`the keyboard does not reach ${selector}`)
+}
