@@ -213,6 +213,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     rmSync(files.socket, { force: true })
     unlock?.()
   }
+  // One stream's defect must not end all the others.
+  process.on('unhandledRejection', (error) => log.error({ err: error }, 'a promise was rejected that nobody waited for'))
   process.on('SIGHUP', () => {
     try {
       listener.reload(reread().tls)

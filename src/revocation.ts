@@ -5,7 +5,7 @@ import { limits } from './limits.ts'
 import type { Actor } from './operator.ts'
 import type { Registry } from './registry.ts'
 import { fold, lineOrNull } from './text.ts'
-import { type Clock, formatTime } from './time.ts'
+import type { Clock } from './time.ts'
 import type { Token, TokenIndex } from './token.ts'
 import type { UpstreamIndex } from './upstream.ts'
 

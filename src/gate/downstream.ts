@@ -92,7 +92,8 @@ export class Downstream {
   keepAlive(before: number): void {
     if (this.#ended || !this.#sink || this.#wroteAt > before || !this.onBoundary) return
     const written = this.#write(KEEP_ALIVE)
-    if (written instanceof Promise) void this.#drained(written)
+    // A socket that fails here tells its stream so by `cancel` too.
+    if (written instanceof Promise) this.#drained(written).catch(() => this.owner.abandoned())
   }
 
   /** Called by the runtime when the header may go out; resolves when nothing more is to be said. */

@@ -10,7 +10,7 @@ const localise = (root) => {
 }
 
 const stale = document.querySelector('#stale')
-const confirm = document.querySelector('#confirm')
+const dialog = document.querySelector('#confirm')
 const isPoll = ({ detail }) => detail.ctx?.sourceElement?.id === 'live'
 
 localise(document)
@@ -35,14 +35,14 @@ document.addEventListener('htmx:after:swap', mark(false))
 document.addEventListener('htmx:error', mark(true))
 document.addEventListener('htmx:response:error', mark(true))
 
-if (confirm) {
+if (dialog) {
   document.addEventListener('htmx:after:swap', () => {
-    if (confirm.childElementCount > 0 && !confirm.open) confirm.showModal()
+    if (dialog.childElementCount > 0 && !dialog.open) dialog.showModal()
   })
-  confirm.addEventListener('close', () => confirm.replaceChildren())
-  confirm.addEventListener('click', (event) => {
+  dialog.addEventListener('close', () => dialog.replaceChildren())
+  dialog.addEventListener('click', (event) => {
     if (!event.target.closest('[data-close]')) return
     event.preventDefault()
-    confirm.close()
+    dialog.close()
   })
 }

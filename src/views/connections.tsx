@@ -60,7 +60,7 @@ export const Connections = ({ list, mayAct, q }: { list: ConnectionList; mayAct:
     )}
     {list.found === 0 && <p>{list.total === 0 ? 'Nothing is connected.' : 'No connection matches the filter.'}</p>}
     {list.rows.length > 0 && (
-      <Table labelledBy="connections-title" columns={mayAct ? [...COLUMNS, 'Act'] : COLUMNS}>
+      <Table labelledBy="connections-title" columns={mayAct ? [...COLUMNS, 'Action'] : COLUMNS}>
         {list.rows.map((connection) => <ConnectionLine connection={connection} mayAct={mayAct} q={q} />)}
       </Table>
     )}

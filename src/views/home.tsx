@@ -1,10 +1,11 @@
 import { type ConnectionList, Connections } from './connections.tsx'
-import { type Frame, Layout } from './layout.tsx'
+import { type Frame, Layout, Problems } from './layout.tsx'
 import { type TokenList, Tokens } from './tokens.tsx'
 import { count } from './words.ts'
 
 export interface Lists {
   q: string
+  problems: string[]
   tokens: TokenList
   connections: ConnectionList
   liveTokens: number
@@ -12,8 +13,9 @@ export interface Lists {
 }
 
 /** Both lists: a part of the page, and what it fetches again and again. */
-export const Live = ({ q, tokens, connections, liveTokens, mayAct }: Lists) => (
+export const Live = ({ q, problems, tokens, connections, liveTokens, mayAct }: Lists) => (
   <>
+    <Problems problems={problems} />
     <p id="summary" class="summary" aria-live="polite" aria-atomic="true">
       {`${count(liveTokens, 'live token')}, ${count(connections.total, 'live connection')}`}
     </p>
@@ -34,7 +36,7 @@ const Filter = ({ q, lengthMax }: { q: string; lengthMax: number }) => (
 type HomeProps = { frame: Frame; lists: Lists; notice: string | null; filterLengthMax: number }
 
 export const HomePage = ({ frame, lists, notice, filterLengthMax }: HomeProps) => (
-  <Layout title="Tokens and connections" frame={frame}>
+  <Layout title="Tokens and connections" frame={frame} refreshed>
     <h1>Tokens and connections</h1>
     {notice !== null && <p class="notice" role="status">{notice}</p>}
     <Filter q={lists.q} lengthMax={filterLengthMax} />

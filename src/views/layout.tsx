@@ -26,21 +26,26 @@ const Header = ({ person }: { person: Frame['person'] }) => (
   </header>
 )
 
-const Banners = ({ person, problems }: Frame) => (
-  <>
-    {problems.length > 0 && <p class="banner" role="status">Not ready: {problems.join('; ')}</p>}
-    {person?.restricted && (
-      <p class="banner" role="status">
-        The database could not be written when you signed in: only revoke, kill and close work.
-        Sign in again once it can.
-      </p>
-    )}
-  </>
+export const Problems = ({ problems }: { problems: string[] }) =>
+  problems.length === 0 ? null : <p id="problems" class="banner" role="status">Not ready: {problems.join('; ')}</p>
+
+const Restricted = () => (
+  <p class="banner" role="status">
+    The database could not be written when you signed in: only revoke, kill and close work.
+    Sign in again once it can.
+  </p>
 )
 
-type LayoutProps = { title: string; frame: Frame; narrow?: boolean; children: Child }
+interface LayoutProps {
+  title: string
+  frame: Frame
+  narrow?: boolean
+  /** The page itself says what is wrong with the node, and keeps that fresh. */
+  refreshed?: boolean
+  children: Child
+}
 
-export const Layout = ({ title, frame, narrow = false, children }: LayoutProps) => (
+export const Layout = ({ title, frame, narrow = false, refreshed = false, children }: LayoutProps) => (
   <html lang="en">
     <head>
       <meta charset="utf-8" />
@@ -57,8 +62,11 @@ export const Layout = ({ title, frame, narrow = false, children }: LayoutProps) 
     <body>
       <a class="skip" href="#main">Skip to the content</a>
       <Header person={frame.person} />
-      {frame.person && <Banners {...frame} />}
-      <main id="main" class={narrow ? 'narrow' : undefined} tabindex={-1}>{children}</main>
+      {frame.person?.restricted && <Restricted />}
+      <main id="main" class={narrow ? 'narrow' : undefined} tabindex={-1}>
+        {!refreshed && <Problems problems={frame.problems} />}
+        {children}
+      </main>
     </body>
   </html>
 )

@@ -35,7 +35,7 @@ const Facts = ({ receipt, namedMax }: { receipt: ReceiptCard; namedMax: number }
     <dt>Connections cut</dt>
     <dd>{number(receipt.connections.cut)}</dd>
     <dt>In the database after</dt>
-    <dd><Milliseconds ms={receipt.timings.commitMs} /></dd>
+    <dd>{receipt.durable ? <Milliseconds ms={receipt.timings.commitMs} /> : 'not yet'}</dd>
     <dt>First cut after</dt>
     <dd><Milliseconds ms={receipt.timings.firstCutMs} /></dd>
     <dt>Last cut after</dt>

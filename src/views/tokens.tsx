@@ -85,7 +85,7 @@ export const Tokens = ({ list, mayAct }: { list: TokenList; mayAct: boolean }) =
     {list.total === 0 && <p>No token yet. <code>portcullis token create</code> makes one.</p>}
     {list.total > 0 && list.found === 0 && <p>No token matches the filter.</p>}
     {list.rows.length > 0 && (
-      <Table labelledBy="tokens-title" columns={mayAct ? [...COLUMNS, 'Act'] : COLUMNS}>
+      <Table labelledBy="tokens-title" columns={mayAct ? [...COLUMNS, 'Action'] : COLUMNS}>
         {list.rows.map((token) => <TokenLine token={token} mayAct={mayAct} />)}
       </Table>
     )}

@@ -47,7 +47,8 @@ export const consoleDoor = (node: Node, api: Api, pages: Pages) => {
     const keyActor = bearer ? access.actorOfKey(bearer, address) : null
     if (pathname === '/readyz') return ready(node)
     // Something forwarded is not local, whatever socket it came over.
-    if (pathname === '/metrics') return keyActor || (LOOPBACK.test(address) && forwarded === null) ? metrics(node) : unauthenticated()
+    const local = LOOPBACK.test(address) && forwarded === null && !headers.has('forwarded')
+    if (pathname === '/metrics') return keyActor || local ? metrics(node) : unauthenticated()
     const session = sessionCookie(headers)
     const sessionActor: Actor | null = session ? access.actorOfSession(session) : null
     const actor = bearer ? keyActor : sessionActor

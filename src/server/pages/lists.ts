@@ -89,5 +89,5 @@ export const listsOf = (node: Node, actor: Actor, text: string | null): Lists =>
   const wanted = needle === '' ? () => true : (token: Token) => foldedOf(token).includes(needle)
   const { list, liveTokens } = tokenList(node, wanted)
   const mayAct = ROLES.indexOf(actor.role) <= ROLES.indexOf('operator')
-  return { q, tokens: list, connections: connectionList(node, wanted), liveTokens, mayAct }
+  return { q, problems: node.problems(), tokens: list, connections: connectionList(node, wanted), liveTokens, mayAct }
 }
