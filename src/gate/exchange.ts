@@ -201,6 +201,7 @@ export class Exchange implements Connection, DownstreamOwner {
     const length = request.headers.get('content-length')
     if (body instanceof ReadableStream && length !== null) headers.set('content-length', length)
     this.#uploaded = !(body instanceof ReadableStream)
+    if (this.client !== null) this.#usage.client = this.client
     this.#timer = setTimeout(() => this.#refuse(problems.upstreamTimeout), deps.limits.upstreamHeadersMs)
     const { signal } = this.#abort
     callUpstream(url, { method: request.method, headers, body: body as BodyInit | null, signal }).then(
@@ -416,7 +417,6 @@ export class Exchange implements Connection, DownstreamOwner {
     this.deps.streams.delete(this)
     this.session?.parts.delete(this)
     if (this.#announced !== null) this.deps.endpoints.forget(this.server, this.#announced)
-    if (this.client !== null) this.#usage.client = this.client
   }
 }
 

@@ -62,11 +62,9 @@ export const Layout = ({ title, frame, narrow = false, refreshed = false, childr
     <body>
       <a class="skip" href="#main">Skip to the content</a>
       <Header person={frame.person} />
+      {!refreshed && <Problems problems={frame.problems} />}
       {frame.person?.restricted && <Restricted />}
-      <main id="main" class={narrow ? 'narrow' : undefined} tabindex={-1}>
-        {!refreshed && <Problems problems={frame.problems} />}
-        {children}
-      </main>
+      <main id="main" class={narrow ? 'narrow' : undefined} tabindex={-1}>{children}</main>
     </body>
   </html>
 )

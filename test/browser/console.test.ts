@@ -126,6 +126,22 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
     expect(await row.getByText('127.0.0.1').isVisible()).toBe(true)
   })
 
+  test('a selection and the focus outlive the refresh', async () => {
+    const { page } = owner
+    const { id } = await node.createToken('selected', ['events'])
+    await page.locator(`#revoke-${id}`).focus()
+    await page.evaluate((row) => {
+      const name = document.querySelector(`#${row} th`)
+      if (name) getSelection()?.selectAllChildren(name)
+    }, `token-${id}`)
+    const refreshed = page.waitForResponse(`${node.console}/live?q=`)
+    await node.createToken('another', ['events'])
+    await refreshed
+    await page.getByRole('rowheader', { name: 'another' }).waitFor()
+    expect(await page.evaluate(() => getSelection()?.toString())).toBe('selected')
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe(`revoke-${id}`)
+  })
+
   test('shows names as text', async () => {
     const { page, complaints } = owner
     await node.createToken(HOSTILE, ['events'], { subject: HOSTILE, group: '"><img src=x onerror=alert(1)>' })

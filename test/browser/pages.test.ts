@@ -21,7 +21,9 @@ afterAll(() => node.stop())
 describe('without a session', () => {
   const stranger = () => new Visitor(node.console)
 
-  test.each(['/', '/?q=Conf', '/live', '/revocations/new?token=x', '/revocations/rev_x'])('GET %s tells nothing', async (path) => {
+  const pages = ['/', '/?q=Conf', '/live', '/revocations/new?token=x', '/revocations/rev_x']
+
+  test.each(pages)('GET %s tells nothing', async (path) => {
     for (const cookie of ['', 'portcullis_session=wrong']) {
       const visitor = stranger()
       visitor.cookie = cookie
@@ -122,7 +124,9 @@ describe('revoking', () => {
     const answer = await owner.post('/revocations', fields)
     expect(answer.status).toBe(303)
     const receipt = await (await owner.get(answer.headers.get('location') ?? '')).text()
-    for (const text of ['2 tokens revoked', 'first', 'second', 'operator:ada', 'offboarding']) expect(receipt).toContain(text)
+    for (const text of ['2 tokens revoked', 'first', 'second', 'operator:ada', 'offboarding']) {
+      expect(receipt).toContain(text)
+    }
     const again = await owner.post('/revocations', fields)
     expect(again.status).toBe(200)
     expect(await again.text()).toContain('Dead already')
@@ -135,7 +139,8 @@ describe('revoking', () => {
 
 describe('passwords', () => {
   test('a wrong one is 401, in one sentence, and is not repeated', async () => {
-    const answer = await new Visitor(node.console).post('/sign-in', { name: 'a-name-typed', password: 'a-wrong-password' })
+    const typed = { name: 'a-name-typed', password: 'a-wrong-password' }
+    const answer = await new Visitor(node.console).post('/sign-in', typed)
     const html = await answer.text()
     expect(answer.status).toBe(401)
     expect(html).toContain('The name or the password is wrong.')
@@ -180,7 +185,9 @@ describe('passwords', () => {
 })
 
 test('lists say when they are cut off; those in the filter are found all the same', async () => {
-  for (let made = 0; made < 110; made += 1) await node.createToken(`many ${made}`, ['nowhere'], { subject: `p${made}@x.org` })
+  for (let made = 0; made < 110; made += 1) {
+    await node.createToken(`many ${made}`, ['nowhere'], { subject: `p${made}@x.org` })
+  }
   const all = await (await owner.get('/live')).text()
   expect(all).toMatch(/100 of \d+ tokens are shown/)
   const one = await (await owner.get('/live?q=P42@X')).text()

@@ -24,7 +24,8 @@ export class Visitor {
   constructor(readonly console: string) {}
 
   async get(path: string, headers: Record<string, string> = {}): Promise<Response> {
-    return this.#keep(await fetch(this.console + path, { redirect: 'manual', headers: { cookie: this.cookie, ...headers } }))
+    const sent = { cookie: this.cookie, ...headers }
+    return this.#keep(await fetch(this.console + path, { redirect: 'manual', headers: sent }))
   }
 
   async post(path: string, fields: Fields, headers: Record<string, string> = {}): Promise<Response> {

@@ -21,6 +21,8 @@ const SSE = ['Content-Type: text/event-stream']
 const JSON_TYPE = { 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' }
 const call = (id: number | string) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'slow' } })
 const post = (message: unknown) => ({ method: 'POST', headers: JSON_TYPE, body: JSON.stringify(message) })
+const inChunks = (text: string) =>
+  [text.slice(0, 5), text.slice(5), ''].map((part) => `${part.length.toString(16)}\r\n${part}\r\n`).join('')
 const progress = 'event: message\ndata: {"jsonrpc":"2.0","method":"notifications/progress","params":{}}\n\n'
 const result = (id: number | string) => `data: ${JSON.stringify({ jsonrpc: '2.0', id, result: {} })}\n\n`
 const tail = `data: ${'x'.repeat(80_000)}`
@@ -91,6 +93,17 @@ export const KINDS: Kind[] = [
     upstream: streaming(),
     begun: (client) => client.status === 200,
     ends: endsWithErrors('', ['first']),
+  },
+  {
+    what: 'an MCP call sent in chunks',
+    request: {
+      method: 'POST',
+      headers: { ...JSON_TYPE, 'Transfer-Encoding': 'chunked' },
+      body: inChunks(JSON.stringify(call(9))),
+    },
+    upstream: streaming(progress),
+    begun: (client, upstream) => upstream.bodyComplete && client.text === progress,
+    ends: endsWithErrors(progress, [9]),
   },
   {
     what: 'a batch of which one is answered',

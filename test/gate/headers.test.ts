@@ -19,7 +19,8 @@ let otherSecret: string
 beforeAll(async () => {
   echo = await startEcho()
   scripted = await startRaw((request) => script(request))
-  node = await startNode()
+  // The most talkative log is where a secret would show.
+  node = await startNode({ args: ['--log-level', 'debug'] })
   await node.addServer('echo', echo.url, { kind: 'http' })
   await node.addServer('scripted', scripted.url, { kind: 'http' })
   await node.addServer('keyed', echo.url, { kind: 'http', headers: { Authorization: OWN_VALUE, 'X-Team': 'red' } })
@@ -77,6 +78,14 @@ describe('no secret goes upstream', () => {
     expect(head.names()).not.toContain('origin')
     expect(head.names()).not.toContain('cookie')
   })
+})
+
+test('nor in the path: a secret there is refused, or left out', async () => {
+  const before = echo.requests.length
+  for (const form of [secret, otherSecret, secret.replace('_', '%5F')]) {
+    await ask(node.gate, { target: `/s/echo/x/${form}/y`, headers: bearer(secret) })
+  }
+  for (const { target } of echo.requests.slice(before)) expect(decodeURIComponent(target)).not.toContain('pcl_')
 })
 
 describe('upward', () => {
@@ -162,15 +171,33 @@ describe('upward', () => {
     expect(echo.requests.slice(before).map((request) => request.method)).toEqual([method])
   })
 
-  test('a body passes byte for byte, with its length or chunked', async () => {
-    const body = crypto.getRandomValues(new Uint8Array(65_536))
+  test.each(['GET', 'HEAD', 'DELETE', 'OPTIONS'])('%s with a body: it passes, or is refused; it is not lost', async (method) => {
+    const before = echo.requests.length
+    const answer = await ask(node.gate, { method, target: '/s/echo/x', headers: bearer(secret), body: 'query' })
+    const sent = echo.requests.slice(before).map(({ bodyText }) => bodyText)
+    expect([answer.status >= 400, sent]).toEqual(answer.status >= 400 ? [true, []] : [false, ['query']])
+  })
+
+  test('an upload that waits for 100 Continue is not kept waiting', async () => {
+    const headers = { ...bearer(secret), Expect: '100-continue', 'Content-Length': '5' }
+    using client = await open(node.gate, { method: 'POST', target: '/s/echo/x', headers })
+    await client.until((it) => it.received.startsWith('HTTP/1.1 100 '), 1_000)
+    client.send('hello')
+    await client.done()
+    expect(client.json).toMatchObject({ body: { text: 'hello' } })
+  })
+
+  test.each([1_000, 65_536, 3_000_000])('a body of %d bytes passes as it is, with its length or chunked', async (size) => {
+    const body = new Uint8Array(size)
+    for (let at = 0; at < size; at += 65_536) crypto.getRandomValues(body.subarray(at, at + 65_536))
     const sha256 = new Bun.CryptoHasher('sha256').update(body).digest('hex')
     const whole = await ask(node.gate, { method: 'POST', target: '/s/echo', headers: bearer(secret), body })
     expect(whole.json).toMatchObject({ body: { bytes: body.length, sha256 } })
+    expect(echo.last()?.head.get('content-length')).toBe(String(size))
     const headers = { ...bearer(secret), 'Transfer-Encoding': 'chunked' }
     using client = await open(node.gate, { method: 'POST', target: '/s/echo', headers })
     for (let at = 0; at < body.length; at += 4096) {
-      client.send('1000\r\n')
+      client.send(`${Math.min(4096, size - at).toString(16)}\r\n`)
       client.send(body.subarray(at, at + 4096))
       client.send('\r\n')
     }
@@ -283,6 +310,14 @@ describe('downward', () => {
     }
   })
 
+  test('an answer that comes before the upload is over passes', async () => {
+    script = (request) => request.answer('413 Content Too Large', ['Content-Type: x/y'], 'enough')
+    const headers = { ...bearer(secret), 'Content-Length': '5000000' }
+    using client = await open(node.gate, { method: 'POST', target: '/s/scripted/x', headers, body: 'x'.repeat(1000) })
+    await client.until((it) => it.complete, 2_000)
+    expect([client.status, client.text]).toEqual([413, 'enough'])
+  })
+
   test('a body that ends with the connection passes whole', async () => {
     const answer = await askScripted((request) => {
       request.write('HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\nto the ')
@@ -292,4 +327,8 @@ describe('downward', () => {
     expect(answer.text).toBe('to the end')
     expect(answer.complete).toBeTrue()
   })
+})
+
+test('the log holds no secret', () => {
+  for (const own of [secret, otherSecret, OWN_VALUE]) expect(node.stderr() + node.stdout()).not.toContain(own.slice(7))
 })

@@ -145,7 +145,8 @@ describe.each(rows)('%s, token by %s', (what, road, { server, connect, slow, ech
     expect(JSON.stringify(await client.call(...echo))).toContain('hällo')
     let progress = 0
     await client.call(...slow(0.3), () => (progress += 1))
-    expect(progress).toBe(3)
+    // The SDK forgets a call once it has the result, and with it a progress that came just before.
+    expect(progress).toBeOneOf([2, 3])
     await client.close()
   })
 
@@ -182,9 +183,10 @@ describe('what a cut closes upstream', () => {
     const client = await connectSession('header', token, 'sessions/mcp')
     const sessionId = sessions.sessions().find((it) => !known.has(it)) ?? ''
     let progress = 0
-    const call = client.callTool({ name: 'slow', arguments: { seconds: 30 } }, undefined, { onprogress: () => (progress += 1) })
+    const onprogress = () => (progress += 1)
+    const call = client.callTool({ name: 'slow', arguments: { seconds: 30 } }, undefined, { onprogress })
     call.catch(() => undefined)
-    await eventually(() => progress > 0)
+    await eventually(() => progress > 0 && sessions.requests.some((it) => it.method === 'GET' && it.sessionId === sessionId))
     const [cancels, aborts] = [sessions.cancelled.length, sessions.aborted.length]
     await node.revoke({ tokens: [id] })
     await eventually(() => sessions.deleted.some(({ what }) => what === sessionId), { timeoutMs: SOON_MS })
@@ -251,12 +253,15 @@ describe('a session belongs to the token that opened it', () => {
     const known = new Set(sessions.sessions())
     const client = await connectSession('header', mine?.token ?? '', 'sessions/mcp')
     const sessionId = sessions.sessions().find((it) => !known.has(it)) ?? ''
-    const before = sessions.requests.filter((it) => it.sessionId === sessionId).length
+    const ofSession = () => sessions.requests.filter((it) => it.sessionId === sessionId)
+    // The client opens its GET stream when it is connected already.
+    await eventually(() => ofSession().some(({ method }) => method === 'GET'))
+    const before = ofSession().length
     for (const method of ['POST', 'GET', 'DELETE']) {
       expect((await asked(other?.token ?? '', sessionId, method)).status).toBe(404)
       expect((await asked(mine?.token ?? '', 'never-opened', method)).status).toBe(404)
     }
-    expect(sessions.requests.filter((it) => it.sessionId === sessionId).length).toBe(before)
+    expect(ofSession().length).toBe(before)
     expect((await asked(mine?.token ?? '', sessionId, 'POST')).status).toBe(200)
     expect((await client.listTools()).tools.length).toBe(2)
     await client.close()

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { Database } from 'bun:sqlite'
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditRowJson, RevocationJson, TokenJson, VerificationJson } from '../../src/server/api/schemas.ts'
@@ -19,9 +20,9 @@ const mounts: string[] = []
 const nodes: TestNode[] = []
 
 /** A node whose data folder is a file system of a few MB. Its home is elsewhere: Bun keeps a cache there. */
-const startSmall = async () => {
+const startSmall = async (size = '6m') => {
   const data = tempFolder()
-  await Bun.$`mount -t tmpfs -o size=6m,mode=0700 portcullis-test ${data}`
+  await Bun.$`mount -t tmpfs -o size=${size},mode=0700 portcullis-test ${data}`
   mounts.push(data)
   const node = await restart(data)
   await node.addServer('events', events.url)
@@ -197,4 +198,42 @@ test.skipIf(!isRoot)('kill -9 and a start while the disk is full: the journal ke
   expect(await statusOf(third, dies.token)).toBe(401)
   expect(await auditOf(third, 'token.revoke')).toHaveLength(1)
   expect((await third.api<VerificationJson>('GET', '/audit/verification')).json.status).toBe('intact')
+})
+
+test.skipIf(!isRoot)('more dead than the journal could list', async () => {
+  const count = 9_000
+  const node = await startSmall('32m')
+  const { id: serverId } = (await node.api<{ id: string }>('GET', '/servers/events')).json
+  const { token } = await node.createToken('with a secret', ['events'])
+  expect(await node.stop()).toBe(0)
+  const database = new Database(join(node.data, 'portcullis.db'))
+  database.transaction(() => {
+    const insert = database.query('INSERT INTO tokens (id, name, subject, created_at, created_by) VALUES (?, ?, ?, ?, ?)')
+    const reach = database.query('INSERT INTO token_servers (token_id, server_id) VALUES (?, ?)')
+    for (let index = 0; index < count; index += 1) {
+      insert.run(`tok_${index}`, `${index} ${'x'.repeat(90)}`, `${index}@${'x'.repeat(80)}.example`, Date.now() - 1_000, 'system')
+      reach.run(`tok_${index}`, serverId)
+    }
+  })()
+  database.close()
+
+  const second = await restart(node.data)
+  fill(node.data)
+  const { status, json } = await second.api<RevocationJson>('POST', '/revocations', { server: 'events', reason: 'compromised' })
+  expect([status, json.durable, json.tokens.length]).toEqual([507, false, count + 1])
+  second.kill('SIGKILL')
+  await second.exited
+
+  const third = await restart(node.data)
+  const firstAndLast = async () => {
+    const ids = ['tok_0', `tok_${count - 1}`]
+    return Promise.all(ids.map(async (id) => (await third.api<TokenJson>('GET', `/tokens/${id}`)).json.status))
+  }
+  expect(await firstAndLast()).toEqual(['revoked', 'revoked'])
+  expect(await statusOf(third, token)).toBe(401)
+  free(node.data)
+  await isReady(third)
+  expect((await third.api<RevocationJson>('GET', `/revocations/${json.id}`)).json.tokens).toHaveLength(count + 1)
+  expect(await auditOf(third, 'token.revoke')).toHaveLength(1)
+  expect(await firstAndLast()).toEqual(['revoked', 'revoked'])
 })
