@@ -1,5 +1,5 @@
 import type { Database } from 'bun:sqlite'
-import { desc, eq, sql } from 'drizzle-orm'
+import { desc, eq, sql, TransactionRollbackError } from 'drizzle-orm'
 import type { BunSQLiteDatabase } from 'drizzle-orm/bun-sqlite'
 import { type AuditEvent, type AuditHead, GENESIS, hashRow } from '../audit.ts'
 import { AppError, messageOf } from '../error.ts'
@@ -66,24 +66,38 @@ export class Log {
   }
 
   changes<T>(events: readonly AuditEvent[], changes: readonly Fact[], write: () => T): T {
-    let head = this.#head
-    let hlc = this.#hlc
-    const seq = { ...this.#seq }
-    const result = this.write(() => {
-      const value = write()
-      for (const { stream, kind, payload } of changes) {
-        hlc = nextHlc(hlc, this.now())
-        seq[stream] += 1
-        this.#insertFact.run({ origin: this.node, stream, seq: seq[stream], kind, hlc, payload: JSON.stringify(payload) })
-      }
-      for (const event of events) head = this.#append(event, head)
-      return value
-    })
+    const { value, head, hlc, seq } = this.write(() => this.#apply(events, changes, write))
     // Only what was committed is remembered: a failed commit leaves the numbers free.
     this.#head = head
     this.#hlc = hlc
     Object.assign(this.#seq, seq)
-    return result
+    return value
+  }
+
+  /** Does all of a change but its commit, so that the first real one finds its code and its pages loaded. */
+  rehearse(event: AuditEvent, changes: readonly Fact[], write: () => void): void {
+    try {
+      this.db.transaction((tx) => {
+        this.#apply([event], changes, write)
+        tx.rollback()
+      }, { behavior: 'immediate' })
+    } catch (error) {
+      if (!(error instanceof TransactionRollbackError)) throw error
+    }
+  }
+
+  #apply<T>(events: readonly AuditEvent[], changes: readonly Fact[], write: () => T) {
+    let head = this.#head
+    let hlc = this.#hlc
+    const seq = { ...this.#seq }
+    const value = write()
+    for (const { stream, kind, payload } of changes) {
+      hlc = nextHlc(hlc, this.now())
+      seq[stream] += 1
+      this.#insertFact.run({ origin: this.node, stream, seq: seq[stream], kind, hlc, payload: JSON.stringify(payload) })
+    }
+    for (const event of events) head = this.#append(event, head)
+    return { value, head, hlc, seq }
   }
 
   /** One transaction without an audit row: for counters and figures, which are no changes. */

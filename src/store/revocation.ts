@@ -32,20 +32,33 @@ export class RevocationStore implements Receipts, EmergencyStore {
   }
 
   #applyRevocation(record: RevocationRecord, mark: () => void): void {
-    const { db, log } = this.store
+    const { event, facts, write } = this.#revocationChange(record, mark)
+    this.store.log.change(event, facts, write)
+  }
+
+  /** A revocation of nothing, up to its commit: the first real one would else take many times as long. */
+  rehearse(): void {
+    const record: RevocationRecord = { id: 'rehearsal', at: 0, actor: '', reason: 'other', note: '', selector: {}, tokens: [{ id: '', name: '', subject: null }] }
+    const { event, facts, write } = this.#revocationChange(record, () => {})
+    this.store.log.rehearse(event, facts, write)
+  }
+
+  #revocationChange(record: RevocationRecord, mark: () => void) {
+    const { db } = this.store
     const { id, at, actor, reason, note, selector, tokens: dead } = record
     const only = dead.length === 1 ? dead[0] : undefined
     const event = {
       actor, action: 'token.revoke', reason, targetId: only?.id ?? id, targetName: only?.name ?? null,
       details: { revocation: id, at, note, selector, count: dead.length, tokens: dead.slice(0, NAMED_MAX).map(({ id: token, name }) => ({ id: token, name })) },
     }
-    log.change(event, [fact('revocation', 'token.revoke', { ...record })], () => {
+    const write = () => {
       db.insert(revocations)
         .values({ id, at, actor, reason, note, selector: JSON.stringify(selector), tokens: JSON.stringify(dead) })
         .run()
       for (const token of dead) this.#revoke.run({ at, id, token: token.id })
       mark()
-    })
+    }
+    return { event, facts: [fact('revocation', 'token.revoke', { ...record })], write }
   }
 
   #applyGate(record: GateRecord, mark: () => void): void {

@@ -63,8 +63,11 @@ test('a busy stream ends with whole events, then the disconnect, then nothing', 
     expect(client.complete).toBeTrue()
     const events = parseEvents(client.text)
     expect(events.pop()?.event).toBe('disconnect')
-    const numbered = events.map((_event, index) => ({ event: 'message', id: String(index + 1), data: `{"n":${index + 1}}` }))
-    expect(events).toEqual(numbered)
+    const numbered = (_event: unknown, index: number) => {
+      const number = String(index + 1)
+      return { event: 'message', id: number, data: `{"n":${number}}` }
+    }
+    expect(events).toEqual(events.map(numbered))
     expect(client.text).toEndWith('\n\n')
   }
   await eventually(() => busy.open() === 0, { timeoutMs: SOON_MS })

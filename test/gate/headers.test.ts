@@ -171,7 +171,8 @@ describe('upward', () => {
     expect(echo.requests.slice(before).map((request) => request.method)).toEqual([method])
   })
 
-  test.each(['GET', 'HEAD', 'DELETE', 'OPTIONS'])('%s with a body: it passes, or is refused; it is not lost', async (method) => {
+  const bodied = ['GET', 'HEAD', 'DELETE', 'OPTIONS']
+  test.each(bodied)('%s with a body: it passes, or is refused; it is not lost', async (method) => {
     const before = echo.requests.length
     const answer = await ask(node.gate, { method, target: '/s/echo/x', headers: bearer(secret), body: 'query' })
     const sent = echo.requests.slice(before).map(({ bodyText }) => bodyText)
@@ -187,7 +188,7 @@ describe('upward', () => {
     expect(client.json).toMatchObject({ body: { text: 'hello' } })
   })
 
-  test.each([1_000, 65_536, 3_000_000])('a body of %d bytes passes as it is, with its length or chunked', async (size) => {
+  test.each([1_000, 65_536, 3_000_000])('a body of %d bytes passes as it is, whole or chunked', async (size) => {
     const body = new Uint8Array(size)
     for (let at = 0; at < size; at += 65_536) crypto.getRandomValues(body.subarray(at, at + 65_536))
     const sha256 = new Bun.CryptoHasher('sha256').update(body).digest('hex')

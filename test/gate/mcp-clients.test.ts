@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { Client as StatelessClient, StreamableHTTPClientTransport as StatelessTransport } from '@modelcontextprotocol/client'
+import {
+  Client as StatelessClient,
+  StreamableHTTPClientTransport as StatelessTransport,
+} from '@modelcontextprotocol/client'
 import { Client as SessionClient } from '@modelcontextprotocol/sdk/client/index.js'
 import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
@@ -130,7 +133,12 @@ const SETTINGS: Setting[] = [
     ...own,
   },
   { what: 'server-everything', server: 'everything', connect: overSession('everything/mcp'), ...everythings },
-  { what: 'server-everything, HTTP+SSE', server: 'everything-sse', connect: overSse('everything-sse/sse'), ...everythings },
+  {
+    what: 'server-everything, HTTP+SSE',
+    server: 'everything-sse',
+    connect: overSse('everything-sse/sse'),
+    ...everythings,
+  },
   { what: 'HTTP+SSE whose endpoint leaves the URL', server: 'only-sse', connect: overSse('only-sse'), ...everythings },
 ]
 const rows = SETTINGS.flatMap((setting) =>
@@ -186,7 +194,8 @@ describe('what a cut closes upstream', () => {
     const onprogress = () => (progress += 1)
     const call = client.callTool({ name: 'slow', arguments: { seconds: 30 } }, undefined, { onprogress })
     call.catch(() => undefined)
-    await eventually(() => progress > 0 && sessions.requests.some((it) => it.method === 'GET' && it.sessionId === sessionId))
+    const listens = () => sessions.requests.some((it) => it.method === 'GET' && it.sessionId === sessionId)
+    await eventually(() => progress > 0 && listens())
     const [cancels, aborts] = [sessions.cancelled.length, sessions.aborted.length]
     await node.revoke({ tokens: [id] })
     await eventually(() => sessions.deleted.some(({ what }) => what === sessionId), { timeoutMs: SOON_MS })

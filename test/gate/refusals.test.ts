@@ -251,7 +251,9 @@ describe('401', () => {
     ['X-Api-Key', (secret) => ({ target: '/s/echo/x', headers: { 'X-Api-Key': secret } })],
     ['the path', (secret) => ({ target: `/t/${secret}/s/echo/x` })],
   ]
-  const deadInPlaces = dead.flatMap(([what, ...rest]) => places.map(([where, place]) => [what, where, place, ...rest] as const))
+  const deadInPlaces = dead.flatMap(([what, ...rest]) =>
+    places.map(([where, place]) => [what, where, place, ...rest] as const),
+  )
   test.each(deadInPlaces)(
     'with the %s secret in %s: invalid_token',
     async (_what, _where, place, secret, slug, description) => {

@@ -63,8 +63,10 @@ test('a restart keeps the dead dead and the live alive, and knows no session', a
   await stream.until((it) => it.ended !== 'open')
 
   await using second = await startNode({ data })
-  const statusOf = async (secret: string, target: string) =>
-    (await open(second.gate, { target, headers: bearer(secret) }).then((it) => it.until(({ status }) => status > 0))).status
+  const statusOf = async (secret: string, target: string) => {
+    using client = await open(second.gate, { target, headers: bearer(secret) })
+    return (await client.until((it) => it.status > 0)).status
+  }
   expect(await statusOf(live.token, '/s/events/x')).toBe(200)
   expect(await statusOf(dead.token, '/s/events/x')).toBe(401)
   expect(await statusOf(live.token, '/s/shut/x')).toBe(503)

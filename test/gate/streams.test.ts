@@ -35,6 +35,8 @@ const openEvents = (bearing = secret) => open(node.gate, { target: '/s/events/x'
 /** What is left when the gate's comments, which stand between events, are taken out. */
 const withoutComments = (text: string): string => text.replaceAll(/(?<=^|\n\n):[^\n]*\n\n/g, '')
 
+const withoutOpening = (text: string): string => text.replace(/^:[^\n]*\n\n/, '')
+
 describe('events pass byte for byte', () => {
   const document = [
     '\uFEFFretry: 100\n\n',
@@ -71,13 +73,14 @@ describe('events pass byte for byte', () => {
 
   test('byte by byte', async () => {
     const answer = await passing([...bytes].map((byte) => Uint8Array.of(byte)))
-    expect(answer.bytes.equals(bytes)).toBeTrue()
+    // The first event takes long enough for a comment that opens the stream.
+    expect(withoutOpening(answer.text)).toBe(document)
   })
 
   test('split in two at every place, line ends and characters included', async () => {
     for (let at = 1; at < bytes.length; at += 1) {
       const answer = await passing([bytes.subarray(0, at), bytes.subarray(at)])
-      if (!answer.bytes.equals(bytes)) expect({ at, text: answer.text }).toEqual({ at, text: document })
+      if (!answer.bytes.equals(bytes)) expect({ at, text: withoutOpening(answer.text) }).toEqual({ at, text: document })
     }
   })
 
