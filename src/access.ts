@@ -1,11 +1,9 @@
 import type { Fold } from './audit.ts'
 import { AppError, conflict, invalid, notFound } from './error.ts'
 import { newId } from './id.ts'
-import type { KeyRing } from './key.ts'
 import type { Limits } from './limits.ts'
 import { type LinkPurpose, Links } from './link.ts'
-import { type Actor, type ApiKey, type Operator, requireRole, type Role, SYSTEM } from './operator.ts'
-import { generateSecret, isSecret } from './secret.ts'
+import { type Actor, type Operator, requireRole, type Role, SYSTEM } from './operator.ts'
 import { OperatorSessions } from './session.ts'
 import { line } from './text.ts'
 import { Throttle } from './throttle.ts'
@@ -20,14 +18,10 @@ export interface AccessStore {
   putSignIn(operator: Operator, at: number, address: string): void
   /** Notes who made a one-time link, and for whom; null: for the first owner. */
   putLink(operator: Operator | null, actor: Actor): void
-  allKeys(): ApiKey[]
-  insertKey(key: ApiKey, actor: Actor): void
-  revokeKey(key: ApiKey, at: number, actor: Actor): void
 }
 
 export interface AccessDeps {
   store: AccessStore
-  keys: KeyRing
   fold: Fold
   limits: Limits
   now: Clock
@@ -42,24 +36,19 @@ export interface OneTimeLink {
 const DECOY =
   '$argon2id$v=19$m=65536,t=2,p=1$kMvtblHTbDBxQPlc1TfrRg2HRy5oZNaDThvOM7PEPuc$kft72NCb83v4VKCWeA8obVcm8SONF6GXel/kln8U6NE'
 
-/** Who may use the console and its API: operators with passwords, and API keys. */
+/** Who may use the console: operators, with passwords or one-time links. */
 export class Access {
   readonly links: Links
   readonly sessions: OperatorSessions
   readonly #throttle: Throttle
-  readonly #keysByDigest: Map<string, ApiKey>
-  readonly #keyUsedAt = new Map<string, number>()
   #hashing = 0
 
   constructor(readonly deps: AccessDeps) {
-    const { now, limits, store } = deps
+    const { now, limits } = deps
     this.links = new Links(now, limits.setupLinkMs)
     this.sessions = new OperatorSessions(now, limits)
     this.#throttle = new Throttle(now, limits.signInTriesMax, limits.signInWindowMs, limits.signInAddressesMax)
-    this.#keysByDigest = new Map(store.allKeys().map((key) => [key.digest, key]))
   }
-
-  // Operators
 
   get hasOwner(): boolean {
     return this.deps.store.all().some((operator) => operator.role === 'owner' && operator.passwordHash !== null)
@@ -211,55 +200,6 @@ export class Access {
     const operator = this.deps.store.all().find((candidate) => candidate.id === session.operatorId)
     if (!operator) return null
     return { name: `operator:${operator.name}`, role: operator.role, restricted: session.restricted, operator }
-  }
-
-  // API keys
-
-  keys(): (ApiKey & { lastUsedAt: number | null })[] {
-    return [...this.#keysByDigest.values()].map((key) => ({ ...key, lastUsedAt: this.#keyUsedAt.get(key.id) ?? null }))
-  }
-
-  createKey(name: string, role: 'operator' | 'auditor', expiresAt: number | null, actor: Actor): { key: ApiKey; secret: string } {
-    requireRole(actor, 'owner')
-    const { store, keys, now } = this.deps
-    const checked = line(name, 'the name')
-    if (this.keys().some((key) => key.name === checked)) throw conflict(`an API key is called "${checked}" already`)
-    const secret = generateSecret('pca_')
-    const key: ApiKey = {
-      id: newId('key'), name: checked, role, ...keys.digest(secret), createdAt: now(), createdBy: actor.name, expiresAt, revokedAt: null,
-    }
-    store.insertKey(key, actor)
-    this.#keysByDigest.set(key.digest, key)
-    return { key, secret }
-  }
-
-  removeKey(idOrName: string, actor: Actor): void {
-    requireRole(actor, 'owner')
-    const key = this.keys().find((candidate) => candidate.id === idOrName || candidate.name === idOrName)
-    if (!key) throw notFound('no API key has that id or name')
-    this.deps.store.revokeKey(key, this.deps.now(), actor)
-    this.#keysByDigest.delete(key.digest)
-  }
-
-  /** The actor of an API key, or null. */
-  actorOfKey(secret: string, address: string): Actor | null {
-    const { keys, now, fold } = this.deps
-    if (isSecret('pca_', secret)) {
-      for (const digest of keys.candidates(secret)) {
-        const key = this.#keysByDigest.get(digest)
-        if (key && (key.expiresAt === null || key.expiresAt > now())) {
-          this.#keyUsedAt.set(key.id, now())
-          return { name: `apikey:${key.name}`, role: key.role }
-        }
-      }
-    }
-    fold.add('apikey.refused', address, null, now())
-    return null
-  }
-
-  /** API keys that live, by the key of the ring that their digests are under. */
-  liveKeys(keyId: string): ApiKey[] {
-    return this.keys().filter((key) => key.keyId === keyId)
   }
 
   /** The owner of a node that needs no set-up. */

@@ -2,6 +2,7 @@ import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import packageJson from '../package.json' with { type: 'json' }
 import { Access } from './access.ts'
+import { ApiKeys } from './apikey.ts'
 import { type Checkpoint, checkpointText, Fold } from './audit.ts'
 import { run } from './cli/program.ts'
 import { type Config, defaultDataFolder, type Environment, loadConfig } from './config.ts'
@@ -15,7 +16,7 @@ import { Gate } from './gate/gate.ts'
 import { probe } from './gate/probe.ts'
 import { Issuance } from './issuance.ts'
 import { KeyRing, signatureHolds } from './key.ts'
-import { KeyRotation } from './keys.ts'
+import { KeyRotation } from './key-rotation.ts'
 import { connectionsFor, limits } from './limits.ts'
 import { createLogger, type Logger } from './log.ts'
 import type { Node } from './node.ts'
@@ -29,12 +30,13 @@ import { socketDoor } from './server/doors/socket.ts'
 import { createMetrics } from './server/metrics.ts'
 import { createPages } from './server/pages/pages.ts'
 import { AnswerStore } from './store/answers.ts'
+import { ApiKeyStore } from './store/apikey.ts'
 import { AuditStore } from './store/audit.ts'
 import { makeBackup, restoreBackup } from './store/backup.ts'
 import { filesOf, lockFolder, makeFolder } from './store/folder.ts'
 import { openJournal } from './store/journal.ts'
 import { checkKeyFile, readKeyFile } from './store/keyfile.ts'
-import { KeyStore } from './store/keys.ts'
+import { KeyStore } from './store/key-rotation.ts'
 import { openStore } from './store/open.ts'
 import { OperatorStore } from './store/operator.ts'
 import { RevocationStore } from './store/revocation.ts'
@@ -115,8 +117,9 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     tokens, servers, registry, emergency, store: revocationStore, now,
     onReceiptLost: (error) => log.warn({ err: error }, 'the figures of a revocation could not be kept; the revocation itself is'),
   })
-  const access = new Access({ store: new OperatorStore(store), keys: store.keys, fold, limits, now })
-  const keys = new KeyRotation({ ring: store.keys, servers, access, revocations, store: new KeyStore(store), now })
+  const access = new Access({ store: new OperatorStore(store), fold, limits, now })
+  const apiKeys = new ApiKeys({ store: new ApiKeyStore(store), ring: store.keys, fold, now })
+  const keys = new KeyRotation({ ring: store.keys, servers, apiKeys, revocations, store: new KeyStore(store), now })
 
   // Listening: the gate's address is known once it is bound
   const listener = listen(config, files.socket)
@@ -140,7 +143,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   }
   const node: Node = {
     id: store.node, version, config, gateUrl, consoleUrl, startedAt: now(), limits, now,
-    tokens, servers, registry, revocations, control, issuance, access, keys, usage, evidence, fold, emergency, answers,
+    tokens, servers, registry, revocations, control, issuance, access, apiKeys, keys, usage, evidence, fold, emergency, answers,
     reads: {
       totalsOf: (ids) => usageStore.totalsOf(ids),
       receipt: (id) => revocationStore.get(id),

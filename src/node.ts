@@ -1,10 +1,11 @@
 import type { Access } from './access.ts'
+import type { ApiKeys } from './apikey.ts'
 import type { AuditHead, AuditRow, Checkpoint, Fold, Verification } from './audit.ts'
 import type { Config } from './config.ts'
 import type { Control } from './control.ts'
 import type { Emergency } from './emergency.ts'
 import type { Issuance } from './issuance.ts'
-import type { KeyRotation } from './keys.ts'
+import type { KeyRotation } from './key-rotation.ts'
 import type { Limits } from './limits.ts'
 import type { Registry } from './registry.ts'
 import type { Receipt, Revocations } from './revocation.ts'
@@ -27,12 +28,14 @@ export interface Probed {
   detail: string
 }
 
+/** Which rows of the audit log. */
 export interface AuditQuery {
   limit: number
   after: number | null
   order: 'asc' | 'desc'
   actor?: string
   action?: string
+  /** An id, or a part of a name. */
   target?: string
 }
 
@@ -61,6 +64,7 @@ export interface Node {
   control: Control
   issuance: Issuance
   access: Access
+  apiKeys: ApiKeys
   keys: KeyRotation
   usage: UsageMeter
   evidence: Evidence

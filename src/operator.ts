@@ -26,18 +26,6 @@ export interface Operator {
   passwordHash: string | null
 }
 
-export interface ApiKey {
-  id: string
-  name: string
-  role: Role
-  digest: string
-  keyId: string
-  createdAt: number
-  createdBy: string
-  expiresAt: number | null
-  revokedAt: number | null
-}
-
 /** Throws `forbidden` unless the actor's role is that one or more. `emergency`: revoke, kill and close. */
 export const requireRole = (actor: Actor, needed: Role, emergency = false): void => {
   if (actor.restricted && !emergency) {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { Cli } from './cli.ts'
 import { EXIT } from './exit.ts'
-import type { Finding } from './hooks.ts'
+import type { Finding } from '../finding.ts'
 import { clean, table } from './output.ts'
 
 const findingsText = (findings: Finding[]): string => {

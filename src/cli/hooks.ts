@@ -1,14 +1,5 @@
+import type { Finding } from '../finding.ts'
 import type { VerificationJson } from './answers.ts'
-
-/** One finding of `portcullis doctor`. */
-export interface Finding {
-  check: string
-  ok: boolean
-  level: 'ok' | 'warn' | 'fail'
-  finding: string
-  /** What to do about it; empty when there is nothing to do. */
-  todo: string
-}
 
 /** What the command line can't do as a client of a running node; given by the composition root. */
 export interface Hooks {

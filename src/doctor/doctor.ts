@@ -2,14 +2,7 @@ import { closeSync, existsSync, fsyncSync, openSync, rmSync, statfsSync, statSyn
 import { join } from 'node:path'
 import type { Config } from '../config.ts'
 import { messageOf } from '../error.ts'
-
-export interface Finding {
-  check: string
-  ok: boolean
-  level: 'ok' | 'warn' | 'fail'
-  finding: string
-  todo: string
-}
+import type { Finding } from '../finding.ts'
 
 const FREE_BYTES_MIN = 100 * 1024 * 1024
 /** Above this an fsync decides how fast a revocation is: SD cards and network file systems. */

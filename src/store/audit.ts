@@ -1,23 +1,14 @@
 import { and, asc, desc, eq, gt, like, lt, or } from 'drizzle-orm'
 import type { AuditEvent, AuditRow, Folded } from '../audit.ts'
+import type { AuditQuery } from '../node.ts'
 import type { Store } from './open.ts'
 import { audit } from './schema.ts'
-
-export interface AuditFilter {
-  limit: number
-  after: number | null
-  order: 'asc' | 'desc'
-  actor?: string
-  action?: string
-  /** An id, or a part of a name. */
-  target?: string
-}
 
 /** The audit log on disk: rows are only ever added. */
 export class AuditStore {
   constructor(readonly store: Store) {}
 
-  page({ limit, after, order, actor, action, target }: AuditFilter): AuditRow[] {
+  page({ limit, after, order, actor, action, target }: AuditQuery): AuditRow[] {
     const past = after === null ? undefined : order === 'asc' ? gt(audit.sequence, after) : lt(audit.sequence, after)
     const where = and(
       past,

@@ -1,11 +1,11 @@
-import { asc, eq, isNull } from 'drizzle-orm'
+import { asc, eq } from 'drizzle-orm'
 import { conflict } from '../error.ts'
-import type { Actor, ApiKey, Operator } from '../operator.ts'
+import type { Actor, Operator } from '../operator.ts'
 import { fact } from './log.ts'
 import type { Store } from './open.ts'
-import { apiKeys, operators } from './schema.ts'
+import { operators } from './schema.ts'
 
-/** People who sign in, and API keys. */
+/** People who sign in. */
 export class OperatorStore {
   constructor(readonly store: Store) {}
 
@@ -50,24 +50,5 @@ export class OperatorStore {
   putLink(operator: Operator | null, actor: Actor): void {
     const event = { actor: actor.name, action: 'operator.link', targetId: operator?.id ?? null, targetName: operator?.name ?? null }
     this.store.log.change(event, [], () => {})
-  }
-
-  allKeys(): ApiKey[] {
-    return this.store.db.select().from(apiKeys).where(isNull(apiKeys.revokedAt)).orderBy(asc(apiKeys.id)).all()
-  }
-
-  insertKey(key: ApiKey, actor: Actor): void {
-    const { digest: _, ...shown } = key
-    const event = { actor: actor.name, action: 'apikey.create', targetId: key.id, targetName: key.name, details: { role: key.role, expiresAt: key.expiresAt } }
-    this.store.log.change(event, [fact('change', 'apikey.put', shown)], () => {
-      this.store.db.insert(apiKeys).values(key).run()
-    })
-  }
-
-  revokeKey(key: ApiKey, at: number, actor: Actor): void {
-    const event = { actor: actor.name, action: 'apikey.remove', targetId: key.id, targetName: key.name }
-    this.store.log.change(event, [fact('revocation', 'apikey.remove', { id: key.id, at })], () => {
-      this.store.db.update(apiKeys).set({ revokedAt: at }).where(eq(apiKeys.id, key.id)).run()
-    })
   }
 }

@@ -139,7 +139,7 @@ export const operators = sqliteTable(
 export const apiKeys = sqliteTable('api_keys', {
   id: text('id').primaryKey(),
   name: text('name').notNull(),
-  role: text('role', { enum: ['owner', 'operator', 'auditor'] }).notNull(),
+  role: text('role', { enum: ['operator', 'auditor'] }).notNull(),
   digest: text('digest').notNull(),
   keyId: text('key_id').notNull(),
   createdAt: integer('created_at').notNull(),

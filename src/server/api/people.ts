@@ -18,17 +18,17 @@ export const peopleRoutes = (node: Node) =>
     .get('/apikeys', ({ request, query }) => {
       requireRole(contextOf(request).actor, 'auditor')
       const page = pageRequest(query)
-      return pageOf(behind(node.access.keys(), page, ({ id }) => id), page.limit, ({ id }) => id, apiKeyJson)
+      return pageOf(behind(node.apiKeys.list(), page, ({ id }) => id), page.limit, ({ id }) => id, apiKeyJson)
     }, { query: PageQuery, response: { 200: ApiKeyPage } })
     .post('/apikeys', ({ request, body, set }) => {
-      const { key, secret } = node.access.createKey(body.name, body.role, expiryOf(body, node.now()), contextOf(request).actor)
+      const { key, secret } = node.apiKeys.create(body.name, body.role, expiryOf(body, node.now()), contextOf(request).actor)
       set.status = 201
       set.headers.location = `/api/v1/apikeys/${key.id}`
       set.headers['cache-control'] = 'no-store'
       return { ...apiKeyJson(key), key: secret }
     }, { body: ApiKeyCreate, response: { 201: ApiKeyIssued } })
     .delete('/apikeys/:name', ({ request, params, set }) => {
-      node.access.removeKey(params.name, contextOf(request).actor)
+      node.apiKeys.remove(params.name, contextOf(request).actor)
       set.status = 204
     }, { params: Named })
     .get('/operators', ({ request, query }) => {

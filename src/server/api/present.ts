@@ -1,7 +1,8 @@
+import type { ApiKey } from '../../apikey.ts'
 import type { AuditRow } from '../../audit.ts'
 import { MASK } from '../../control.ts'
 import type { Node } from '../../node.ts'
-import type { ApiKey, Operator } from '../../operator.ts'
+import type { Operator } from '../../operator.ts'
 import type { Connection } from '../../registry.ts'
 import type { Receipt } from '../../revocation.ts'
 import { formatTime, formatTimeOrNull } from '../../time.ts'
@@ -132,7 +133,7 @@ export const auditJson = (row: AuditRow) => ({
 export const apiKeyJson = (key: ApiKey & { lastUsedAt?: number | null }) => ({
   id: key.id,
   name: key.name,
-  role: key.role as 'operator' | 'auditor',
+  role: key.role,
   createdAt: formatTime(key.createdAt),
   createdBy: key.createdBy,
   expiresAt: formatTimeOrNull(key.expiresAt),

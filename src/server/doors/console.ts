@@ -29,7 +29,7 @@ const unauthenticated = () => {
 
 /** The control plane on TCP: who asks is settled here, before anything is routed. */
 export const consoleDoor = (node: Node, api: Api, pages: Pages) => {
-  const { config, access } = node
+  const { config, access, apiKeys } = node
   const isOurs = hostCheck([new URL(node.gateUrl).hostname, new URL(node.consoleUrl).hostname, ...config.allowHosts])
   const consoleOrigin = new URL(node.consoleUrl).origin
   const answerOnce = idempotent(node)
@@ -44,7 +44,7 @@ export const consoleDoor = (node: Node, api: Api, pages: Pages) => {
     const forwarded = headers.get('x-forwarded-for')
     const address = clientAddress(peer, forwarded, config.trustedProxies)
     const bearer = /^bearer +(\S+)$/i.exec(headers.get('authorization') ?? '')?.[1] ?? null
-    const keyActor = bearer ? access.actorOfKey(bearer, address) : null
+    const keyActor = bearer ? apiKeys.actorOf(bearer, address) : null
     if (pathname === '/readyz') return ready(node)
     // Something forwarded is not local, whatever socket it came over.
     const local = LOOPBACK.test(address) && forwarded === null && !headers.has('forwarded')

@@ -1,4 +1,4 @@
-import type { Access } from './access.ts'
+import type { ApiKeys } from './apikey.ts'
 import { conflict, notFound } from './error.ts'
 import { type KeyRing, newRingKey, type RingKey } from './key.ts'
 import { limits } from './limits.ts'
@@ -19,7 +19,7 @@ export interface KeyStore {
 export interface KeyRotationDeps {
   ring: KeyRing
   servers: UpstreamIndex
-  access: Access
+  apiKeys: ApiKeys
   revocations: Revocations
   store: KeyStore
   now: Clock
@@ -53,20 +53,20 @@ export class KeyRotation {
   /** Removes a key. Refused while live tokens or API keys use it, unless they are to be revoked with it. */
   async remove(id: string, revoke: boolean, actor: Actor, arrivedAt: number): Promise<Receipt | null> {
     requireRole(actor, 'owner')
-    const { ring, servers, access, revocations, store, now } = this.deps
+    const { ring, servers, apiKeys, revocations, store, now } = this.deps
     if (!ring.ids.includes(id)) throw notFound('the ring has no key of that id')
     if (id === ring.current) throw conflict('that is the current key: rotate first')
     const tokens = [...(store.liveByKey(now()).get(id) ?? [])]
-    const apiKeys = access.liveKeys(id)
-    if (!revoke && tokens.length + apiKeys.length > 0) {
-      throw conflict(`${tokens.length} live tokens and ${apiKeys.length} API keys use this key: rotate or revoke them first, or add --revoke`)
+    const users = apiKeys.under(id)
+    if (!revoke && tokens.length + users.length > 0) {
+      throw conflict(`${tokens.length} live tokens and ${users.length} API keys use this key: rotate or revoke them first, or add --revoke`)
     }
     let receipt: Receipt | null = null
     for (let start = 0; start < tokens.length; start += limits.revocationTokensMax) {
       const request = { tokens: tokens.slice(start, start + limits.revocationTokensMax), reason: 'rotation' as const, note: `key ${id} removed` }
       receipt = await revocations.revoke(request, actor, arrivedAt)
     }
-    for (const key of apiKeys) access.removeKey(key.id, actor)
+    for (const key of users) apiKeys.remove(key.id, actor)
     store.reseal(servers.byId.values(), 'key.remove', id, actor)
     const rest = ring.data.keys.filter((key) => key.id !== id)
     store.saveRing(rest)

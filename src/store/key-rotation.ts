@@ -1,5 +1,5 @@
 import type { RingKey } from '../key.ts'
-import type { KeyStore as Keys } from '../keys.ts'
+import type { KeyStore as Keys } from '../key-rotation.ts'
 import type { Actor } from '../operator.ts'
 import type { Upstream } from '../upstream.ts'
 import { writeKeyFile } from './keyfile.ts'
