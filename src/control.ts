@@ -85,7 +85,13 @@ export class Control {
   change(name: string, patch: Omit<Partial<ServerRequest>, 'name'>, actor: Actor): Upstream {
     const server = this.find(name)
     const next = { ...server }
-    if (patch.url !== undefined) next.url = serverUrl(patch.url)
+    if (patch.url !== undefined) {
+      next.url = serverUrl(patch.url)
+      // Credentials were given for one place; a new URL must not carry them to another.
+      if (next.url.origin !== server.url.origin && server.headers.length > 0 && (patch.headers === undefined || Object.values(patch.headers).includes(MASK))) {
+        throw invalid('the URL leads to another origin than the headers were given for: give their values again, or {} for none')
+      }
+    }
     if (patch.kind !== undefined) next.kind = patch.kind
     if (patch.path !== undefined) next.path = serverPath(patch.path)
     if (patch.headers !== undefined) next.headers = serverHeaders(keepMasked(patch.headers, server))

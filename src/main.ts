@@ -328,7 +328,12 @@ const verifyOffline = async (file: string, checkpoint: string | null, options: {
     const keys = ring && ring.database === given.database ? new KeyRing(ring) : null
     expected.push(checkedHead(given, null, (id) => (keys ? keys.publicKey(id) : given.publicKey)))
   }
-  const result = verifyFile({ file, expected })
+  let result
+  try {
+    result = verifyFile({ file, expected })
+  } catch (error) {
+    throw invalid(`--db ${file}: ${messageOf(error)}`)
+  }
   const tookMs = Math.round((performance.now() - startedAt) * 1000) / 1000
   return { ...result, ok: result.status === 'intact', checkedAt: formatTime(now()), tookMs }
 }

@@ -4,7 +4,7 @@ import { newId } from './id.ts'
 import { limits } from './limits.ts'
 import type { Actor } from './operator.ts'
 import type { Registry } from './registry.ts'
-import { fold, lineOrNull } from './text.ts'
+import { fold, line, lineOrNull } from './text.ts'
 import type { Clock } from './time.ts'
 import type { Token, TokenIndex } from './token.ts'
 import type { UpstreamIndex } from './upstream.ts'
@@ -160,7 +160,8 @@ export class Revocations {
   #resolve(request: RevocationRequest, now: number): Selector {
     const { tokens, servers } = this.deps
     const selector: Selector = {}
-    if (request.tokens && request.tokens.length > 0) {
+    if (request.tokens) {
+      if (request.tokens.length === 0) throw invalid('tokens: the list is empty; leave it out, or name some')
       if (request.tokens.length > limits.revocationTokensMax) {
         throw invalid(`more than ${limits.revocationTokensMax} tokens in one request; use a selector`)
       }
@@ -171,12 +172,15 @@ export class Revocations {
       })
       selector.tokens = [...new Set(ids)]
     }
-    const subject = lineOrNull(request.subject, 'the subject')
-    const group = lineOrNull(request.group, 'the group')
+    // An empty text is no selector, and to pass over it would kill more than was meant.
+    const given = (text: string | null | undefined, what: string) => (text === null || text === undefined ? null : line(text, what))
+    const subject = given(request.subject, 'subject')
+    const group = given(request.group, 'group')
+    const serverName = given(request.server, 'server')
     if (subject !== null) selector.subject = this.#known('subject', subject)
     if (group !== null) selector.group = this.#known('group', group)
-    if (request.server) {
-      const server = servers.byName.get(request.server) ?? servers.byId.get(request.server)
+    if (serverName !== null) {
+      const server = servers.byName.get(serverName) ?? servers.byId.get(serverName)
       if (!server) throw notFound('no server has that name')
       selector.server = server.id
     }

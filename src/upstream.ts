@@ -1,5 +1,6 @@
 import { invalid } from './error.ts'
 import { limits } from './limits.ts'
+import { refuseSecretIn } from './secret.ts'
 import { line } from './text.ts'
 
 export type UpstreamKind = 'auto' | 'mcp' | 'http'
@@ -72,6 +73,7 @@ export const serverHeaders = (given: Record<string, string>): [string, string][]
   const entries = Object.entries(given)
   if (entries.length > limits.headersPerServerMax) throw invalid(`more than ${limits.headersPerServerMax} headers`)
   return entries.map(([name, value], index) => {
+    refuseSecretIn(name, `the name of header ${index + 1}`)
     if (!HEADER_NAME.test(name)) throw invalid(`header ${index + 1}: its name is none that a header may have`)
     if (FORBIDDEN.has(name.toLowerCase())) throw invalid(`the header ${name} is the gate's own to set`)
     // oxlint-disable-next-line no-control-regex

@@ -21,7 +21,7 @@ import { setupCommand } from './setup.ts'
 import { tokenCommand } from './token.ts'
 import { versionCommand } from './version.ts'
 
-export type { Finding, Hooks } from './hooks.ts'
+export type { Hooks } from './hooks.ts'
 
 const EXIT_CODES = `
 Exits 0 done, 1 refused or failed, 2 bad usage, 3 no node answers.`

@@ -1,5 +1,6 @@
 import { AppError, type ErrorKind, messageOf } from '../error.ts'
 import { redact } from '../secret.ts'
+import * as schemas from './api/schemas.ts'
 
 /** The one table from a kind of error to a status code. */
 export const STATUS: Record<ErrorKind, number> = {
@@ -30,11 +31,18 @@ interface ValidationFailure {
 const isValidation = (error: unknown): error is ValidationFailure =>
   typeof error === 'object' && error !== null && 'code' in error && error.code === 'VALIDATION'
 
+const FIELDS = new Set(
+  Object.values(schemas).flatMap((schema) => (typeof schema === 'object' && 'properties' in schema ? Object.keys(schema.properties) : [])),
+)
+
+/** A field that is ours, perhaps with a place in its list; what a client made up may be a secret too. */
+const isField = (path: string): boolean => FIELDS.has(path.replace(/\.\d+$/, ''))
+
 /** Where the input is wrong, without saying what stood there: it may have been a secret. */
 const validationDetail = (error: ValidationFailure): string => {
   let paths: string[] = []
   try {
-    paths = [...new Set(error.all.map((failure) => failure.path?.replace(/^\//, '').replaceAll('/', '.') ?? '').filter(Boolean))]
+    paths = [...new Set(error.all.map((failure) => failure.path?.replace(/^\//, '').replaceAll('/', '.') ?? '').filter(isField))]
   } catch (cause) {
     return `the ${error.type} can't be read (${messageOf(cause).slice(0, 60)})`
   }

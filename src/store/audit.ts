@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, gt, like, lt, or } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, lt, or, sql } from 'drizzle-orm'
 import type { AuditEvent, AuditRow, Folded } from '../audit.ts'
 import type { AuditQuery } from '../node.ts'
 import type { Store } from './open.ts'
@@ -14,7 +14,7 @@ export class AuditStore {
       past,
       actor ? eq(audit.actor, actor) : undefined,
       action ? eq(audit.action, action) : undefined,
-      target ? or(eq(audit.targetId, target), like(audit.targetName, `%${target.replace(/[%_]/g, '')}%`)) : undefined,
+      target ? or(eq(audit.targetId, target), sql`instr(lower(${audit.targetName}), ${target.toLowerCase()}) > 0`) : undefined,
     )
     const by = order === 'asc' ? asc(audit.sequence) : desc(audit.sequence)
     return this.store.db.select().from(audit).where(where).orderBy(by).limit(limit).all()

@@ -17,7 +17,7 @@ export const revocationRoutes = (node: Node) =>
       // There are no peers to wait for yet; a wait that can't be read is refused all the same.
       if (query.wait !== undefined && parseDuration(query.wait, 'wait') > node.limits.ackWaitMsMax) throw invalid('wait: at most 60s')
       const { issuedBefore, ...rest } = body
-      const before = issuedBefore ? parseTime(issuedBefore, 'issuedBefore') : null
+      const before = issuedBefore === null || issuedBefore === undefined ? null : parseTime(issuedBefore, 'issuedBefore')
       const receipt = await node.revocations.revoke({ ...rest, issuedBefore: before }, actor, arrivedAt)
       const isNew = !receipt.dryRun && receipt.tokens.length > 0
       set.status = receipt.durable ? (isNew ? 201 : 200) : 507
