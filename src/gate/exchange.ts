@@ -119,14 +119,14 @@ export class Exchange implements Connection, DownstreamOwner {
     const length = request.headers.get('content-length')
     const hasBody = (length !== null && length !== '0') || request.headers.has('transfer-encoding')
     if (length !== null && Number(length) > deps.limits.requestBodyBytesMax) this.#refuse(problems.bodyTooLarge)
+    else if (hasBody && (request.method === 'GET' || request.method === 'HEAD')) this.#refuse(problems.bodyUnexpected)
     else if (!hasBody || !request.body) this.#call(null)
-    else if (request.method === 'GET' || request.method === 'HEAD') this.#refuse(problems.bodyUnexpected)
-    else if (length !== null && Number(length) <= deps.limits.rpcBodyBytesMax) void this.#callWithWhole(request.body)
+    else if (this.#isJson && length !== null && Number(length) <= deps.limits.rpcBodyBytesMax) void this.#callWithWhole(request.body)
     else this.#call(this.#upload(request.body, length === null))
     return this.#response
   }
 
-  /** A small body of known length is read first: its requests' ids are needed for the cut. */
+  /** A small JSON body of known length is read first: its requests' ids are needed for the cut. */
   async #callWithWhole(body: ReadableStream<Uint8Array>): Promise<void> {
     this.#body = new BodyReader(body, this.deps.limits)
     try {
@@ -174,8 +174,12 @@ export class Exchange implements Connection, DownstreamOwner {
     this.#usage.bytesIn += bytes
   }
 
+  get #isJson(): boolean {
+    return /json/i.test(this.request.headers.get('content-type') ?? '')
+  }
+
   get #looksLikeRpc(): boolean {
-    return this.mcp && this.method === 'POST' && /json/i.test(this.request.headers.get('content-type') ?? '')
+    return this.mcp && this.method === 'POST' && this.#isJson
   }
 
   #readRpc(bytes: Uint8Array): void {

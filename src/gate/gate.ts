@@ -120,6 +120,7 @@ export class Gate {
     if (query !== '' && holdsSecret(query)) return new Refused(problems.secretInQuery)
     const target = parsePath(path, query, depth)
     if (target === 'bad') return new Refused(problems.path)
+    if (target !== null && holdsSecret(target.rest)) return new Refused(problems.secretInPath)
     if (path === '/healthz') return Response.json({ status: 'ok' })
     if (target === null) return new Refused(problems.notFound)
     if (origin !== null && !this.#mayCall(origin, headers)) return new Refused(problems.origin)

@@ -41,6 +41,7 @@ export const problems = {
   host: { status: 421, slug: 'misdirected-request', title: 'Misdirected request', detail: 'This host is not one of this gate\'s; whoever runs it can add it with --allow-host.' },
   path: { status: 400, slug: 'bad-path', title: 'Bad path', detail: 'The path holds dot segments, encoded slashes or what no path may hold.' },
   secretInQuery: { status: 400, slug: 'secret-in-query', title: 'Secret in the query', detail: 'A secret must not stand in a query: send it as "Authorization: Bearer …". Queries end up in logs, so rotate this one.' },
+  secretInPath: { status: 400, slug: 'secret-in-path', title: 'Secret in the path', detail: 'A secret stands where the server would see it: only /t/{token}/s/{server}/… takes one in the path.' },
   notFound: { status: 404, slug: 'not-found', title: 'Not found', detail: 'The gate serves /s/{server} only.' },
   origin: { status: 403, slug: 'origin-refused', title: 'Origin refused', detail: 'Pages of this origin may not call this gate; whoever runs it can add it with --allow-origin.' },
   missing: { status: 401, slug: 'token-missing', title: 'Token missing', detail: 'Send a connection token as "Authorization: Bearer pcl_…".', challenge: {} },

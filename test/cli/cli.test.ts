@@ -11,7 +11,7 @@ import { bearer } from '../support/secret.ts'
 import { tempFolder } from '../support/temp.ts'
 import { startEcho } from '../support/upstreams/echo.ts'
 import { startEvents } from '../support/upstreams/events.ts'
-import { documentOf, portcullis, type RunOptions, SOURCES } from './run.ts'
+import { documentOf, portcullis, type RunOptions } from './run.ts'
 
 let node: TestNode
 let echo: Awaited<ReturnType<typeof startEcho>>
@@ -67,8 +67,8 @@ describe('servers', () => {
     expect(await json<object>(['server', 'show', 'echo'], schemas.Server)).toEqual((await node.api<object>('GET', '/servers/echo')).json)
     await done(['server', 'add', 'short', 'http://127.0.0.1:1'])
     await json(['server', 'rm', 'short'], schemas.Cut)
-    await fails(['server', 'show', 'short'], 'short')
-    await fails(['server', 'rm', 'short'], 'short')
+    await fails(['server', 'show', 'short'], 'no server')
+    await fails(['server', 'rm', 'short'], 'no server')
     await fails(['server', 'add', 'echo', echo.url], /already/)
     await fails(['server', 'add', 'x', 'http://169.254.169.254'], /link-local/)
     await fails(['server', 'show', '..'], /\.\./)
@@ -108,7 +108,7 @@ describe('servers', () => {
     expect(await statusOf(token, 'events')).toBe(503)
     await done(['server', 'open', '--all'])
     expect(await statusOf(token, 'events')).toBe(200)
-    await fails(['server', 'close', 'nowhere'], /nowhere|no server/)
+    await fails(['server', 'close', 'nowhere'], /no server/)
   })
 })
 
@@ -298,18 +298,4 @@ test('healthcheck and doctor', async () => {
   chmodSync(join(node.data, 'portcullis.key'), 0o600)
   expect(broken.code).toBe(1)
   expect(broken.stdout).toContain(`chmod 600 ${join(node.data, 'portcullis.key')}`)
-})
-
-const isRoot = process.getuid?.() === 0
-const setpriv = Bun.which('setpriv')
-test.skipIf(!isRoot || setpriv === null)('another user is told the exact command', async () => {
-  // Whoever runs the tests may keep the sources where nobody else gets in; what is run must be readable.
-  const command = [setpriv ?? '', '--reuid=65534', '--regid=65534', '--clear-groups', ...SOURCES]
-  const exact = ['sudo', ...SOURCES, 'token', 'show', 'a b', '--data', node.data].map((word) => (word.includes(' ') ? `'${word}'` : word)).join(' ')
-  const ran = await cli(['token', 'show', 'a b'], { command })
-  if (ran.code !== 1 && /EACCES|not permitted|Permission denied/i.test(ran.stderr)) return
-  expect([ran.code, ran.stdout]).toEqual([1, ''])
-  expect(ran.stderr.split('\n').map((line) => line.trim())).toContain(exact)
-  const byVariable = await portcullis(['token', 'ls'], { command, env: { PORTCULLIS_DATA: node.data } })
-  expect(byVariable.stderr).toContain(['sudo', ...SOURCES, '--data', node.data, 'token', 'ls'].join(' '))
 })

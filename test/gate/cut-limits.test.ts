@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { ConnectionJson, TokenIssuedJson } from '../../src/server/api/schemas.ts'
 import { type TestNode, startNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
-import { type RawClient, ask, connectRaw, formatRequest, open } from '../support/raw.ts'
+import { type RawClient, type RawRequest, ask, connectRaw, formatRequest, open } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { parseEvents } from '../support/sse.ts'
 import { startEvents } from '../support/upstreams/events.ts'
@@ -19,7 +19,7 @@ let floodedBytes = 0
 
 /** Sends as fast as it is taken, for ever. */
 const pour = (it: RawUpstreamRequest) => {
-  const events = it.target === '/events'
+  const events = it.target !== '/bytes'
   const chunk = `data: ${'x'.repeat(65_000)}\n\n`
   it.begin('200 OK', [`Content-Type: ${events ? 'text/event-stream' : 'application/octet-stream'}`])
   const more = () => {
@@ -171,15 +171,22 @@ test('no request that is sent while a revocation runs gets through after it', as
   expect(json.items).toEqual([])
 })
 
-describe.each(['/events', '/bytes'])('a reader that never reads, of %s', (path) => {
+const call = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: {} })
+const unreads: [what: string, request: Omit<RawRequest, 'headers'>][] = [
+  ['events', { target: '/s/flood/events' }],
+  ['bytes', { target: '/s/flood/bytes' }],
+  ['an MCP call', { target: '/s/flood/call', method: 'POST', body: call }],
+]
+describe.each(unreads)('a reader that never reads %s', (what, request) => {
   test('is held back, and reset by the cut', async () => {
-    const { id, token } = await node.createToken(`lazy ${path}`, ['flood'])
+    const { id, token } = await node.createToken(`lazy ${what}`, ['flood'])
     floodedBytes = 0
     const atRest = await node.residentBytes()
     const clients = await Promise.all(Array.from({ length: 4 }, () => connectRaw(node.gate)))
     for (const client of clients) {
       client.pause()
-      client.send(formatRequest(node.gate, { target: `/s/flood${path}`, headers: bearer(token) }))
+      const headers = { ...bearer(token), 'Content-Type': 'application/json' }
+      client.send(formatRequest(node.gate, { ...request, headers }))
     }
     // Held back means that the upstream can't get rid of more, however long it is tried.
     let last = -1

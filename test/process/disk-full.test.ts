@@ -3,6 +3,8 @@ import { Database } from 'bun:sqlite'
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditRowJson, RevocationJson, TokenJson, VerificationJson } from '../../src/server/api/schemas.ts'
+import { consoleApi } from '../api/console.ts'
+import { cookieOf, makeOperator, postForm, setUp, signIn } from '../api/session.ts'
 import { documentOf, portcullis } from '../cli/run.ts'
 import { startNode, type TestNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
@@ -236,4 +238,38 @@ test.skipIf(!isRoot)('more dead than the journal could list', async () => {
   expect((await third.api<RevocationJson>('GET', `/revocations/${json.id}`)).json.tokens).toHaveLength(count + 1)
   expect(await auditOf(third, 'token.revoke')).toHaveLength(1)
   expect(await firstAndLast()).toEqual(['revoked', 'revoked'])
+})
+
+test.skipIf(!isRoot)('an owner gets in, to revoke, kill and close, and for nothing else', async () => {
+  const node = await startSmall()
+  const password = 'correct horse 4711'
+  await setUp(node, 'Grace', password)
+  await makeOperator(node, 'Ada', 'operator', password)
+  const dies = await node.createToken('dies', ['events'])
+  fill(node.data)
+  const cookie = await signIn(node, 'Grace', password)
+  const ada = await postForm(node, '/sign-in', { name: 'Ada', password })
+  expect([ada.status >= 400, cookieOf(ada)]).toEqual([true, null])
+  const call = (method: string, path: string, body?: unknown) =>
+    consoleApi(node)<Record<string, unknown>>(method, path, body, { Cookie: cookie, 'Sec-Fetch-Site': 'same-origin' })
+  const revoked = await call('POST', '/revocations', { tokens: [dies.id], reason: 'compromised' })
+  expect([revoked.status, revoked.json]).toMatchObject([507, { durable: false, actor: 'operator:Grace' }])
+  expect(await statusOf(node, dies.token)).toBe(401)
+  expect((await call('DELETE', '/servers/events/connections')).status).toBe(507)
+  expect((await call('PUT', '/servers/events/gate', { state: 'closed' })).status).toBe(507)
+
+  free(node.data)
+  await isReady(node)
+  // The session stays what it was: signed in without a row of its own.
+  for (const [method, path, body] of [
+    ['POST', '/tokens', { name: 'x', servers: ['events'] }], ['POST', '/apikeys', { name: 'x', role: 'operator' }],
+    ['PUT', '/servers/events/gate', { state: 'open' }], ['POST', '/keys', undefined],
+  ] as const) {
+    const { status } = await call(method, path, body)
+    expect([method, path, status]).toEqual([method, path, 403])
+  }
+  const again = await signIn(node, 'Grace', password)
+  const opened = await consoleApi(node)('PUT', '/servers/events/gate', { state: 'open' }, { Cookie: again, 'Sec-Fetch-Site': 'same-origin' })
+  expect(opened.status).toBe(200)
+  expect(await auditOf(node, 'token.revoke')).toMatchObject([{ actor: 'operator:Grace', targetId: dies.id }])
 })

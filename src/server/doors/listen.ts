@@ -58,7 +58,8 @@ export const listen = (config: Config, socketPath: string) => {
         // A stream may be silent for ever: the gate's own limits decide.
         idleTimeout: 0,
         development: false,
-        maxRequestBodySize: name === 'gate' ? limits.requestBodyBytesMax : limits.consoleBodyBytesMax,
+        // The gate counts for itself, and answers with a problem; the runtime's own 413 is bare.
+        maxRequestBodySize: name === 'gate' ? Number.MAX_SAFE_INTEGER : limits.consoleBodyBytesMax,
         // With TLS a second listener takes over the port when certificates are read again.
         reusePort: tls !== null,
         ...(tls ? { tls } : {}),
