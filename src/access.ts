@@ -84,7 +84,12 @@ export class Access {
   create(name: string, role: Role, actor: Actor): { operator: Operator; link: OneTimeLink } {
     requireRole(actor, 'owner')
     const operator: Operator = {
-      id: newId('op'), name: line(name, 'the name'), role, createdAt: this.deps.now(), lastSignInAt: null, passwordHash: null,
+      id: newId('op'),
+      name: line(name, 'the name'),
+      role,
+      createdAt: this.deps.now(),
+      lastSignInAt: null,
+      passwordHash: null,
     }
     this.deps.store.insert(operator, actor)
     return { operator, link: this.#link({ kind: 'password', operatorId: operator.id }) }
@@ -93,9 +98,11 @@ export class Access {
   remove(name: string, actor: Actor): void {
     requireRole(actor, 'owner')
     const operator = this.#named(name)
-    const otherOwner = this.deps.store.all().some((other) => other.role === 'owner' && other.id !== operator.id && other.passwordHash !== null)
+    const otherOwner = this.deps.store
+      .all()
+      .some((other) => other.role === 'owner' && other.id !== operator.id && other.passwordHash !== null)
     if (operator.role === 'owner' && operator.passwordHash !== null && !otherOwner) {
-      throw conflict('the last owner can\'t be removed: make another owner first')
+      throw conflict("the last owner can't be removed: make another owner first")
     }
     this.deps.store.remove(operator, actor)
     this.sessions.closeAllOf(operator.id)
@@ -118,16 +125,27 @@ export class Access {
       this.#failed(address, 'operator.link-failed')
       throw new AppError('forbidden', 'this link is used, too old or wrong; make another with: portcullis setup')
     }
-    if (password.length < limits.passwordLengthMin) throw invalid(`the password needs at least ${limits.passwordLengthMin} characters`)
-    if (password.length > limits.passwordLengthMax) throw invalid(`the password is longer than ${limits.passwordLengthMax} characters`)
+    if (password.length < limits.passwordLengthMin)
+      throw invalid(`the password needs at least ${limits.passwordLengthMin} characters`)
+    if (password.length > limits.passwordLengthMax)
+      throw invalid(`the password is longer than ${limits.passwordLengthMax} characters`)
     const ownerName = peeked.kind === 'setup' ? line(name, 'the name') : ''
-    const passwordHash = await this.#hash(() => Bun.password.hash(password, { algorithm: 'argon2id', memoryCost: 65_536, timeCost: 2 }))
+    const passwordHash = await this.#hash(() =>
+      Bun.password.hash(password, { algorithm: 'argon2id', memoryCost: 65_536, timeCost: 2 }),
+    )
     // Taken only now: a password that was too short must not use the link up. Twice at once, one gets it.
     const purpose = this.links.take(code)
     if (!purpose || purpose.kind === 'sign-in') throw new AppError('forbidden', 'this link was used already')
     if (purpose.kind === 'setup') {
       if (this.hasOwner) throw conflict('an owner exists already')
-      const owner: Operator = { id: newId('op'), name: ownerName, role: 'owner', createdAt: now(), lastSignInAt: null, passwordHash }
+      const owner: Operator = {
+        id: newId('op'),
+        name: ownerName,
+        role: 'owner',
+        createdAt: now(),
+        lastSignInAt: null,
+        passwordHash,
+      }
       store.insert(owner, { name: `operator:${ownerName}`, role: 'owner' })
       return this.#open(owner, address)
     }
@@ -152,7 +170,9 @@ export class Access {
     this.#mayTry(address)
     const operator = this.deps.store.named(name.trim())
     const expected = operator?.passwordHash ?? DECOY
-    const right = await this.#hash(() => Bun.password.verify(password.slice(0, this.deps.limits.passwordLengthMax), expected))
+    const right = await this.#hash(() =>
+      Bun.password.verify(password.slice(0, this.deps.limits.passwordLengthMax), expected),
+    )
     if (!operator?.passwordHash || !right) {
       this.#failed(address, 'operator.sign-in-failed')
       throw new AppError('unauthenticated', 'the name or the password is wrong')
@@ -184,7 +204,8 @@ export class Access {
   }
 
   async #hash<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#hashing >= this.deps.limits.passwordHashesMax) throw new AppError('too_many', 'too many sign-ins at once; try again')
+    if (this.#hashing >= this.deps.limits.passwordHashesMax)
+      throw new AppError('too_many', 'too many sign-ins at once; try again')
     this.#hashing += 1
     try {
       return await work()
@@ -205,7 +226,14 @@ export class Access {
   /** The owner of a node that needs no set-up. */
   ensureOperator(name: string): void {
     if (this.deps.store.named(name)) return
-    const operator: Operator = { id: newId('op'), name, role: 'owner', createdAt: this.deps.now(), lastSignInAt: null, passwordHash: null }
+    const operator: Operator = {
+      id: newId('op'),
+      name,
+      role: 'owner',
+      createdAt: this.deps.now(),
+      lastSignInAt: null,
+      passwordHash: null,
+    }
     this.deps.store.insert(operator, SYSTEM)
   }
 }

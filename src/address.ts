@@ -34,7 +34,10 @@ export const clientAddress = (peer: string, forwardedFor: string | null, proxies
   let address = plainAddress(peer)
   if (forwardedFor === null || proxies.length === 0) return address
   const trusted = (candidate: string) => proxies.some((proxy) => proxy.contains(candidate))
-  for (const hop of forwardedFor.split(',').map((part) => plainAddress(part.trim())).toReversed()) {
+  for (const hop of forwardedFor
+    .split(',')
+    .map((part) => plainAddress(part.trim()))
+    .toReversed()) {
     if (!trusted(address) || isIP(hop) === 0) break
     address = hop
   }

@@ -34,7 +34,15 @@ export const hashRow = (row: Omit<AuditRow, 'hash'>): string =>
   createHash('sha256')
     .update(
       JSON.stringify([
-        row.sequence, row.at, row.node, row.actor, row.action, row.targetId, row.targetName, row.reason, row.details,
+        row.sequence,
+        row.at,
+        row.node,
+        row.actor,
+        row.action,
+        row.targetId,
+        row.targetName,
+        row.reason,
+        row.details,
         row.previousHash,
       ]),
     )
@@ -64,13 +72,19 @@ export const verifyChain = (rows: Iterable<AuditRow>, expected: readonly AuditHe
   let count = 0
   let forkedAt: number | null = null
   const heads = new Map(expected.map((head) => [head.sequence, head.hash]))
-  const altered = (sequence: number, message: string): Verification => ({ status: 'altered', rows: count, sequence, message })
+  const altered = (sequence: number, message: string): Verification => ({
+    status: 'altered',
+    rows: count,
+    sequence,
+    message,
+  })
   for (const row of rows) {
     count += 1
     if (row.sequence !== previous.sequence + 1) {
       return altered(row.sequence, `row ${previous.sequence + 1} is missing`)
     }
-    if (row.previousHash !== previous.hash) return altered(row.sequence, `row ${row.sequence} does not follow the one before it`)
+    if (row.previousHash !== previous.hash)
+      return altered(row.sequence, `row ${row.sequence} does not follow the one before it`)
     if (hashRow(row) !== row.hash) return altered(row.sequence, `row ${row.sequence} was altered`)
     previous = { sequence: row.sequence, hash: row.hash }
     const known = heads.get(row.sequence)
@@ -104,7 +118,14 @@ export interface Checkpoint {
 
 /** What the signature of a checkpoint is over. */
 export const checkpointText = (checkpoint: Omit<Checkpoint, 'keyId' | 'publicKey' | 'signature'>): string =>
-  JSON.stringify(['portcullis audit checkpoint', checkpoint.database, checkpoint.node, checkpoint.sequence, checkpoint.hash, checkpoint.at])
+  JSON.stringify([
+    'portcullis audit checkpoint',
+    checkpoint.database,
+    checkpoint.node,
+    checkpoint.sequence,
+    checkpoint.hash,
+    checkpoint.at,
+  ])
 
 /** One kind of thing that a stranger did from one source, counted. */
 export interface Folded {

@@ -31,9 +31,19 @@ export interface Config {
 }
 
 const SETTINGS = {
-  data: 'one', listen: 'one', console: 'one', 'public-url': 'one', 'console-url': 'one', 'allow-host': 'many',
-  'allow-origin': 'many', 'trusted-proxy': 'many', 'tls-cert': 'one', 'tls-key': 'one', 'key-file': 'one',
-  'log-level': 'one', 'log-format': 'one',
+  data: 'one',
+  listen: 'one',
+  console: 'one',
+  'public-url': 'one',
+  'console-url': 'one',
+  'allow-host': 'many',
+  'allow-origin': 'many',
+  'trusted-proxy': 'many',
+  'tls-cert': 'one',
+  'tls-key': 'one',
+  'key-file': 'one',
+  'log-level': 'one',
+  'log-format': 'one',
 } as const
 type Setting = keyof typeof SETTINGS
 const NAMES = Object.keys(SETTINGS) as Setting[]
@@ -44,7 +54,12 @@ export type Environment = Record<string, string | undefined>
 
 /** The data folder unless a setting names another. */
 export const defaultDataFolder = (env: Environment): string =>
-  join(env.XDG_STATE_HOME && isAbsolute(env.XDG_STATE_HOME) ? env.XDG_STATE_HOME : join(env.HOME ?? homedir(), '.local/state'), 'portcullis')
+  join(
+    env.XDG_STATE_HOME && isAbsolute(env.XDG_STATE_HOME)
+      ? env.XDG_STATE_HOME
+      : join(env.HOME ?? homedir(), '.local/state'),
+    'portcullis',
+  )
 
 interface Given {
   /** As the person wrote it, for messages: `--listen`, `PORTCULLIS_LISTEN`, `listen in portcullis.toml`. */
@@ -69,7 +84,13 @@ const fromEnvironment = (env: Environment): Partial<Record<Setting, Given>> =>
   collect((name) => {
     const text = env[variable(name)]
     if (text === undefined || text === '') return undefined
-    const values = SETTINGS[name] === 'many' ? text.split(',').map((part) => part.trim()).filter(Boolean) : [text]
+    const values =
+      SETTINGS[name] === 'many'
+        ? text
+            .split(',')
+            .map((part) => part.trim())
+            .filter(Boolean)
+        : [text]
     return { from: variable(name), values }
   })
 
@@ -82,7 +103,8 @@ const fromFile = (file: string): Partial<Record<Setting, Given>> => {
     throw invalid(`${file}: ${messageOf(error)}`)
   }
   for (const key of Object.keys(table)) {
-    if (!NAMES.includes(key as Setting) || key === 'data') throw invalid(`${file}: "${key}" is not a setting; use ${NAMES.filter((name) => name !== 'data').join(', ')}`)
+    if (!NAMES.includes(key as Setting) || key === 'data')
+      throw invalid(`${file}: "${key}" is not a setting; use ${NAMES.filter((name) => name !== 'data').join(', ')}`)
   }
   return collect((name) => {
     const value = table[name]
@@ -93,10 +115,12 @@ const fromFile = (file: string): Partial<Record<Setting, Given>> => {
 }
 
 const collect = (get: (name: Setting) => Given | undefined): Partial<Record<Setting, Given>> =>
-  Object.fromEntries(NAMES.flatMap((name) => {
-    const given = get(name)
-    return given ? [[name, given]] : []
-  }))
+  Object.fromEntries(
+    NAMES.flatMap((name) => {
+      const given = get(name)
+      return given ? [[name, given]] : []
+    }),
+  )
 
 /** `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (all addresses). */
 const address = ({ from, values }: Given): Address => {
@@ -115,17 +139,22 @@ const baseUrl = ({ from, values }: Given): string => {
   return url.href.replace(/\/$/, '')
 }
 
-const hostName = (from: string) => (text: string): string => {
-  if (!/^[a-z0-9_]([a-z0-9._-]*[a-z0-9])?$/i.test(text)) throw invalid(`${from}: "${text}" is not the name of a host (no port, no scheme)`)
-  return text.toLowerCase()
-}
-
-const origin = (from: string) => (text: string): string => {
-  if (!URL.canParse(text) || new URL(text).origin !== text.replace(/\/$/, '').toLowerCase()) {
-    throw invalid(`${from}: "${text}" is not an origin; write it like https://app.example.com`)
+const hostName =
+  (from: string) =>
+  (text: string): string => {
+    if (!/^[a-z0-9_]([a-z0-9._-]*[a-z0-9])?$/i.test(text))
+      throw invalid(`${from}: "${text}" is not the name of a host (no port, no scheme)`)
+    return text.toLowerCase()
   }
-  return new URL(text).origin
-}
+
+const origin =
+  (from: string) =>
+  (text: string): string => {
+    if (!URL.canParse(text) || new URL(text).origin !== text.replace(/\/$/, '').toLowerCase()) {
+      throw invalid(`${from}: "${text}" is not an origin; write it like https://app.example.com`)
+    }
+    return new URL(text).origin
+  }
 
 const oneOf = <T extends string>(given: Given | undefined, allowed: readonly T[], otherwise: T): T => {
   if (!given) return otherwise
@@ -172,7 +201,12 @@ const dataFolder = (given: Given | undefined, otherwise: string): string => {
  * Settings: flags win over the environment, the environment over `portcullis.toml` in the data folder.
  * Throws `invalid` with one line that names the bad one. Touches nothing.
  */
-export const loadConfig = (argv: string[], env: Environment, terminal: boolean, dataDefault = defaultDataFolder(env)): Config => {
+export const loadConfig = (
+  argv: string[],
+  env: Environment,
+  terminal: boolean,
+  dataDefault = defaultDataFolder(env),
+): Config => {
   const flags = fromFlags(argv)
   const environment = fromEnvironment(env)
   const data = dataFolder(flags.data ?? environment.data, dataDefault)

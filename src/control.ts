@@ -8,7 +8,13 @@ import type { Connection, CutResult, Registry } from './registry.ts'
 import { lineOrNull } from './text.ts'
 import type { Clock } from './time.ts'
 import {
-  serverHeaders, serverName, serverPath, serverUrl, type Upstream, type UpstreamIndex, type UpstreamKind,
+  serverHeaders,
+  serverName,
+  serverPath,
+  serverUrl,
+  type Upstream,
+  type UpstreamIndex,
+  type UpstreamKind,
 } from './upstream.ts'
 
 export interface ServerRequest {
@@ -88,8 +94,14 @@ export class Control {
     if (patch.url !== undefined) {
       next.url = serverUrl(patch.url)
       // Credentials were given for one place; a new URL must not carry them to another.
-      if (next.url.origin !== server.url.origin && server.headers.length > 0 && (patch.headers === undefined || Object.values(patch.headers).includes(MASK))) {
-        throw invalid('the URL leads to another origin than the headers were given for: give their values again, or {} for none')
+      if (
+        next.url.origin !== server.url.origin &&
+        server.headers.length > 0 &&
+        (patch.headers === undefined || Object.values(patch.headers).includes(MASK))
+      ) {
+        throw invalid(
+          'the URL leads to another origin than the headers were given for: give their values again, or {} for none',
+        )
       }
     }
     if (patch.kind !== undefined) next.kind = patch.kind
@@ -138,7 +150,9 @@ export class Control {
   #put(state: 'open' | 'closed', targets: Upstream[], actor: Actor, extra: Partial<GateRecord>): GateOutcome {
     if (state === 'open') return this.#act('open', targets, actor, extra, () => [])
     const { registry } = this.deps
-    return this.#act('close', targets, actor, extra, () => targets.flatMap((server) => [...registry.ofServer(server.id)]))
+    return this.#act('close', targets, actor, extra, () =>
+      targets.flatMap((server) => [...registry.ofServer(server.id)]),
+    )
   }
 
   #act(
@@ -172,7 +186,8 @@ const reasonLine = (reason: string | undefined) => lineOrNull(reason, 'the reaso
 
 /** Puts the gate of servers in memory. */
 export const putState = (servers: Iterable<Upstream>, action: 'close' | 'open', reason: string | null): void => {
-  for (const server of servers) Object.assign(server, { state: gateStateAfter(action), reason: action === 'close' ? reason : null })
+  for (const server of servers)
+    Object.assign(server, { state: gateStateAfter(action), reason: action === 'close' ? reason : null })
 }
 
 const keepMasked = (given: Record<string, string>, server: Upstream): Record<string, string> => {

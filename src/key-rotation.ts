@@ -33,7 +33,10 @@ export class KeyRotation {
     const { ring, store, now } = this.deps
     const live = store.liveByKey(now())
     return ring.data.keys.map(({ id, createdAt }) => ({
-      id, createdAt, current: id === ring.current, liveTokens: live.get(id)?.size ?? 0,
+      id,
+      createdAt,
+      current: id === ring.current,
+      liveTokens: live.get(id)?.size ?? 0,
     }))
   }
 
@@ -41,7 +44,8 @@ export class KeyRotation {
   rotate(actor: Actor): RingKey {
     requireRole(actor, 'owner')
     const { ring, servers, store, now } = this.deps
-    if (ring.ids.length >= limits.keysMax) throw conflict(`the ring holds ${limits.keysMax} keys, the most it may: remove one first`)
+    if (ring.ids.length >= limits.keysMax)
+      throw conflict(`the ring holds ${limits.keysMax} keys, the most it may: remove one first`)
     const key = newRingKey(now())
     // The file first: what the database refers to must never be missing from it.
     store.saveRing([...ring.data.keys, key])
@@ -59,11 +63,17 @@ export class KeyRotation {
     const tokens = [...(store.liveByKey(now()).get(id) ?? [])]
     const users = apiKeys.under(id)
     if (!revoke && tokens.length + users.length > 0) {
-      throw conflict(`${tokens.length} live tokens and ${users.length} API keys use this key: rotate or revoke them first, or add --revoke`)
+      throw conflict(
+        `${tokens.length} live tokens and ${users.length} API keys use this key: rotate or revoke them first, or add --revoke`,
+      )
     }
     let receipt: Receipt | null = null
     for (let start = 0; start < tokens.length; start += limits.revocationTokensMax) {
-      const request = { tokens: tokens.slice(start, start + limits.revocationTokensMax), reason: 'rotation' as const, note: `key ${id} removed` }
+      const request = {
+        tokens: tokens.slice(start, start + limits.revocationTokensMax),
+        reason: 'rotation' as const,
+        note: `key ${id} removed`,
+      }
       receipt = await revocations.revoke(request, actor, arrivedAt)
     }
     for (const key of users) apiKeys.remove(key.id, actor)

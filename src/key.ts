@@ -1,4 +1,12 @@
-import { createCipheriv, createDecipheriv, createPrivateKey, createPublicKey, hkdfSync, sign, verify } from 'node:crypto'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createPrivateKey,
+  createPublicKey,
+  hkdfSync,
+  sign,
+  verify,
+} from 'node:crypto'
 import { AppError } from './error.ts'
 
 /** One entry of the key file. Everything that needs a key derives its own from `secret` (HKDF, RFC 5869). */
@@ -61,7 +69,12 @@ export class KeyRing {
 
   #key(id: string): Derived {
     const key = this.#keys.find((candidate) => candidate.id === id)
-    if (!key) throw new AppError('invalid', `--key-file: it has no key "${id}", which this database uses; put the right one back from your backup`, 'key-file')
+    if (!key)
+      throw new AppError(
+        'invalid',
+        `--key-file: it has no key "${id}", which this database uses; put the right one back from your backup`,
+        'key-file',
+      )
     return key
   }
 
@@ -78,7 +91,8 @@ export class KeyRing {
 
   /** The digests that a secret may be stored under, the current key's first. */
   *candidates(secret: string): Generator<string> {
-    for (let index = this.#keys.length - 1; index >= 0; index--) yield this.#digest(this.#keys[index] as Derived, secret)
+    for (let index = this.#keys.length - 1; index >= 0; index--)
+      yield this.#digest(this.#keys[index] as Derived, secret)
   }
 
   #digest(key: Derived, secret: string): string {
@@ -90,7 +104,10 @@ export class KeyRing {
     const nonce = crypto.getRandomValues(new Uint8Array(12))
     const cipher = createCipheriv('aes-256-gcm', this.#current.cipher, nonce).setAAD(Buffer.from(purpose))
     const text = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()])
-    return [this.current, ...[nonce, cipher.getAuthTag(), text].map((part) => Buffer.from(part).toString('base64'))].join('.')
+    return [
+      this.current,
+      ...[nonce, cipher.getAuthTag(), text].map((part) => Buffer.from(part).toString('base64')),
+    ].join('.')
   }
 
   /** Throws `invalid` when the key is gone or the text was altered. */

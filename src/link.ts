@@ -2,7 +2,10 @@ import { createHash } from 'node:crypto'
 import type { Clock } from './time.ts'
 
 /** What a one-time link lets a person do. */
-export type LinkPurpose = { kind: 'setup' } | { kind: 'password'; operatorId: string } | { kind: 'sign-in'; operatorId: string }
+export type LinkPurpose =
+  | { kind: 'setup' }
+  | { kind: 'password'; operatorId: string }
+  | { kind: 'sign-in'; operatorId: string }
 
 interface Entry {
   purpose: LinkPurpose

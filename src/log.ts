@@ -7,7 +7,9 @@ export type { Logger }
 /** One line for people: time, level, message, and what belongs to it. */
 const textLine = (json: string): string => {
   const { level, time, msg, err, ...rest } = JSON.parse(json) as Record<string, unknown>
-  const details = Object.entries(rest).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+  const details = Object.entries(rest).map(
+    ([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  )
   const cause = typeof err === 'object' && err !== null && 'message' in err ? `: ${String(err.message)}` : ''
   return `${String(time)} ${String(level).padEnd(5)} ${String(msg)}${cause}${details.length > 0 ? `  ${details.join(' ')}` : ''}\n`
 }

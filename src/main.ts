@@ -1,3 +1,4 @@
+import './many-requests.ts'
 import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import packageJson from '../package.json' with { type: 'json' }
@@ -32,7 +33,7 @@ import { createPages } from './server/pages/pages.ts'
 import { AnswerStore } from './store/answers.ts'
 import { ApiKeyStore } from './store/apikey.ts'
 import { AuditStore } from './store/audit.ts'
-import { makeBackup, restoreBackup } from './store/backup.ts'
+import { makeBackup, readBackup, restoreBackup } from './store/backup.ts'
 import { filesOf, lockFolder, makeFolder } from './store/folder.ts'
 import { openJournal } from './store/journal.ts'
 import { checkKeyFile, readKeyFile } from './store/keyfile.ts'
@@ -55,18 +56,6 @@ const version = { version: packageJson.version, commit: null, date: null }
 const env = process.env as Environment
 const now = () => Date.now()
 
-/**
- * `fetch` allows 256 requests at once unless this is set before the process starts, so the process
- * replaces itself once. In the executable, `argv` holds the runtime's name and the embedded path first.
- */
-const allowManyRequests = (): void => {
-  const name = 'BUN_CONFIG_MAX_HTTP_REQUESTS'
-  if (process.env[name] !== undefined || typeof process.execve !== 'function') return
-  const embedded = import.meta.path.includes('$bunfs')
-  const own = embedded ? process.argv.slice(2) : process.argv.slice(1)
-  process.execve(process.execPath, [process.execPath, ...own], { ...process.env, [name]: '65535' } as NodeJS.ProcessEnv)
-}
-
 interface Running {
   node: Node
   stop(): Promise<void>
@@ -74,8 +63,6 @@ interface Running {
 
 /** Opens the folder, builds the node and lets it listen. */
 const start = async (config: Config, log: Logger, reread: () => Config): Promise<Running> => {
-  // Whatever is made from here on is for this user alone.
-  process.umask(0o077)
   // A folder that is there is locked first: that another node runs on it says more than that its ports are taken.
   let unlock = existsSync(filesOf(config.data).lock) ? lockFolder(config.data) : null
   checkKeyFile(config.keyFile, config.data)
@@ -102,20 +89,35 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const fold = new Fold(limits.foldKeysMax)
   const journal = openJournal(files.journal, limits.journalBytes)
   const emergency = new Emergency(revocationStore, journal, limits, (error) => {
-    if (error) log.error({ error }, 'the database can\'t be written; what was done is in force and in the journal, and is tried again')
+    if (error)
+      log.error(
+        { error },
+        "the database can't be written; what was done is in force and in the journal, and is tried again",
+      )
     else log.info({}, 'the database took what waited in the journal')
   })
   // What a crash left in the journal holds before the first request, whether the database takes it or not.
   for (const entry of emergency.pending) {
     if (entry.op === 'revocation') entry.record = denyRecord(entry.record, tokens)
-    else if (entry.record.action !== 'kill') putState(entry.record.servers.flatMap(({ id }) => servers.byId.get(id) ?? []), entry.record.action, entry.record.reason)
+    else if (entry.record.action !== 'kill')
+      putState(
+        entry.record.servers.flatMap(({ id }) => servers.byId.get(id) ?? []),
+        entry.record.action,
+        entry.record.reason,
+      )
   }
   emergency.flush()
   const control = new Control({ servers, registry, emergency, store: serverStore, now })
   const issuance = new Issuance({ tokens, servers, registry, keys: store.keys, store: tokenStore, now })
   const revocations = new Revocations({
-    tokens, servers, registry, emergency, store: revocationStore, now,
-    onReceiptLost: (error) => log.warn({ err: error }, 'the figures of a revocation could not be kept; the revocation itself is'),
+    tokens,
+    servers,
+    registry,
+    emergency,
+    store: revocationStore,
+    now,
+    onReceiptLost: (error) =>
+      log.warn({ err: error }, 'the figures of a revocation could not be kept; the revocation itself is'),
   })
   const access = new Access({ store: new OperatorStore(store), fold, limits, now })
   const apiKeys = new ApiKeys({ store: new ApiKeyStore(store), ring: store.keys, fold, now })
@@ -125,16 +127,29 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const listener = listen(config, files.socket)
   const { gateUrl, consoleUrl } = listener
   const gate = new Gate({
-    tokens, servers, registry, keys: store.keys, usage, evidence, fold, limits, now,
+    tokens,
+    servers,
+    registry,
+    keys: store.keys,
+    usage,
+    evidence,
+    fold,
+    limits,
+    now,
     hosts: [new URL(consoleUrl).hostname, ...config.allowHosts],
     origins: config.allowOrigins,
     trustedProxies: config.trustedProxies,
     publicUrl: new URL(gateUrl),
-    onUpstreamError: (server, error) => log.debug({ server: server.name, err: error }, 'the server behind the gate failed'),
+    onUpstreamError: (server, error) =>
+      log.debug({ server: server.name, err: error }, 'the server behind the gate failed'),
   })
   const problems = (): string[] => [emergency.problem ?? store.log.problem()].filter((problem) => problem !== null)
   const metrics = createMetrics({
-    registry, gate: gate.counts, version: version.version, auditSequence: () => store.log.head.sequence, ready: () => problems().length === 0,
+    registry,
+    gate: gate.counts,
+    version: version.version,
+    auditSequence: () => store.log.head.sequence,
+    ready: () => problems().length === 0,
   })
   const checkpointNow = (): Checkpoint => {
     const { sequence, hash } = store.log.head
@@ -142,8 +157,28 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     return { ...said, ...store.keys.sign(checkpointText(said)) }
   }
   const node: Node = {
-    id: store.node, version, config, gateUrl, consoleUrl, startedAt: now(), limits, now,
-    tokens, servers, registry, revocations, control, issuance, access, apiKeys, keys, usage, evidence, fold, emergency, answers,
+    id: store.node,
+    version,
+    config,
+    gateUrl,
+    consoleUrl,
+    startedAt: now(),
+    limits,
+    now,
+    tokens,
+    servers,
+    registry,
+    revocations,
+    control,
+    issuance,
+    access,
+    apiKeys,
+    keys,
+    usage,
+    evidence,
+    fold,
+    emergency,
+    answers,
     reads: {
       totalsOf: (ids) => usageStore.totalsOf(ids),
       receipt: (id) => revocationStore.get(id),
@@ -162,8 +197,13 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     checkpoint: checkpointNow,
     backup: () =>
       makeBackup({
-        folder: config.data, keyFile: config.keyFile, version: version.version, database: store.database, now: now(),
-        snapshot: async (to) => void (await runWorker<SnapshotRequest, SnapshotAnswer>('snapshot', { file: files.database, to })),
+        folder: config.data,
+        keyFile: config.keyFile,
+        version: version.version,
+        database: store.database,
+        now: now(),
+        snapshot: async (to) =>
+          void (await runWorker<SnapshotRequest, SnapshotAnswer>('snapshot', { file: files.database, to })),
       }),
     problems,
     metrics: () => metrics.text(),
@@ -187,10 +227,13 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   // At the end of each minute, so that counts stand in the minute that they are of.
   let flushTimer: NodeJS.Timeout
   const flushLater = () => {
-    flushTimer = setTimeout(() => {
-      flush()
-      flushLater()
-    }, limits.usageFlushMs - (now() % limits.usageFlushMs) - 1)
+    flushTimer = setTimeout(
+      () => {
+        flush()
+        flushLater()
+      },
+      limits.usageFlushMs - (now() % limits.usageFlushMs) - 1,
+    )
   }
   flushLater()
   const prune = () => {
@@ -204,7 +247,10 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const pruneTimer = setInterval(prune, 3_600_000)
 
   const stop = async () => {
-    await listener.drain(() => [...registry.all()].every((connection) => connection.kind !== 'request'), limits.shutdownMs / 2)
+    await listener.drain(
+      () => [...registry.all()].every((connection) => connection.kind !== 'request'),
+      limits.shutdownMs / 2,
+    )
     for (const timer of [flushTimer, pruneTimer]) clearTimeout(timer)
     gate.stop()
     metrics.stop()
@@ -219,7 +265,9 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     unlock?.()
   }
   // One stream's defect must not end all the others.
-  process.on('unhandledRejection', (error) => log.error({ err: error }, 'a promise was rejected that nobody waited for'))
+  process.on('unhandledRejection', (error) =>
+    log.error({ err: error }, 'a promise was rejected that nobody waited for'),
+  )
   process.on('SIGHUP', () => {
     try {
       listener.reload(reread().tls)
@@ -236,7 +284,11 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
  * The first kill of a process is the one that counts, and took 9 ms where the next took 1: routes are
  * compiled and pages read on the way. So one is done at the start, of nothing, and not committed.
  */
-const rehearse = async (socket: (request: Request) => Promise<Response>, store: RevocationStore, log: Logger): Promise<void> => {
+const rehearse = async (
+  socket: (request: Request) => Promise<Response>,
+  store: RevocationStore,
+  log: Logger,
+): Promise<void> => {
   try {
     const body = JSON.stringify({ all: true, dryRun: true, reason: 'other' })
     const headers = { 'content-type': 'application/json' }
@@ -278,7 +330,6 @@ const setupLine = (node: Node): string => {
 }
 
 const serve = async (argv: string[]): Promise<number> => {
-  allowManyRequests()
   const load = () => loadConfig(argv, env, process.stderr.isTTY)
   const config = load()
   const log = createLogger(config.logLevel, config.logFormat)
@@ -290,12 +341,11 @@ const serve = async (argv: string[]): Promise<number> => {
 }
 
 const demo = async (argv: string[]): Promise<number> => {
-  allowManyRequests()
   const load = () => loadConfig(argv, env, process.stderr.isTTY, `${defaultDataFolder(env)}-demo`)
   const config = load()
   const log = createLogger(config.logLevel === 'info' ? 'warn' : config.logLevel, config.logFormat)
   const running = await start(config, log, load)
-  const embedded = import.meta.path.includes('$bunfs')
+  const embedded = process.argv[1]?.includes('$bunfs')
   const view = runDemo(running.node, startDemoUpstream(), embedded ? 'portcullis' : 'npm run -s portcullis --')
   const code = await untilStopped(running, log)
   view.stop()
@@ -306,8 +356,10 @@ const demo = async (argv: string[]): Promise<number> => {
 const checkedHead = (given: Checkpoint, database: string | null, publicKey: (id: string) => string | null) => {
   if (database !== null && given.database !== database) throw invalid('the checkpoint is of another database')
   const known = publicKey(given.keyId)
-  if (known !== given.publicKey) throw invalid(`the checkpoint was signed by the key ${given.keyId}, which the key file does not hold`)
-  if (!signatureHolds(checkpointText(given), given.publicKey, given.signature)) throw invalid('the signature of the checkpoint does not hold')
+  if (known !== given.publicKey)
+    throw invalid(`the checkpoint was signed by the key ${given.keyId}, which the key file does not hold`)
+  if (!signatureHolds(checkpointText(given), given.publicKey, given.signature))
+    throw invalid('the signature of the checkpoint does not hold')
   return { sequence: given.sequence, hash: given.hash }
 }
 
@@ -339,25 +391,33 @@ const verifyOffline = async (file: string, checkpoint: string | null, options: {
 }
 
 const restore = async (file: string, options: { data?: string; keyFile?: string }) => {
-  const argv = [...(options.data ? ['--data', options.data] : []), ...(options.keyFile ? ['--key-file', options.keyFile] : [])]
+  const argv = [
+    ...(options.data ? ['--data', options.data] : []),
+    ...(options.keyFile ? ['--key-file', options.keyFile] : []),
+  ]
   const config = loadConfig(argv, env, false)
+  const backup = await readBackup(file)
   makeFolder(config.data)
   const unlock = lockFolder(config.data)
   try {
-    return { message: await restoreBackup(file, { folder: config.data, keyFile: config.keyFile, version: version.version, now }) }
+    return {
+      message: restoreBackup(backup, { folder: config.data, keyFile: config.keyFile, version: version.version, now }),
+    }
   } finally {
     unlock()
   }
 }
 
-process.exit(
-  await run(process.argv.slice(2), {
-    serve,
-    demo,
-    restore,
-    doctor: (options) => doctor(loadConfig(options.data ? ['--data', options.data] : [], env, false), version.version),
-    verifyOffline,
-    version,
-    defaultDataFolders: () => [defaultDataFolder(env), join('/var/lib/portcullis')],
-  }),
-)
+// Whatever is made, by whatever command, is for this user alone.
+process.umask(0o077)
+
+// No top-level await: the executable holds bytecode, which has none.
+void run(process.argv.slice(2), {
+  serve,
+  demo,
+  restore,
+  doctor: (options) => doctor(loadConfig(options.data ? ['--data', options.data] : [], env, false), version.version),
+  verifyOffline,
+  version,
+  defaultDataFolders: () => [defaultDataFolder(env), join('/var/lib/portcullis')],
+}).then((code) => process.exit(code))

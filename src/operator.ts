@@ -29,7 +29,10 @@ export interface Operator {
 /** Throws `forbidden` unless the actor's role is that one or more. `emergency`: revoke, kill and close. */
 export const requireRole = (actor: Actor, needed: Role, emergency = false): void => {
   if (actor.restricted && !emergency) {
-    throw new AppError('forbidden', 'the database could not be written when you signed in: only revoke, kill and close work; sign in again once it can')
+    throw new AppError(
+      'forbidden',
+      'the database could not be written when you signed in: only revoke, kill and close work; sign in again once it can',
+    )
   }
   if (ROLES.indexOf(actor.role) > ROLES.indexOf(needed)) {
     throw new AppError('forbidden', `this needs the role ${needed}; ${actor.name} has the role ${actor.role}`)

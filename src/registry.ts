@@ -68,7 +68,12 @@ export class Registry {
   #sessions = 0
   #nextId = 0
   /** Connections cut since the start, by cause. */
-  readonly cuts: Record<CutCause, number> = { token_revoked: 0, token_expired: 0, connection_killed: 0, server_closed: 0 }
+  readonly cuts: Record<CutCause, number> = {
+    token_revoked: 0,
+    token_expired: 0,
+    connection_killed: 0,
+    server_closed: 0,
+  }
 
   constructor(
     readonly limits: Limits,
@@ -115,9 +120,17 @@ export class Registry {
     if (connection.kind === 'session') {
       this.#sessions += 1
     } else if (this.size - this.#sessions >= this.connectionsMax) {
-      throw new AppError('unavailable', `this gate holds all the ${this.connectionsMax} connections it may`, 'too-many-connections')
+      throw new AppError(
+        'unavailable',
+        `this gate holds all the ${this.connectionsMax} connections it may`,
+        'too-many-connections',
+      )
     } else if (this.ofToken(tokenId).size >= this.limits.connectionsPerTokenMax) {
-      throw new AppError('too_many', `the token holds all the ${this.limits.connectionsPerTokenMax} connections it may`, 'too-many-connections')
+      throw new AppError(
+        'too_many',
+        `the token holds all the ${this.limits.connectionsPerTokenMax} connections it may`,
+        'too-many-connections',
+      )
     }
     this.#byId.set(connection.id, connection)
     put(this.#byToken, tokenId, connection)
@@ -186,7 +199,10 @@ export class Registry {
     const deadline = deadlineOf(secret)
     if (deadline === null) return
     const waitMs = Math.min(Math.max(deadline - this.now(), 0), this.limits.deadlineTimerMs)
-    this.#deadlines.set(secret, setTimeout(() => this.#expire(secret), waitMs))
+    this.#deadlines.set(
+      secret,
+      setTimeout(() => this.#expire(secret), waitMs),
+    )
   }
 
   #expire(secret: Secret): void {

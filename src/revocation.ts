@@ -10,7 +10,14 @@ import type { Token, TokenIndex } from './token.ts'
 import type { UpstreamIndex } from './upstream.ts'
 
 export const REASONS = [
-  'compromised', 'rogue_behavior', 'offboarding', 'role_change', 'rotation', 'lost_device', 'policy', 'other',
+  'compromised',
+  'rogue_behavior',
+  'offboarding',
+  'role_change',
+  'rotation',
+  'lost_device',
+  'policy',
+  'other',
 ] as const
 export type Reason = (typeof REASONS)[number]
 
@@ -29,7 +36,8 @@ export interface Selector {
 /** Whether a token is one of those that the selector names. An empty selector names none. */
 export const matches = (selector: Selector, token: Token): boolean => {
   const { tokens, subject, group, server, issuedBefore, all } = selector
-  if (!all && !tokens && subject === undefined && group === undefined && !server && issuedBefore === undefined) return false
+  if (!all && !tokens && subject === undefined && group === undefined && !server && issuedBefore === undefined)
+    return false
   if (tokens && !tokens.includes(token.id)) return false
   if (subject !== undefined && (token.subject === null || fold(token.subject) !== subject)) return false
   if (group !== undefined && (token.group === null || fold(token.group) !== group)) return false
@@ -173,7 +181,8 @@ export class Revocations {
       selector.tokens = [...new Set(ids)]
     }
     // An empty text is no selector, and to pass over it would kill more than was meant.
-    const given = (text: string | null | undefined, what: string) => (text === null || text === undefined ? null : line(text, what))
+    const given = (text: string | null | undefined, what: string) =>
+      text === null || text === undefined ? null : line(text, what)
     const subject = given(request.subject, 'subject')
     const group = given(request.group, 'group')
     const serverName = given(request.server, 'server')
@@ -220,7 +229,9 @@ export const deny = (tokens: Iterable<Token>, at: number): void => {
 export const denyRecord = (record: RevocationRecord, index: TokenIndex): RevocationRecord => {
   const named = new Set(record.tokens.map((token) => token.id))
   const dead = [...index.byId.values()].filter(
-    (token) => token.revokedAt === null && (named.has(token.id) || (token.createdAt <= record.at && matches(record.selector, token))),
+    (token) =>
+      token.revokedAt === null &&
+      (named.has(token.id) || (token.createdAt <= record.at && matches(record.selector, token))),
   )
   deny(dead, record.at)
   const more = dead.filter((token) => !named.has(token.id))

@@ -26,7 +26,11 @@ const TIME = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\
 export const parseTime = (text: string, what: string): number => {
   const trimmed = text.trim()
   const bare = DATE.test(trimmed)
-  const ms = bare ? Date.parse(`${trimmed}T00:00:00Z`) : TIME.test(trimmed) ? Date.parse(trimmed.replace(' ', 'T')) : NaN
+  const ms = bare
+    ? Date.parse(`${trimmed}T00:00:00Z`)
+    : TIME.test(trimmed)
+      ? Date.parse(trimmed.replace(' ', 'T'))
+      : NaN
   // Date.parse rolls 31 February over to March; a person who typed that meant something else.
   if (Number.isNaN(ms) || (bare && formatTime(ms).slice(0, 10) !== trimmed)) {
     throw invalid(`${what}: not a time; write it like 2026-12-31 or 2026-12-31T18:00:00Z`)

@@ -44,9 +44,10 @@ export const isLinkLocal = (hostname: string): boolean => LINK_LOCAL.test(hostna
 
 /** The URL of a server: http or https, no credentials, query or fragment, not link-local. */
 export const serverUrl = (text: string): URL => {
-  if (!URL.canParse(text)) throw invalid('the URL can\'t be read; write it like http://127.0.0.1:3001')
+  if (!URL.canParse(text)) throw invalid("the URL can't be read; write it like http://127.0.0.1:3001")
   const url = new URL(text)
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw invalid('the URL must begin with http:// or https://')
+  if (url.protocol !== 'http:' && url.protocol !== 'https:')
+    throw invalid('the URL must begin with http:// or https://')
   if (url.username || url.password) throw invalid('the URL holds credentials; give them with --header instead')
   if (url.search || url.hash) throw invalid('the URL must have no query and no fragment')
   if (isLinkLocal(url.hostname)) throw invalid(`${url.hostname} is link-local; such addresses are never reached`)
@@ -77,7 +78,8 @@ export const serverHeaders = (given: Record<string, string>): [string, string][]
     if (!HEADER_NAME.test(name)) throw invalid(`header ${index + 1}: its name is none that a header may have`)
     if (FORBIDDEN.has(name.toLowerCase())) throw invalid(`the header ${name} is the gate's own to set`)
     // oxlint-disable-next-line no-control-regex
-    if (!/^[\t\u0020-\u007e\u0080-\u00ff]*$/.test(value)) throw invalid(`the value of ${name} holds a character that no header may`)
+    if (!/^[\t\u0020-\u007e\u0080-\u00ff]*$/.test(value))
+      throw invalid(`the value of ${name} holds a character that no header may`)
     if (value.length > limits.headerValueBytesMax) throw invalid(`the value of ${name} is too long`)
     return [name, value.trim()]
   })

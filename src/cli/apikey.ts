@@ -35,8 +35,7 @@ export const apikeyCommand = (program: Command, cli: Cli): void => {
     .action(async () => {
       const page = await cli.client().all<ApiKeyJson>('/apikeys')
       const head = ['ID', 'NAME', 'ROLE', 'CREATED', 'EXPIRES', 'LAST USED']
-      const row = (k: ApiKeyJson) =>
-        [k.id, k.name, k.role, k.createdAt, k.expiresAt ?? 'never', ago(k.lastUsedAt)]
+      const row = (k: ApiKeyJson) => [k.id, k.name, k.role, k.createdAt, k.expiresAt ?? 'never', ago(k.lastUsedAt)]
       await cli.print(page, () => table(head, page.items.map(row), 'No API keys.'))
     })
 

@@ -70,7 +70,7 @@ const exportTrail = async (cli: Cli, format: string | undefined): Promise<void> 
   const csv = format === 'csv'
   let head = csv ? csvHead : ''
   for await (const page of client.pages<AuditRowJson>('/audit', { order: 'asc' })) {
-    const rows = page.map(row => (csv ? csvRow(row) : `${JSON.stringify(row)}\n`))
+    const rows = page.map((row) => (csv ? csvRow(row) : `${JSON.stringify(row)}\n`))
     await writeRaw(head + rows.join(''))
     head = ''
   }

@@ -54,7 +54,10 @@ const backup = async (cli: Cli, file: string): Promise<void> => {
     return
   }
   // Asked before the node makes a backup for nothing; `settle` asks again, for good.
-  const taken = await access(file, constants.F_OK).then(() => true, () => false)
+  const taken = await access(file, constants.F_OK).then(
+    () => true,
+    () => false,
+  )
   if (taken) throw existing(file)
   const stream = await cli.client().download('/backup')
   try {

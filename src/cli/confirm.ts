@@ -4,11 +4,11 @@ import { warn } from './output.ts'
 
 /** The next line typed, or null when the terminal was closed or Ctrl-C typed instead. */
 const lineTyped = (): Promise<string | null> =>
-  new Promise(resolve => {
+  new Promise((resolve) => {
     const reader = createInterface({ input: process.stdin, output: process.stderr })
     reader.once('SIGINT', () => reader.close())
     reader.once('close', () => resolve(null))
-    reader.question('', line => {
+    reader.question('', (line) => {
       resolve(line)
       reader.close()
     })

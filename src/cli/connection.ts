@@ -57,7 +57,7 @@ const watch = async (client: Client): Promise<void> => {
     if (process.stdout.isTTY) await writeRaw('\x1b[H\x1b[2J')
     await say(text)
     if (!watching) break
-    await new Promise<void>(resolve => {
+    await new Promise<void>((resolve) => {
       wake = resolve
       setTimeout(resolve, WATCH_MS)
     })

@@ -1,7 +1,17 @@
 import type { AuditRowJson } from './answers.ts'
 
 const COLUMNS = [
-  'sequence', 'time', 'node', 'actor', 'action', 'targetId', 'targetName', 'reason', 'details', 'previousHash', 'hash',
+  'sequence',
+  'time',
+  'node',
+  'actor',
+  'action',
+  'targetId',
+  'targetName',
+  'reason',
+  'details',
+  'previousHash',
+  'hash',
 ] as const satisfies readonly (keyof AuditRowJson)[]
 
 // Spreadsheets run what begins like this as a formula, and names in the audit trail come from strangers.
@@ -15,4 +25,4 @@ const cell = (value: AuditRowJson[keyof AuditRowJson]): string => {
 }
 
 export const csvHead = `${COLUMNS.join(',')}\r\n`
-export const csvRow = (row: AuditRowJson): string => `${COLUMNS.map(column => cell(row[column])).join(',')}\r\n`
+export const csvRow = (row: AuditRowJson): string => `${COLUMNS.map((column) => cell(row[column])).join(',')}\r\n`

@@ -5,9 +5,9 @@ import type { Finding } from '../finding.ts'
 import { clean, table } from './output.ts'
 
 const findingsText = (findings: Finding[]): string => {
-  const rows = findings.map(f => [f.level.toUpperCase(), f.check, f.finding])
+  const rows = findings.map((f) => [f.level.toUpperCase(), f.check, f.finding])
   const found = table(['', 'CHECK', 'FINDING'], rows, 'Nothing was checked.')
-  const todo = findings.filter(f => f.todo !== '').map(f => `  ${clean(f.check)}: ${clean(f.todo)}`)
+  const todo = findings.filter((f) => f.todo !== '').map((f) => `  ${clean(f.check)}: ${clean(f.todo)}`)
   return (todo.length > 0 ? [found, '', 'To do:', ...todo] : [found]).join('\n')
 }
 
@@ -18,7 +18,7 @@ export const doctorCommand = (program: Command, cli: Cli): void => {
     .action(async () => {
       const { data } = cli.globals
       const checks = await cli.hooks.doctor({ ...(data !== undefined && { data }) })
-      const ok = checks.every(finding => finding.level !== 'fail')
+      const ok = checks.every((finding) => finding.level !== 'fail')
       await cli.print({ ok, checks }, () => findingsText(checks))
       if (!ok) cli.exitCode = EXIT.failed
     })

@@ -17,7 +17,7 @@ const valueOf = async (name: string, spec: string): Promise<string> => {
 /** `Name: value`, `Name: @file` and `Name: -`, so that no secret need be typed into a shell's history. */
 export const readHeaders = async (specs: string[]): Promise<Record<string, string> | null> => {
   if (specs.length === 0) return null
-  const parsed = specs.map(spec => {
+  const parsed = specs.map((spec) => {
     const [, name, value] = /^([^:\s]+)\s*:\s*(.*)$/s.exec(spec.trim()) ?? []
     // What was given may be nothing but a secret, so it is not repeated.
     if (!name || !value) throw usage("--header must look like 'Name: value', 'Name: @file' or 'Name: -'")

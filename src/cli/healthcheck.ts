@@ -10,7 +10,7 @@ const TIMEOUT_MS = 5_000
 const healthText = (node: NodeJson): string =>
   node.ready
     ? `Node ${clean(node.node)} is ready, ${counted(node.connections, 'connection')}.`
-    : [`Node ${clean(node.node)} is not ready:`, ...node.problems.map(problem => `  ${clean(problem)}`)].join('\n')
+    : [`Node ${clean(node.node)} is not ready:`, ...node.problems.map((problem) => `  ${clean(problem)}`)].join('\n')
 
 export const healthcheckCommand = (program: Command, cli: Cli): void => {
   program

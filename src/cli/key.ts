@@ -13,7 +13,7 @@ interface RemoveOptions {
 
 const liveTokensOf = async (client: Client, id: string): Promise<number> => {
   const { items } = await client.all<RingKeyJson>('/keys')
-  return items.find(key => key.id === id)?.liveTokens ?? 0
+  return items.find((key) => key.id === id)?.liveTokens ?? 0
 }
 
 const remove = async (cli: Cli, id: string, options: RemoveOptions): Promise<void> => {

@@ -14,8 +14,7 @@ export interface Globals {
 const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
 
 // In a compiled binary the main file is one inside the binary.
-const program = (): string[] =>
-  Bun.main.startsWith('/$bunfs/') ? [process.execPath] : [process.execPath, Bun.main]
+const program = (): string[] => (Bun.main.startsWith('/$bunfs/') ? [process.execPath] : [process.execPath, Bun.main])
 
 /**
  * The same command for someone with the rights. sudo drops PORTCULLIS_DATA and changes the home,
@@ -64,7 +63,7 @@ export const locate = (globals: Globals, argv: string[], defaults: () => string[
       tried.push(path)
     }
   }
-  throw nothingAnswers(tried.map(path => `${path} (not there)`))
+  throw nothingAnswers(tried.map((path) => `${path} (not there)`))
 }
 
 /** The message when no node answers: what was tried, and how to start one. */
@@ -72,7 +71,7 @@ export const nothingAnswers = (tried: string[]) =>
   noNode(
     [
       'No node answers. Tried:',
-      ...tried.map(place => `  ${place}`),
+      ...tried.map((place) => `  ${place}`),
       'Start one with `portcullis serve`, or name a running one with --data DIR or --url URL.',
     ].join('\n'),
   )

@@ -29,8 +29,14 @@ export const operatorCommand = (program: Command, cli: Cli): void => {
     .action(async () => {
       const page = await cli.client().all<OperatorJson>('/operators')
       const head = ['ID', 'NAME', 'ROLE', 'CREATED', 'LAST SIGN-IN', 'PASSWORD']
-      const row = (o: OperatorJson) =>
-        [o.id, o.name, o.role, o.createdAt, ago(o.lastSignInAt), o.ready ? 'set' : 'not yet set']
+      const row = (o: OperatorJson) => [
+        o.id,
+        o.name,
+        o.role,
+        o.createdAt,
+        ago(o.lastSignInAt),
+        o.ready ? 'set' : 'not yet set',
+      ]
       await cli.print(page, () => table(head, page.items.map(row), 'No operators. `portcullis setup` makes the first.'))
     })
 

@@ -13,12 +13,12 @@ const escapeCharacter = (character: string): string => {
 export const clean = (text: string): string => text.replace(UNSAFE, escapeCharacter)
 
 const cleanLines = (text: string): string =>
-  text.replace(UNSAFE, character => (character === '\n' ? character : escapeCharacter(character)))
+  text.replace(UNSAFE, (character) => (character === '\n' ? character : escapeCharacter(character)))
 
 // process.exit would lose what a pipe has not taken yet, so every write is awaited.
 const written = (stream: NodeJS.WriteStream, text: string | Uint8Array): Promise<void> =>
   new Promise((resolve, reject) => {
-    stream.write(text, error => (error ? reject(error) : resolve()))
+    stream.write(text, (error) => (error ? reject(error) : resolve()))
   })
 
 /** Bytes to stdout as they are, for what is not meant for eyes: exports, backups, cursor movements. */
@@ -37,7 +37,7 @@ const JSON_UNSAFE = /[\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u
 export const toJson = (document: unknown, indent?: number): string =>
   JSON.stringify(document, null, indent).replace(
     JSON_UNSAFE,
-    character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 
 const pad = (text: string, width: number): string => text + ' '.repeat(Math.max(0, width - Bun.stringWidth(text)))
@@ -49,12 +49,17 @@ const aligned = (rows: string[][]): string[] => {
       widths[column] = Math.max(widths[column] ?? 0, Bun.stringWidth(cell))
     }
   }
-  return rows.map(row => row.map((cell, column) => pad(cell, widths[column] ?? 0)).join('  ').trimEnd())
+  return rows.map((row) =>
+    row
+      .map((cell, column) => pad(cell, widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  )
 }
 
 /** Columns under a head; `empty` is said instead of a table without rows. */
 export const table = (head: string[], rows: string[][], empty: string): string =>
-  rows.length === 0 ? empty : aligned([head, ...rows.map(row => row.map(clean))]).join('\n')
+  rows.length === 0 ? empty : aligned([head, ...rows.map((row) => row.map(clean))]).join('\n')
 
 /** Names and values below each other; a value of null is shown as a dash. */
 export const fields = (pairs: [name: string, value: string | number | null][]): string =>

@@ -2,7 +2,11 @@ import type { RevocationJson } from './answers.ts'
 import { clean, counted, millis, table } from './output.ts'
 
 const dead = ({ tokens }: RevocationJson): string =>
-  table(['ID', 'NAME', 'SUBJECT'], tokens.map(t => [t.id, t.name, t.subject ?? '-']), '')
+  table(
+    ['ID', 'NAME', 'SUBJECT'],
+    tokens.map((t) => [t.id, t.name, t.subject ?? '-']),
+    '',
+  )
 
 const cutLine = ({ connections, timings }: RevocationJson): string => {
   const cut = `cut ${counted(connections.cut, 'connection')}`
@@ -19,7 +23,7 @@ export const receipt = (revocation: RevocationJson): string => {
     `Revoked ${count} (${revocation.reason}):`,
     dead(revocation),
     cutLine(revocation),
-    ...peers.map(peer => `peer ${clean(peer.node)}: ${clean(peer.state)} in ${millis(peer.ms)}, cut ${peer.cut}`),
+    ...peers.map((peer) => `peer ${clean(peer.node)}: ${clean(peer.state)} in ${millis(peer.ms)}, cut ${peer.cut}`),
     ...(revocation.complete ? [] : [`Not complete yet: see GET /api/v1/revocations/${clean(revocation.id)}`]),
   ].join('\n')
 }

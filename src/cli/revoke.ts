@@ -23,7 +23,7 @@ interface RevokeOptions {
 const bodyOf = (tokens: string[], options: RevokeOptions) => {
   const { subject, group, server, issuedBefore, all, reason, note } = options
   const selectors = [subject, group, server, issuedBefore, all]
-  if (tokens.length === 0 && selectors.every(selector => selector === undefined)) {
+  if (tokens.length === 0 && selectors.every((selector) => selector === undefined)) {
     throw usage('Say what to revoke: ids or names, --subject, --group, --server, --issued-before or --all.')
   }
   // An empty value would be taken for no selector at all, and match more than was meant.
@@ -36,7 +36,8 @@ const bodyOf = (tokens: string[], options: RevokeOptions) => {
 
 type Body = ReturnType<typeof bodyOf>
 
-const post = (client: Client, body: Body & { dryRun: boolean }): Promise<RevocationJson> => client.post('/revocations', body)
+const post = (client: Client, body: Body & { dryRun: boolean }): Promise<RevocationJson> =>
+  client.post('/revocations', body)
 
 const revoke = async (cli: Cli, tokens: string[], options: RevokeOptions): Promise<void> => {
   const body = bodyOf(tokens, options)

@@ -106,8 +106,7 @@ export const serverCommand = (program: Command, cli: Cli): void => {
     .action(async () => {
       const page = await cli.client().all<ServerJson>('/servers')
       const head = ['NAME', 'STATE', 'KIND', 'UPSTREAM', 'CONNECTIONS', 'URL FOR PEOPLE']
-      const row = (s: ServerJson) =>
-        [s.name, s.state, s.kind, s.url, String(s.connections), s.publicUrl]
+      const row = (s: ServerJson) => [s.name, s.state, s.kind, s.url, String(s.connections), s.publicUrl]
       await cli.print(page, () => table(head, page.items.map(row), 'No servers. Add one with `portcullis server add`.'))
     })
 
@@ -126,7 +125,9 @@ export const serverCommand = (program: Command, cli: Cli): void => {
     .argument('<NAME>')
     .action(async (name: string) => {
       const answer = await cli.client().delete<Partial<CutJson>>(`/servers/${segment(name)}`)
-      const cut = answer?.cut ? `: ${cutText({ cut: answer.cut, lastCutMs: answer.lastCutMs ?? null, durable: true })}` : ''
+      const cut = answer?.cut
+        ? `: ${cutText({ cut: answer.cut, lastCutMs: answer.lastCutMs ?? null, durable: true })}`
+        : ''
       await cli.print(answer ?? {}, () => `Server ${name} is removed${cut}.`)
     })
 

@@ -17,7 +17,10 @@ interface CreateOptions {
 /** `a,b` and repeated flags alike, as one list. */
 const listed = (value: string, previous: string[] = []): string[] => [
   ...previous,
-  ...value.split(',').map(part => part.trim()).filter(part => part !== ''),
+  ...value
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
 ]
 
 const graceSecondsOf = (text: string): number => {
@@ -60,8 +63,11 @@ const tokenText = (token: TokenJson): string =>
       ['Last used', token.lastUsedAt ? `${token.lastUsedAt} (${ago(token.lastUsedAt)})` : 'never'],
       ['Client', token.client],
       ['Connections', token.connections],
-      ['Last 30 days', `${token.requests} requests, ${token.refusals} refused, ` +
-        `${bytes(token.bytesIn)} in, ${bytes(token.bytesOut)} out`],
+      [
+        'Last 30 days',
+        `${token.requests} requests, ${token.refusals} refused, ` +
+          `${bytes(token.bytesIn)} in, ${bytes(token.bytesOut)} out`,
+      ],
       ...(urlLines(token).length > 0
         ? urlLines(token).map(([server, url]): [string, string] => [`URL of ${server}`, url])
         : [['Servers', token.servers.join(', ') || null] as [string, string | null]]),
@@ -69,7 +75,7 @@ const tokenText = (token: TokenJson): string =>
         ? [['Tried when dead', `${token.deadTries.count} times, last ${token.deadTries.lastAt}`] as [string, string]]
         : []),
     ]),
-    ...token.deadTries.addresses.map(a => `  from ${a.address}: ${a.count} times, ${a.firstAt} to ${a.lastAt}`),
+    ...token.deadTries.addresses.map((a) => `  from ${a.address}: ${a.count} times, ${a.firstAt} to ${a.lastAt}`),
   ].join('\n')
 
 export const tokenCommand = (program: Command, cli: Cli): void => {

@@ -13,7 +13,10 @@ const detailsOf = (row: AuditRowJson): string => {
 export const rowText = (row: AuditRowJson): string => {
   const target = row.targetName ?? row.targetId
   const parts = [String(row.sequence), row.time, row.actor, row.action, target ?? '-', row.reason ?? '', detailsOf(row)]
-  return parts.filter(part => part !== '').map(clean).join('  ')
+  return parts
+    .filter((part) => part !== '')
+    .map(clean)
+    .join('  ')
 }
 
 /** The newest rows, the newest last. */

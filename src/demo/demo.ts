@@ -49,7 +49,8 @@ const watcher = (node: Node) => {
     const lines: string[] = []
     const live = [...node.registry.all()]
     for (const connection of live) {
-      if (!known.has(connection.id)) lines.push(`+ ${connection.method} ${connection.path}  ${connection.client ?? ''} from ${connection.address}`)
+      if (!known.has(connection.id))
+        lines.push(`+ ${connection.method} ${connection.path}  ${connection.client ?? ''} from ${connection.address}`)
     }
     const ended = known.size - live.filter(({ id }) => known.has(id)).length
     known = new Set(live.map(({ id }) => id))
@@ -57,7 +58,9 @@ const watcher = (node: Node) => {
     if (receipt && receipt.id !== lastReceipt && receipt.timings.commitMs !== null) {
       lastReceipt = receipt.id
       const { commitMs, lastCutMs } = receipt.timings
-      lines.push(`x revoked ${receipt.tokens.map(({ name }) => `"${name}"`).join(', ')}: ${receipt.cut} cut, on disk after ${commitMs} ms, silent after ${lastCutMs ?? commitMs} ms`)
+      lines.push(
+        `x revoked ${receipt.tokens.map(({ name }) => `"${name}"`).join(', ')}: ${receipt.cut} cut, on disk after ${commitMs} ms, silent after ${lastCutMs ?? commitMs} ms`,
+      )
     } else if (ended > 0) {
       lines.push(`- ${ended} ended`)
     }

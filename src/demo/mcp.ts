@@ -6,7 +6,7 @@ const text = (value: string) => ({ content: [{ type: 'text' as const, text: valu
 
 /** Resolves after a second, or at once when the call was cut or cancelled. */
 const second = (signal: AbortSignal) =>
-  new Promise<void>(resolve => {
+  new Promise<void>((resolve) => {
     const done = () => {
       clearTimeout(timer)
       signal.removeEventListener('abort', done)
@@ -30,7 +30,7 @@ const demoServer = (): McpServer => {
         required: ['text'],
       }),
     },
-    args => text(args.text),
+    (args) => text(args.text),
   )
 
   server.registerTool(
@@ -43,7 +43,7 @@ const demoServer = (): McpServer => {
         required: ['a', 'b'],
       }),
     },
-    args => text(String(args.a + args.b)),
+    (args) => text(String(args.a + args.b)),
   )
 
   server.registerTool(

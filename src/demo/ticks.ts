@@ -11,22 +11,25 @@ export const tickStream = (request: Request): Response => {
   let n = numberOf(request.headers.get('last-event-id'))
   let timer: ReturnType<typeof setInterval> | undefined
 
-  const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      const tick = () => {
-        // A reader that stopped reading gets fewer ticks; nothing is queued for it.
-        if ((controller.desiredSize ?? 0) <= 0) return
-        n += 1
-        const data = JSON.stringify({ n, at: new Date().toISOString() })
-        controller.enqueue(encoder.encode(`id: ${n}\nevent: tick\ndata: ${data}\n\n`))
-      }
-      tick()
-      timer = setInterval(tick, TICK_MS)
+  const body = new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        const tick = () => {
+          // A reader that stopped reading gets fewer ticks; nothing is queued for it.
+          if ((controller.desiredSize ?? 0) <= 0) return
+          n += 1
+          const data = JSON.stringify({ n, at: new Date().toISOString() })
+          controller.enqueue(encoder.encode(`id: ${n}\nevent: tick\ndata: ${data}\n\n`))
+        }
+        tick()
+        timer = setInterval(tick, TICK_MS)
+      },
+      cancel() {
+        clearInterval(timer)
+      },
     },
-    cancel() {
-      clearInterval(timer)
-    },
-  }, { highWaterMark: 16 })
+    { highWaterMark: 16 },
+  )
 
   return new Response(body, {
     headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-store' },

@@ -32,7 +32,13 @@ export type Endpoint =
  * The first events of a stream, with an `endpoint` led back through the gate: `/s/{server}/…` under the
  * server's URL, `/s/{server}/~/…` elsewhere at its origin. `prefix` is what stands before `/s/`.
  */
-export const rewriteEndpoint = (bytes: Uint8Array, requested: URL, server: Upstream, target: Target, prefix: string): Endpoint => {
+export const rewriteEndpoint = (
+  bytes: Uint8Array,
+  requested: URL,
+  server: Upstream,
+  target: Target,
+  prefix: string,
+): Endpoint => {
   const text = new TextDecoder().decode(bytes)
   const first = parseEvents(text)[0]
   if (first?.name !== 'endpoint' || !URL.canParse(first.data, requested)) return { kind: 'none' }

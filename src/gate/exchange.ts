@@ -121,7 +121,8 @@ export class Exchange implements Connection, DownstreamOwner {
     if (length !== null && Number(length) > deps.limits.requestBodyBytesMax) this.#refuse(problems.bodyTooLarge)
     else if (hasBody && (request.method === 'GET' || request.method === 'HEAD')) this.#refuse(problems.bodyUnexpected)
     else if (!hasBody || !request.body) this.#call(null)
-    else if (this.#isJson && length !== null && Number(length) <= deps.limits.rpcBodyBytesMax) void this.#callWithWhole(request.body)
+    else if (this.#isJson && length !== null && Number(length) <= deps.limits.rpcBodyBytesMax)
+      void this.#callWithWhole(request.body)
     else this.#call(this.#upload(request.body, length === null))
     return this.#response
   }
@@ -300,7 +301,13 @@ export class Exchange implements Connection, DownstreamOwner {
     const readable = events && !isEncoded(headers)
     this.#mayAnnounce = readable && this.mcp && this.method === 'GET'
     const { limits, now, streams } = this.deps
-    this.#down = new Downstream(body, readable ? new EventGate(limits.eventTailBytesMax) : null, this, now, limits.streamOpenMs)
+    this.#down = new Downstream(
+      body,
+      readable ? new EventGate(limits.eventTailBytesMax) : null,
+      this,
+      now,
+      limits.streamOpenMs,
+    )
     if (readable) streams.add(this)
     return this.#down.body
   }

@@ -63,16 +63,23 @@ export class Gate {
     this.#isOurs = hostCheck([publicUrl.hostname, ...options.hosts])
     this.#origins = new Set([publicUrl.origin, ...options.origins])
     this.#exchange = {
-      registry, usage, limits, now, onUpstreamError,
+      registry,
+      usage,
+      limits,
+      now,
+      onUpstreamError,
       sessions: new Sessions(registry, limits, now),
       endpoints: new Endpoints(),
       prefix: publicUrl.pathname.replace(/\/$/, ''),
       streams: new Set(),
     }
-    this.#keepAlive = setInterval(() => {
-      const before = now() - limits.keepAliveMs
-      for (const stream of this.#exchange.streams) stream.keepAlive(before)
-    }, Math.min(1_000, limits.keepAliveMs))
+    this.#keepAlive = setInterval(
+      () => {
+        const before = now() - limits.keepAliveMs
+        for (const stream of this.#exchange.streams) stream.keepAlive(before)
+      },
+      Math.min(1_000, limits.keepAliveMs),
+    )
   }
 
   stop(): void {
@@ -84,12 +91,14 @@ export class Gate {
     const routes = Object.fromEntries(
       routeDepths().map(({ pattern, depth }) => [
         pattern,
-        (request: Request, server: Server<unknown>) => this.handle(request, server.requestIP(request)?.address ?? '', depth),
+        (request: Request, server: Server<unknown>) =>
+          this.handle(request, server.requestIP(request)?.address ?? '', depth),
       ]),
     )
     return {
       routes,
-      fetch: (request: Request, server: Server<unknown>) => this.handle(request, server.requestIP(request)?.address ?? '', null),
+      fetch: (request: Request, server: Server<unknown>) =>
+        this.handle(request, server.requestIP(request)?.address ?? '', null),
     }
   }
 
@@ -113,7 +122,13 @@ export class Gate {
   }
 
   /** Asked in the contract's order: host, path, origin, token, server, scope, state. */
-  #admit(request: Request, peer: string, depth: number | null, requestId: string, origin: string | null): Exchange | Refused | Response {
+  #admit(
+    request: Request,
+    peer: string,
+    depth: number | null,
+    requestId: string,
+    origin: string | null,
+  ): Exchange | Refused | Response {
     const { headers } = request
     if (!this.#isOurs(headers.get('host'))) return new Refused(problems.host)
     const { path, query } = splitUrl(request.url)
@@ -143,7 +158,8 @@ export class Gate {
     const authorization = headers.get('authorization')
     const bearer = authorization && /^bearer +(.*)$/i.exec(authorization)?.[1]?.trim()
     const key = headers.get('x-api-key')?.trim()
-    const shown = [bearer, key, target.secret].find((text) => text?.startsWith('pcl_')) ?? target.secret ?? bearer ?? key
+    const shown =
+      [bearer, key, target.secret].find((text) => text?.startsWith('pcl_')) ?? target.secret ?? bearer ?? key
     if (!shown) return new Refused(problems.missing)
     const secret = isSecret('pcl_', shown) ? tokens.find(keys.candidates(shown)) : null
     if (secret) return secret
@@ -209,7 +225,8 @@ export class Gate {
   #preflight(request: Request, origin: string): Response {
     const headers = new Headers({
       'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS',
-      'access-control-allow-headers': request.headers.get('access-control-request-headers') ?? 'Authorization, X-Api-Key, Content-Type',
+      'access-control-allow-headers':
+        request.headers.get('access-control-request-headers') ?? 'Authorization, X-Api-Key, Content-Type',
       'access-control-max-age': '600',
     })
     return this.#withCors(new Response(null, { status: 204, headers }), origin)

@@ -12,7 +12,14 @@ const NOT_UPWARD = new Set(['host', 'content-length', 'accept-encoding', 'expect
 
 const listed = (headers: Headers): Set<string> => {
   const connection = headers.get('connection')
-  return new Set(connection ? connection.toLowerCase().split(',').map((name) => name.trim()) : [])
+  return new Set(
+    connection
+      ? connection
+          .toLowerCase()
+          .split(',')
+          .map((name) => name.trim())
+      : [],
+  )
 }
 
 /** The headers of a request as the upstream gets them, with the server's own credentials in place. */
@@ -20,7 +27,8 @@ export const upwardHeaders = (from: Headers, server: Upstream): Headers => {
   const hop = listed(from)
   const headers = new Headers()
   for (const [name, value] of from) {
-    if (HOP_BY_HOP.has(name) || NOT_UPWARD.has(name) || hop.has(name) || holdsSecret(value) || holdsSecret(name)) continue
+    if (HOP_BY_HOP.has(name) || NOT_UPWARD.has(name) || hop.has(name) || holdsSecret(value) || holdsSecret(name))
+      continue
     headers.set(name, value)
   }
   // An encoded stream could not be watched for its events' boundaries.

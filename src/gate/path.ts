@@ -31,7 +31,9 @@ export const routeDepths = (): { pattern: string; depth: number }[] =>
 export const splitUrl = (url: string): { path: string; query: string } => {
   const start = url.indexOf('/', url.indexOf('://') + 3)
   const query = url.indexOf('?', start)
-  return query === -1 ? { path: url.slice(start), query: '' } : { path: url.slice(start, query), query: url.slice(query) }
+  return query === -1
+    ? { path: url.slice(start), query: '' }
+    : { path: url.slice(start, query), query: url.slice(query) }
 }
 
 const CLIMBS = /%2f|%5c|%00|[\\#]|(?:^|\/)(?:\.|%2e){1,2}(?:[;/]|$)/i

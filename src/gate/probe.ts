@@ -15,7 +15,12 @@ const ask = async (server: Upstream, path: string, method: 'GET' | 'POST', accep
   const headers = upwardHeaders(new Headers({ accept }), server)
   if (method === 'POST') headers.set('content-type', 'application/json')
   const url = upstreamUrl(server, path, '', false)
-  const init = { method, headers, signal: AbortSignal.timeout(limits.probeMs), ...(method === 'POST' ? { body: INITIALIZE } : {}) }
+  const init = {
+    method,
+    headers,
+    signal: AbortSignal.timeout(limits.probeMs),
+    ...(method === 'POST' ? { body: INITIALIZE } : {}),
+  }
   return { url, answer: await callUpstream(url, init) }
 }
 
@@ -53,10 +58,22 @@ export const probe = async (server: Upstream): Promise<Probed> => {
       for (const path of paths) {
         const found = await isMcp(server, path)
         status = found.status
-        if (found.mcp) return { reachable: true, found: 'mcp', path, detail: `MCP answers at ${upstreamUrl(server, path, '', false).href}` }
+        if (found.mcp)
+          return {
+            reachable: true,
+            found: 'mcp',
+            path,
+            detail: `MCP answers at ${upstreamUrl(server, path, '', false).href}`,
+          }
       }
       for (const path of server.path === '' ? ['/sse', ''] : [server.path]) {
-        if (await isSse(server, path)) return { reachable: true, found: 'sse', path, detail: `an event stream answers at ${upstreamUrl(server, path, '', false).href}` }
+        if (await isSse(server, path))
+          return {
+            reachable: true,
+            found: 'sse',
+            path,
+            detail: `an event stream answers at ${upstreamUrl(server, path, '', false).href}`,
+          }
       }
     } else {
       const { answer } = await ask(server, server.path, 'GET', '*/*')
@@ -66,6 +83,11 @@ export const probe = async (server: Upstream): Promise<Probed> => {
     return { reachable: true, found: 'http', path: '', detail: `HTTP answers (${status})` }
   } catch (error) {
     const timedOut = error instanceof Error && error.name === 'TimeoutError'
-    return { reachable: false, found: 'nothing', path: '', detail: timedOut ? `nothing answered within ${limits.probeMs / 1000} s` : 'nothing answers there yet' }
+    return {
+      reachable: false,
+      found: 'nothing',
+      path: '',
+      detail: timedOut ? `nothing answered within ${limits.probeMs / 1000} s` : 'nothing answers there yet',
+    }
   }
 }

@@ -18,7 +18,9 @@ const REALM = 'Bearer realm="portcullis"'
 
 const challengeOf = ({ challenge, detail }: Problem): string | null => {
   if (!challenge) return null
-  return challenge.error ? `${REALM}, error="${challenge.error}", error_description="${detail.replaceAll('"', "'")}"` : REALM
+  return challenge.error
+    ? `${REALM}, error="${challenge.error}", error_description="${detail.replaceAll('"', "'")}"`
+    : REALM
 }
 
 /** `closing`: the request's body was not read, so the connection can't be used again. */
@@ -34,37 +36,141 @@ export const problemResponse = (problem: Problem, requestId: string, closing: bo
 }
 
 const token = (slug: string, title: string, detail: string): Problem => ({
-  status: 401, slug, title, detail, challenge: { error: 'invalid_token' },
+  status: 401,
+  slug,
+  title,
+  detail,
+  challenge: { error: 'invalid_token' },
 })
 
 export const problems = {
-  host: { status: 421, slug: 'misdirected-request', title: 'Misdirected request', detail: 'This host is not one of this gate\'s; whoever runs it can add it with --allow-host.' },
-  path: { status: 400, slug: 'bad-path', title: 'Bad path', detail: 'The path holds dot segments, encoded slashes or what no path may hold.' },
-  secretInQuery: { status: 400, slug: 'secret-in-query', title: 'Secret in the query', detail: 'A secret must not stand in a query: send it as "Authorization: Bearer …". Queries end up in logs, so rotate this one.' },
-  secretInPath: { status: 400, slug: 'secret-in-path', title: 'Secret in the path', detail: 'A secret stands where the server would see it: only /t/{token}/s/{server}/… takes one in the path.' },
+  host: {
+    status: 421,
+    slug: 'misdirected-request',
+    title: 'Misdirected request',
+    detail: "This host is not one of this gate's; whoever runs it can add it with --allow-host.",
+  },
+  path: {
+    status: 400,
+    slug: 'bad-path',
+    title: 'Bad path',
+    detail: 'The path holds dot segments, encoded slashes or what no path may hold.',
+  },
+  secretInQuery: {
+    status: 400,
+    slug: 'secret-in-query',
+    title: 'Secret in the query',
+    detail:
+      'A secret must not stand in a query: send it as "Authorization: Bearer …". Queries end up in logs, so rotate this one.',
+  },
+  secretInPath: {
+    status: 400,
+    slug: 'secret-in-path',
+    title: 'Secret in the path',
+    detail: 'A secret stands where the server would see it: only /t/{token}/s/{server}/… takes one in the path.',
+  },
   notFound: { status: 404, slug: 'not-found', title: 'Not found', detail: 'The gate serves /s/{server} only.' },
-  origin: { status: 403, slug: 'origin-refused', title: 'Origin refused', detail: 'Pages of this origin may not call this gate; whoever runs it can add it with --allow-origin.' },
-  missing: { status: 401, slug: 'token-missing', title: 'Token missing', detail: 'Send a connection token as "Authorization: Bearer pcl_…".', challenge: {} },
+  origin: {
+    status: 403,
+    slug: 'origin-refused',
+    title: 'Origin refused',
+    detail: 'Pages of this origin may not call this gate; whoever runs it can add it with --allow-origin.',
+  },
+  missing: {
+    status: 401,
+    slug: 'token-missing',
+    title: 'Token missing',
+    detail: 'Send a connection token as "Authorization: Bearer pcl_…".',
+    challenge: {},
+  },
   unknown: token('token-unknown', 'Token unknown', 'The token is malformed or not known here.'),
-  session: { status: 404, slug: 'session-not-found', title: 'Session not found', detail: 'This token has no such session here; start a new one.' },
-  endpoint: { status: 404, slug: 'endpoint-not-found', title: 'Endpoint not found', detail: 'No open stream of this token announced this endpoint.' },
-  bodyTooLarge: { status: 413, slug: 'body-too-large', title: 'Body too large', detail: 'The body is larger than this gate passes on.' },
-  bodyTimeout: { status: 408, slug: 'body-timeout', title: 'Body timed out', detail: 'The body of the request stopped arriving.' },
-  bodyUnexpected: { status: 400, slug: 'body-unexpected', title: 'Unexpected body', detail: 'A GET or HEAD with a body can\'t be passed on.' },
-  upstreamRefused: { status: 502, slug: 'upstream-unreachable', title: 'Server unreachable', detail: 'The server behind the gate could not be reached.' },
-  upstreamFailed: { status: 502, slug: 'upstream-failed', title: 'Server failed', detail: 'The server behind the gate ended the connection or did not speak HTTP.' },
-  upstreamUnauthorized: { status: 502, slug: 'upstream-unauthorized', title: 'Server refused its credentials', detail: 'The server behind the gate answered 401: the credentials that the gate holds for it are wrong. Your token is not the cause.' },
-  upstreamRedirect: { status: 502, slug: 'upstream-redirect', title: 'Server redirected elsewhere', detail: 'The server behind the gate redirected to where the gate does not lead.' },
-  upstreamTimeout: { status: 504, slug: 'upstream-timeout', title: 'Server timed out', detail: 'The server behind the gate did not answer in time.' },
+  session: {
+    status: 404,
+    slug: 'session-not-found',
+    title: 'Session not found',
+    detail: 'This token has no such session here; start a new one.',
+  },
+  endpoint: {
+    status: 404,
+    slug: 'endpoint-not-found',
+    title: 'Endpoint not found',
+    detail: 'No open stream of this token announced this endpoint.',
+  },
+  bodyTooLarge: {
+    status: 413,
+    slug: 'body-too-large',
+    title: 'Body too large',
+    detail: 'The body is larger than this gate passes on.',
+  },
+  bodyTimeout: {
+    status: 408,
+    slug: 'body-timeout',
+    title: 'Body timed out',
+    detail: 'The body of the request stopped arriving.',
+  },
+  bodyUnexpected: {
+    status: 400,
+    slug: 'body-unexpected',
+    title: 'Unexpected body',
+    detail: "A GET or HEAD with a body can't be passed on.",
+  },
+  upstreamRefused: {
+    status: 502,
+    slug: 'upstream-unreachable',
+    title: 'Server unreachable',
+    detail: 'The server behind the gate could not be reached.',
+  },
+  upstreamFailed: {
+    status: 502,
+    slug: 'upstream-failed',
+    title: 'Server failed',
+    detail: 'The server behind the gate ended the connection or did not speak HTTP.',
+  },
+  upstreamUnauthorized: {
+    status: 502,
+    slug: 'upstream-unauthorized',
+    title: 'Server refused its credentials',
+    detail:
+      'The server behind the gate answered 401: the credentials that the gate holds for it are wrong. Your token is not the cause.',
+  },
+  upstreamRedirect: {
+    status: 502,
+    slug: 'upstream-redirect',
+    title: 'Server redirected elsewhere',
+    detail: 'The server behind the gate redirected to where the gate does not lead.',
+  },
+  upstreamTimeout: {
+    status: 504,
+    slug: 'upstream-timeout',
+    title: 'Server timed out',
+    detail: 'The server behind the gate did not answer in time.',
+  },
 } satisfies Record<string, Problem>
 
 const denials: Record<Denial, Problem> = {
   token_revoked: token('token-revoked', 'Token revoked', 'The token was revoked.'),
   token_expired: token('token-expired', 'Token expired', 'The token has expired.'),
   secret_rotated: token('token-revoked', 'Token revoked', 'This secret of the token was revoked by a rotation.'),
-  server_unknown: { status: 404, slug: 'server-unknown', title: 'Server unknown', detail: 'No server of that name is behind this gate.' },
-  scope: { status: 403, slug: 'insufficient-scope', title: 'Insufficient scope', detail: 'The token is not for this server.', challenge: { error: 'insufficient_scope' } },
-  server_closed: { status: 503, slug: 'server-closed', title: 'Server closed', detail: 'An operator has closed this server.', retryAfterS: 30 },
+  server_unknown: {
+    status: 404,
+    slug: 'server-unknown',
+    title: 'Server unknown',
+    detail: 'No server of that name is behind this gate.',
+  },
+  scope: {
+    status: 403,
+    slug: 'insufficient-scope',
+    title: 'Insufficient scope',
+    detail: 'The token is not for this server.',
+    challenge: { error: 'insufficient_scope' },
+  },
+  server_closed: {
+    status: 503,
+    slug: 'server-closed',
+    title: 'Server closed',
+    detail: 'An operator has closed this server.',
+    retryAfterS: 30,
+  },
 }
 
 export const problemOf = (denial: Denial): Problem => denials[denial]
@@ -73,5 +179,11 @@ export const problemOf = (denial: Denial): Problem => denials[denial]
 export const problemOfCut = (cause: CutCause): Problem => {
   if (cause === 'token_revoked' || cause === 'token_expired') return denials[cause]
   if (cause === 'server_closed') return denials.server_closed
-  return { status: 503, slug: 'connection-killed', title: 'Connection killed', detail: CUT_MESSAGES[cause], retryAfterS: 1 }
+  return {
+    status: 503,
+    slug: 'connection-killed',
+    title: 'Connection killed',
+    detail: CUT_MESSAGES[cause],
+    retryAfterS: 1,
+  }
 }

@@ -57,7 +57,8 @@ export const strikeAnswered = (waiting: Set<RpcId>, bytes: Uint8Array): void => 
   for (const { data } of parseEvents(new TextDecoder().decode(bytes))) {
     const parsed = parse(data)
     for (const message of (Array.isArray(parsed) ? parsed : [parsed]).filter(isRecord)) {
-      if (isId(message.id) && message.method === undefined && ('result' in message || 'error' in message)) waiting.delete(message.id)
+      if (isId(message.id) && message.method === undefined && ('result' in message || 'error' in message))
+        waiting.delete(message.id)
     }
   }
 }
@@ -66,9 +67,13 @@ export const strikeAnswered = (waiting: Set<RpcId>, bytes: Uint8Array): void => 
 const CUT_CODE = -32080
 
 export const cutError = (id: RpcId, type: string, message: string) => ({
-  jsonrpc: '2.0', id, error: { code: CUT_CODE, message, data: { type } },
+  jsonrpc: '2.0',
+  id,
+  error: { code: CUT_CODE, message, data: { type } },
 })
 
 export const cancelled = (requestId: RpcId, reason: string) => ({
-  jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId, reason },
+  jsonrpc: '2.0',
+  method: 'notifications/cancelled',
+  params: { requestId, reason },
 })

@@ -82,7 +82,12 @@ export class Session implements Connection {
     }
     const signal = AbortSignal.timeout(this.sessions.limits.upstreamCloseMs)
     try {
-      const answer = await callUpstream(this.use.url, { method, headers, signal, ...(message ? { body: JSON.stringify(message) } : {}) })
+      const answer = await callUpstream(this.use.url, {
+        method,
+        headers,
+        signal,
+        ...(message ? { body: JSON.stringify(message) } : {}),
+      })
       await answer.body?.cancel()
     } catch {
       // The client is cut whatever the upstream says; a dead upstream has nothing left to tidy.

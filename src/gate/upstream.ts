@@ -12,6 +12,11 @@ export const upstreamUrl = (server: Upstream, rest: string, query: string, annou
 export const callUpstream = (url: URL, init: RequestInit): Promise<Response> => {
   if (isLinkLocal(url.hostname)) throw new AppError('invalid', `${url.hostname} is link-local`)
   // `timeout` and `decompress` are the runtime's own, and not in the types of `fetch`.
-  const options: RequestInit & { timeout: false; decompress: false } = { ...init, redirect: 'manual', timeout: false, decompress: false }
+  const options: RequestInit & { timeout: false; decompress: false } = {
+    ...init,
+    redirect: 'manual',
+    timeout: false,
+    decompress: false,
+  }
   return fetch(url, options)
 }

@@ -18,7 +18,10 @@ export const createApi = (node: Node) =>
   new Elysia({ prefix: '/api/v1', normalize: false })
     .onError(({ error, request }) =>
       problemFor(error, (unknown) =>
-        node.log.error({ err: unknown, method: request.method, path: new URL(request.url).pathname }, 'a request of the API failed'),
+        node.log.error(
+          { err: unknown, method: request.method, path: new URL(request.url).pathname },
+          'a request of the API failed',
+        ),
       ),
     )
     .use(serverRoutes(node)) //     /servers, /servers/:name, …/gate, …/connections, …/probes, /gate
@@ -38,7 +41,9 @@ export const createApi = (node: Node) =>
             version: node.version.version,
             description: 'Tokens for AI clients that can be killed. Errors are problem+json (RFC 9457).',
           },
-          components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', description: 'an API key, pca_…' } } },
+          components: {
+            securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', description: 'an API key, pca_…' } },
+          },
           security: [{ apiKey: [] }],
         },
       }),

@@ -19,7 +19,12 @@ export const STATUS: Record<ErrorKind, number> = {
 /** Problem details (RFC 9457). Never holds a secret that was sent. */
 export const problem = (status: number, slug: string, detail: string): Response =>
   new Response(
-    JSON.stringify({ type: `urn:portcullis:problem:${slug}`, title: slug.replaceAll('-', ' '), status, detail: redact(detail) }),
+    JSON.stringify({
+      type: `urn:portcullis:problem:${slug}`,
+      title: slug.replaceAll('-', ' '),
+      status,
+      detail: redact(detail),
+    }),
     { status, headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store' } },
   )
 
@@ -32,7 +37,9 @@ const isValidation = (error: unknown): error is ValidationFailure =>
   typeof error === 'object' && error !== null && 'code' in error && error.code === 'VALIDATION'
 
 const FIELDS = new Set(
-  Object.values(schemas).flatMap((schema) => (typeof schema === 'object' && 'properties' in schema ? Object.keys(schema.properties) : [])),
+  Object.values(schemas).flatMap((schema) =>
+    typeof schema === 'object' && 'properties' in schema ? Object.keys(schema.properties) : [],
+  ),
 )
 
 /** A field that is ours, perhaps with a place in its list; what a client made up may be a secret too. */
@@ -42,7 +49,11 @@ const isField = (path: string): boolean => FIELDS.has(path.replace(/\.\d+$/, '')
 const validationDetail = (error: ValidationFailure): string => {
   let paths: string[] = []
   try {
-    paths = [...new Set(error.all.map((failure) => failure.path?.replace(/^\//, '').replaceAll('/', '.') ?? '').filter(isField))]
+    paths = [
+      ...new Set(
+        error.all.map((failure) => failure.path?.replace(/^\//, '').replaceAll('/', '.') ?? '').filter(isField),
+      ),
+    ]
   } catch (cause) {
     return `the ${error.type} can't be read (${messageOf(cause).slice(0, 60)})`
   }

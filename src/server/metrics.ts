@@ -17,23 +17,41 @@ export const createMetrics = (sources: MetricsSources) => {
   const metrics = new Metrics()
   const registers = [metrics]
   const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({ name, help, registers, collect() { this.set(read()) } })
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read())
+      },
+    })
   const counter = (name: string, help: string, read: () => number) => {
     let last = 0
-    return new Counter({ name, help, registers, collect() {
-      const now = read()
-      this.inc(now - last)
-      last = now
-    } })
+    return new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        const now = read()
+        this.inc(now - last)
+        last = now
+      },
+    })
   }
   const labelled = (name: string, help: string, label: string, read: () => Iterable<[string, number]>) => {
     const last = new Map<string, number>()
-    return new Counter({ name, help, registers, labelNames: [label], collect() {
-      for (const [value, count] of read()) {
-        this.inc({ [label]: value }, count - (last.get(value) ?? 0))
-        last.set(value, count)
-      }
-    } })
+    return new Counter({
+      name,
+      help,
+      registers,
+      labelNames: [label],
+      collect() {
+        for (const [value, count] of read()) {
+          this.inc({ [label]: value }, count - (last.get(value) ?? 0))
+          last.set(value, count)
+        }
+      },
+    })
   }
   const { registry, gate } = sources
   gauge('portcullis_info', `version ${sources.version}`, () => 1)
@@ -45,7 +63,10 @@ export const createMetrics = (sources: MetricsSources) => {
   labelled('portcullis_refusals_total', 'Refusals of the gate by reason', 'reason', () => gate.refusals)
   labelled('portcullis_cuts_total', 'Connections cut by cause', 'cause', () => Object.entries(registry.cuts))
   const delay = new Histogram({
-    name: 'portcullis_loop_delay_seconds', help: 'How late a timer of 100 ms was', registers, buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1],
+    name: 'portcullis_loop_delay_seconds',
+    help: 'How late a timer of 100 ms was',
+    registers,
+    buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1],
   })
   let before = performance.now()
   const timer = setInterval(() => {

@@ -12,7 +12,11 @@ export class AnswerStore {
 
   find(actor: string, key: string): KeptAnswer | null {
     const { db, now } = this.store
-    const row = db.select().from(idempotency).where(and(eq(idempotency.actor, actor), eq(idempotency.key, key))).get()
+    const row = db
+      .select()
+      .from(idempotency)
+      .where(and(eq(idempotency.actor, actor), eq(idempotency.key, key)))
+      .get()
     return row && row.at > now() - this.lifeMs ? row : null
   }
 
@@ -28,6 +32,11 @@ export class AnswerStore {
   }
 
   prune(): void {
-    this.store.log.write(() => this.store.db.delete(idempotency).where(lt(idempotency.at, this.store.now() - this.lifeMs)).run())
+    this.store.log.write(() =>
+      this.store.db
+        .delete(idempotency)
+        .where(lt(idempotency.at, this.store.now() - this.lifeMs))
+        .run(),
+    )
   }
 }

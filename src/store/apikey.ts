@@ -15,7 +15,13 @@ export class ApiKeyStore implements Keys {
 
   insert(key: ApiKey, actor: Actor): void {
     const { role, expiresAt } = key
-    const event = { actor: actor.name, action: 'apikey.create', targetId: key.id, targetName: key.name, details: { role, expiresAt } }
+    const event = {
+      actor: actor.name,
+      action: 'apikey.create',
+      targetId: key.id,
+      targetName: key.name,
+      details: { role, expiresAt },
+    }
     this.store.log.change(event, [fact('change', 'apikey.put', { ...key })], () => {
       this.store.db.insert(apiKeys).values(key).run()
     })

@@ -14,7 +14,9 @@ export class AuditStore {
       past,
       actor ? eq(audit.actor, actor) : undefined,
       action ? eq(audit.action, action) : undefined,
-      target ? or(eq(audit.targetId, target), sql`instr(lower(${audit.targetName}), ${target.toLowerCase()}) > 0`) : undefined,
+      target
+        ? or(eq(audit.targetId, target), sql`instr(lower(${audit.targetName}), ${target.toLowerCase()}) > 0`)
+        : undefined,
     )
     const by = order === 'asc' ? asc(audit.sequence) : desc(audit.sequence)
     return this.store.db.select().from(audit).where(where).orderBy(by).limit(limit).all()
@@ -29,7 +31,11 @@ export class AuditStore {
   appendFolded(folded: readonly Folded[]): void {
     this.append(
       folded.map(({ action, source, targetId, targetName, count, firstAt, lastAt }) => ({
-        actor: `address:${source}`, action, targetId, targetName, details: { count, firstAt, lastAt },
+        actor: `address:${source}`,
+        action,
+        targetId,
+        targetName,
+        details: { count, firstAt, lastAt },
       })),
     )
   }

@@ -28,7 +28,14 @@ export interface BackupOptions {
 }
 
 /** Makes a backup of a live node. The copy that it is made from is removed again. */
-export const makeBackup = async ({ folder, keyFile, version, database, now, snapshot }: BackupOptions): Promise<Blob> => {
+export const makeBackup = async ({
+  folder,
+  keyFile,
+  version,
+  database,
+  now,
+  snapshot,
+}: BackupOptions): Promise<Blob> => {
   const staging = join(folder, `backup-${Bun.randomUUIDv7()}.tmp`)
   const files = filesOf(folder)
   try {
@@ -57,15 +64,18 @@ export interface RestoreOptions {
  * Puts a backup in place of a stopped node's database, in one rename. What the database in place knows to
  * be dead stays dead: revoked tokens, rotated secrets, removed operators and API keys.
  */
-export const restoreBackup = async (file: string, { folder, keyFile, version, now }: RestoreOptions): Promise<string> => {
-  const { manifest, contents } = await readBackup(file)
+export const restoreBackup = (backup: Backup, { folder, keyFile, version, now }: RestoreOptions): string => {
+  const { file, manifest, contents } = backup
   const files = filesOf(folder)
   const staging = join(folder, 'restore.tmp')
   rmSync(staging, { recursive: true, force: true })
   mkdirSync(staging, { mode: 0o700 })
   try {
     const staged = filesOf(staging)
-    for (const [to, bytes] of [[staged.database, contents.database], [staged.key, contents.key]] as const) {
+    for (const [to, bytes] of [
+      [staged.database, contents.database],
+      [staged.key, contents.key],
+    ] as const) {
       writeFileSync(to, bytes, { mode: 0o600 })
     }
     const inPlace = existsSync(files.database)
@@ -73,12 +83,13 @@ export const restoreBackup = async (file: string, { folder, keyFile, version, no
     if (ring.database !== manifest.database) throw invalid(`${file}: the keys in it are another database's`)
     if (inPlace) ring.keys = unite(ring.keys, sameDatabase(keyFile, manifest.database, folder))
     writeKeyFile(staged.key, ring)
-    const kept = bringDead(staging, inPlace ? files.database : null, version, now)
+    const kept = bringDead(backup.file, staging, inPlace ? files.database : null, version, now)
     // The ring holds the keys of both databases, so either of them opens with it, whatever happens now.
     writeKeyFile(keyFile, ring)
     for (const suffix of ['-wal', '-shm']) rmSync(files.database + suffix, { force: true })
     renameSync(staged.database, files.database)
-    if (contents.settings && !existsSync(files.settings)) writeFileSync(files.settings, contents.settings, { mode: 0o600 })
+    if (contents.settings && !existsSync(files.settings))
+      writeFileSync(files.settings, contents.settings, { mode: 0o600 })
     syncFolder(folder)
     return `restored the backup of ${manifest.at}; ${kept} tokens that were revoked or rotated since then stay so`
   } finally {
@@ -86,7 +97,10 @@ export const restoreBackup = async (file: string, { folder, keyFile, version, no
   }
 }
 
-const readBackup = async (file: string) => {
+type Backup = Awaited<ReturnType<typeof readBackup>>
+
+/** Reads a backup, before anything is touched. Throws `invalid` for what is none. */
+export const readBackup = async (file: string) => {
   let entries: Map<string, File>
   try {
     entries = await new Bun.Archive(readFileSync(file)).files()
@@ -97,16 +111,22 @@ const readBackup = async (file: string) => {
     const entry = entries.get(name)
     return entry ? new Uint8Array(await entry.arrayBuffer()) : null
   }
-  const [manifestBytes, database, key] = await Promise.all([bytes(NAMES.manifest), bytes(NAMES.database), bytes(NAMES.key)])
+  const [manifestBytes, database, key] = await Promise.all([
+    bytes(NAMES.manifest),
+    bytes(NAMES.database),
+    bytes(NAMES.key),
+  ])
   if (!manifestBytes || !database || !key) throw invalid(`${file}: is not a backup of portcullis`)
   const manifest = JSON.parse(new TextDecoder().decode(manifestBytes)) as Manifest
-  return { manifest, contents: { database, key, settings: await bytes(NAMES.settings) } }
+  return { file, manifest, contents: { database, key, settings: await bytes(NAMES.settings) } }
 }
 
 const sameDatabase = (keyFile: string, database: string, folder: string): RingKey[] => {
   const ring = readKeyFile(keyFile)
   if (ring.database !== database) {
-    throw conflict(`the backup is of another database than the one in ${folder}: restore into an empty folder with --data`)
+    throw conflict(
+      `the backup is of another database than the one in ${folder}: restore into an empty folder with --data`,
+    )
   }
   return ring.keys
 }
@@ -118,13 +138,18 @@ const unite = (backup: RingKey[], inPlace: RingKey[]): RingKey[] => {
 }
 
 /** Brings what is dead in the old database into the staged one. Returns how many tokens it changed. */
-const bringDead = (staging: string, old: string | null, version: string, now: () => number): number => {
+const bringDead = (file: string, staging: string, old: string | null, version: string, now: () => number): number => {
   const files = filesOf(staging)
-  const store = openStore({ folder: staging, keyFile: files.key, version, now })
+  let store
+  try {
+    store = openStore({ folder: staging, keyFile: files.key, version, now })
+  } catch (cause) {
+    throw new AppError('invalid', `${file}: its database can't be opened: ${messageOf(cause)}`, 'backup', { cause })
+  }
   try {
     const check = store.client.query('PRAGMA quick_check').get() as { quick_check: string }
-    if (check.quick_check !== 'ok') throw new AppError('invalid', `the database in the backup is damaged: ${check.quick_check}`)
-    if (old) store.client.query("ATTACH DATABASE ? AS old").run(old)
+    if (check.quick_check !== 'ok') throw invalid(`${file}: its database is damaged: ${check.quick_check}`)
+    if (old) store.client.query('ATTACH DATABASE ? AS old').run(old)
     const event = { actor: 'system', action: 'node.restore', targetId: store.node, details: { merged: old !== null } }
     const changed = store.log.change(event, [], () => (old ? mergeDead(store.client) : 0))
     if (old) store.client.run('DETACH DATABASE old')

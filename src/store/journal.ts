@@ -23,7 +23,19 @@ export const openJournal = (file: string, bytes: number): Journal & { close(): v
     const lines = text.split('\n')
     lines.pop()
     end = Buffer.byteLength(lines.map((line) => `${line}\n`).join(''))
-    return lines.map((line) => JSON.parse(line) as EmergencyEntry)
+    return lines.map((line, index) => {
+      try {
+        return JSON.parse(line) as EmergencyEntry
+      } catch (cause) {
+        // To pass over it could bring a dead token back.
+        throw new AppError(
+          'invalid',
+          `${file}: line ${index + 1} is damaged; it may hold a revocation. Keep a copy, then remove the file`,
+          'journal',
+          { cause },
+        )
+      }
+    })
   }
 
   return {

@@ -20,6 +20,8 @@ export class KeyStore implements Keys {
   }
 
   reseal(servers: Iterable<Upstream>, action: 'key.rotate' | 'key.remove', keyId: string, actor: Actor): void {
-    this.store.log.change({ actor: actor.name, action, targetId: keyId }, [], () => new ServerStore(this.store).reseal(servers))
+    this.store.log.change({ actor: actor.name, action, targetId: keyId }, [], () =>
+      new ServerStore(this.store).reseal(servers),
+    )
   }
 }

@@ -15,7 +15,10 @@ const refuse = (file: string, why: string) => new AppError('invalid', `--key-fil
 /** Reads the ring. Throws `invalid` with what to do: missing, of the wrong mode, not a key file. */
 export const readKeyFile = (file: string): KeyRingData => {
   if (!existsSync(file)) {
-    throw refuse(file, 'the key file is missing, and without it no token of this database can be checked; put it back from your backup')
+    throw refuse(
+      file,
+      'the key file is missing, and without it no token of this database can be checked; put it back from your backup',
+    )
   }
   const mode = statSync(file).mode & 0o777
   if (mode & 0o077) throw refuse(file, `its mode is ${mode.toString(8)}, others could read it; do: chmod 600 ${file}`)
@@ -25,7 +28,9 @@ export const readKeyFile = (file: string): KeyRingData => {
   } catch (cause) {
     throw refuse(file, `can't be read as a key file: ${messageOf(cause).slice(0, 80)}`)
   }
-  const entries = Array.isArray(parsed?.keys) && parsed.keys.every((key) => typeof key?.id === 'string' && typeof key.secret === 'string')
+  const entries =
+    Array.isArray(parsed?.keys) &&
+    parsed.keys.every((key) => typeof key?.id === 'string' && typeof key.secret === 'string')
   if (parsed?.portcullis !== 'key-file' || !entries || typeof parsed.database !== 'string') {
     throw refuse(file, 'is not a key file of portcullis')
   }

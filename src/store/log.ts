@@ -11,7 +11,11 @@ import { audit, facts, meta } from './schema.ts'
 const RETRY_MS = 1_000
 
 /** What a fact needs besides its number. */
-export const fact = (stream: FactStream, kind: string, payload: Record<string, unknown>): Fact => ({ stream, kind, payload })
+export const fact = (stream: FactStream, kind: string, payload: Record<string, unknown>): Fact => ({
+  stream,
+  kind,
+  payload,
+})
 
 /** Writes changes: each with its audit row and its facts in one transaction, or not at all. */
 export class Log {
@@ -39,19 +43,38 @@ export class Log {
       .all()
     this.#seq = { revocation: 0, change: 0 }
     for (const { stream, seq } of numbers) this.#seq[stream] = seq
-    this.#hlc = numbers.map((row) => row.hlc).toSorted().at(-1) ?? null
+    this.#hlc =
+      numbers
+        .map((row) => row.hlc)
+        .toSorted()
+        .at(-1) ?? null
     const p = sql.placeholder
     this.#insertAudit = db
       .insert(audit)
       .values({
-        sequence: p('sequence'), at: p('at'), node: p('node'), actor: p('actor'), action: p('action'),
-        targetId: p('targetId'), targetName: p('targetName'), reason: p('reason'), details: p('details'),
-        previousHash: p('previousHash'), hash: p('hash'),
+        sequence: p('sequence'),
+        at: p('at'),
+        node: p('node'),
+        actor: p('actor'),
+        action: p('action'),
+        targetId: p('targetId'),
+        targetName: p('targetName'),
+        reason: p('reason'),
+        details: p('details'),
+        previousHash: p('previousHash'),
+        hash: p('hash'),
       })
       .prepare()
     this.#insertFact = db
       .insert(facts)
-      .values({ origin: p('origin'), stream: p('stream'), seq: p('seq'), kind: p('kind'), hlc: p('hlc'), payload: p('payload') })
+      .values({
+        origin: p('origin'),
+        stream: p('stream'),
+        seq: p('seq'),
+        kind: p('kind'),
+        hlc: p('hlc'),
+        payload: p('payload'),
+      })
       .prepare()
   }
 
@@ -77,10 +100,13 @@ export class Log {
   /** Does all of a change but its commit, so that the first real one finds its code and its pages loaded. */
   rehearse(event: AuditEvent, changes: readonly Fact[], write: () => void): void {
     try {
-      this.db.transaction((tx) => {
-        this.#apply([event], changes, write)
-        tx.rollback()
-      }, { behavior: 'immediate' })
+      this.db.transaction(
+        (tx) => {
+          this.#apply([event], changes, write)
+          tx.rollback()
+        },
+        { behavior: 'immediate' },
+      )
     } catch (error) {
       if (!(error instanceof TransactionRollbackError)) throw error
     }
@@ -119,7 +145,13 @@ export class Log {
     if (this.#problem === null || this.now() < this.#triedAt + RETRY_MS) return this.#problem
     this.#triedAt = this.now()
     try {
-      this.write(() => this.db.insert(meta).values({ key: 'tried', value: '' }).onConflictDoUpdate({ target: meta.key, set: { value: String(this.#triedAt) } }).run())
+      this.write(() =>
+        this.db
+          .insert(meta)
+          .values({ key: 'tried', value: '' })
+          .onConflictDoUpdate({ target: meta.key, set: { value: String(this.#triedAt) } })
+          .run(),
+      )
     } catch (error) {
       return messageOf(error)
     }

@@ -38,7 +38,8 @@ export interface OpenOptions {
 const meta = (client: Database) => ({
   get: (key: string) =>
     (client.query('SELECT value FROM meta WHERE key = ?').get(key) as { value: string } | null)?.value ?? null,
-  set: (key: string, value: string) => client.query('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)').run(key, value),
+  set: (key: string, value: string) =>
+    client.query('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)').run(key, value),
 })
 
 const checkIsDatabase = (client: Database, file: string): void => {
@@ -87,7 +88,17 @@ export const openStore = ({ folder, keyFile, version, now }: OpenOptions): Store
     if (known !== null && known !== node) {
       log.change({ actor: 'system', action: 'node.rename', targetId: node, details: { previous: known } }, [], () => {})
     }
-    return { client, db, keys: new KeyRing(ring), keyFile, log, now, database: ring.database, node, close: () => client.close(false) }
+    return {
+      client,
+      db,
+      keys: new KeyRing(ring),
+      keyFile,
+      log,
+      now,
+      database: ring.database,
+      node,
+      close: () => client.close(false),
+    }
   } catch (error) {
     client.close()
     throw error

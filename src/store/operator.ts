@@ -41,14 +41,25 @@ export class OperatorStore {
   }
 
   putSignIn(operator: Operator, at: number, address: string): void {
-    const event = { actor: `operator:${operator.name}`, action: 'operator.sign-in', targetId: operator.id, targetName: operator.name, details: { address } }
+    const event = {
+      actor: `operator:${operator.name}`,
+      action: 'operator.sign-in',
+      targetId: operator.id,
+      targetName: operator.name,
+      details: { address },
+    }
     this.store.log.change(event, [], () => {
       this.store.db.update(operators).set({ lastSignInAt: at }).where(eq(operators.id, operator.id)).run()
     })
   }
 
   putLink(operator: Operator | null, actor: Actor): void {
-    const event = { actor: actor.name, action: 'operator.link', targetId: operator?.id ?? null, targetName: operator?.name ?? null }
+    const event = {
+      actor: actor.name,
+      action: 'operator.link',
+      targetId: operator?.id ?? null,
+      targetName: operator?.name ?? null,
+    }
     this.store.log.change(event, [], () => {})
   }
 }

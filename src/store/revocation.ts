@@ -16,7 +16,10 @@ export class RevocationStore implements Receipts, EmergencyStore {
   constructor(readonly store: Store) {
     this.#revoke = store.db
       .update(tokens)
-      .set({ revokedAt: sql`coalesce(${tokens.revokedAt}, ${sql.placeholder('at')})`, revocationId: sql`coalesce(${tokens.revocationId}, ${sql.placeholder('id')})` })
+      .set({
+        revokedAt: sql`coalesce(${tokens.revokedAt}, ${sql.placeholder('at')})`,
+        revocationId: sql`coalesce(${tokens.revocationId}, ${sql.placeholder('id')})`,
+      })
       .where(eq(tokens.id, sql.placeholder('token')))
       .prepare()
   }
@@ -25,7 +28,11 @@ export class RevocationStore implements Receipts, EmergencyStore {
     const key = `applied.${record.id}`
     if (waited && this.store.db.select().from(meta).where(eq(meta.key, key)).get()) return
     const mark = () => {
-      if (waited) this.store.db.insert(meta).values({ key, value: String(record.at) }).run()
+      if (waited)
+        this.store.db
+          .insert(meta)
+          .values({ key, value: String(record.at) })
+          .run()
     }
     if (op === 'revocation') this.#applyRevocation(record, mark)
     else this.#applyGate(record, mark)
@@ -38,7 +45,15 @@ export class RevocationStore implements Receipts, EmergencyStore {
 
   /** A revocation of nothing, up to its commit: the first real one would else take many times as long. */
   rehearse(): void {
-    const record: RevocationRecord = { id: 'rehearsal', at: 0, actor: '', reason: 'other', note: '', selector: {}, tokens: [{ id: '', name: '', subject: null }] }
+    const record: RevocationRecord = {
+      id: 'rehearsal',
+      at: 0,
+      actor: '',
+      reason: 'other',
+      note: '',
+      selector: {},
+      tokens: [{ id: '', name: '', subject: null }],
+    }
     const { event, facts, write } = this.#revocationChange(record, () => {})
     this.store.log.rehearse(event, facts, write)
   }
@@ -48,8 +63,19 @@ export class RevocationStore implements Receipts, EmergencyStore {
     const { id, at, actor, reason, note, selector, tokens: dead } = record
     const only = dead.length === 1 ? dead[0] : undefined
     const event = {
-      actor, action: 'token.revoke', reason, targetId: only?.id ?? id, targetName: only?.name ?? null,
-      details: { revocation: id, at, note, selector, count: dead.length, tokens: dead.slice(0, NAMED_MAX).map(({ id: token, name }) => ({ id: token, name })) },
+      actor,
+      action: 'token.revoke',
+      reason,
+      targetId: only?.id ?? id,
+      targetName: only?.name ?? null,
+      details: {
+        revocation: id,
+        at,
+        note,
+        selector,
+        count: dead.length,
+        tokens: dead.slice(0, NAMED_MAX).map(({ id: token, name }) => ({ id: token, name })),
+      },
     }
     const write = () => {
       db.insert(revocations)
@@ -68,8 +94,11 @@ export class RevocationStore implements Receipts, EmergencyStore {
     const noun = connection ? 'connection' : 'server'
     const only = targets.length === 1 && !all ? targets[0] : undefined
     const event = {
-      actor, action: `${noun}.${action}`, reason,
-      targetId: connection?.id ?? only?.id ?? null, targetName: only?.name ?? (all ? 'all servers' : null),
+      actor,
+      action: `${noun}.${action}`,
+      reason,
+      targetId: connection?.id ?? only?.id ?? null,
+      targetName: only?.name ?? (all ? 'all servers' : null),
       details: { at, servers: targets.map((server) => server.name), ...(connection ? { connection } : {}) },
     }
     log.change(event, [fact('change', `${noun}.${action}`, { ...record })], () => {
@@ -83,7 +112,11 @@ export class RevocationStore implements Receipts, EmergencyStore {
 
   putReceipt(id: string, cut: number, timings: Timings): void {
     this.store.log.write(() => {
-      this.store.db.update(revocations).set({ cut, timings: JSON.stringify(timings) }).where(eq(revocations.id, id)).run()
+      this.store.db
+        .update(revocations)
+        .set({ cut, timings: JSON.stringify(timings) })
+        .where(eq(revocations.id, id))
+        .run()
     })
   }
 
@@ -95,7 +128,14 @@ export class RevocationStore implements Receipts, EmergencyStore {
   /** Newest first; `after` is the id of the last one of the page before. */
   page(limit: number, after: string | null): Receipt[] {
     const before = after === null ? undefined : lt(revocations.id, after)
-    return this.store.db.select().from(revocations).where(before).orderBy(desc(revocations.id)).limit(limit).all().map(receiptOf)
+    return this.store.db
+      .select()
+      .from(revocations)
+      .where(before)
+      .orderBy(desc(revocations.id))
+      .limit(limit)
+      .all()
+      .map(receiptOf)
   }
 }
 

@@ -13,16 +13,29 @@ export class ServerStore implements ControlStore {
   constructor(readonly store: Store) {}
 
   all(): Upstream[] {
-    return this.store.db.select().from(servers).all().map((row) => ({
-      ...row,
-      url: new URL(row.url),
-      // A removed server's credentials are never used again, and may be sealed under a key that is gone.
-      headers: row.removedAt === null ? (JSON.parse(this.store.keys.decrypt(row.headers, purpose(row.id))) as [string, string][]) : [],
-    }))
+    return this.store.db
+      .select()
+      .from(servers)
+      .all()
+      .map((row) => ({
+        ...row,
+        url: new URL(row.url),
+        // A removed server's credentials are never used again, and may be sealed under a key that is gone.
+        headers:
+          row.removedAt === null
+            ? (JSON.parse(this.store.keys.decrypt(row.headers, purpose(row.id))) as [string, string][])
+            : [],
+      }))
   }
 
   insertServer(server: Upstream, actor: Actor): void {
-    const event = { actor: actor.name, action: 'server.add', targetId: server.id, targetName: server.name, details: publicly(server) }
+    const event = {
+      actor: actor.name,
+      action: 'server.add',
+      targetId: server.id,
+      targetName: server.name,
+      details: publicly(server),
+    }
     this.store.log.change(event, [fact('change', 'server.put', this.#payload(server))], () => {
       this.store.db.insert(servers).values(this.#row(server)).run()
     })
@@ -47,7 +60,11 @@ export class ServerStore implements ControlStore {
   reseal(all: Iterable<Upstream>): void {
     for (const server of all) {
       if (server.removedAt === null) {
-        this.store.db.update(servers).set({ headers: this.#seal(server) }).where(eq(servers.id, server.id)).run()
+        this.store.db
+          .update(servers)
+          .set({ headers: this.#seal(server) })
+          .where(eq(servers.id, server.id))
+          .run()
       }
     }
   }
@@ -67,4 +84,9 @@ export class ServerStore implements ControlStore {
 }
 
 /** What the audit log may hold of a server: never the value of a header. */
-const publicly = ({ url, kind, path, headers }: Upstream) => ({ url: url.href, kind, path, headers: headers.map(([name]) => name) })
+const publicly = ({ url, kind, path, headers }: Upstream) => ({
+  url: url.href,
+  kind,
+  path,
+  headers: headers.map(([name]) => name),
+})

@@ -47,14 +47,19 @@ export class TokenStore implements IssuanceStore {
     const { log, db } = this.store
     const at = secret.createdAt
     const event = {
-      actor: actor.name, action: 'token.rotate', targetId: token.id, targetName: token.name,
+      actor: actor.name,
+      action: 'token.rotate',
+      targetId: token.id,
+      targetName: token.name,
       details: { oldSecretDiesAt: oldDieAt },
     }
     const payload = { id: token.id, secret: secretRow(secret), oldDieAt }
     log.change(event, [fact('change', 'token.rotate', payload)], () => {
       // A secret in grace already dies now; the one that was current gets the grace.
       db.update(secrets)
-        .set({ diesAt: sql`CASE WHEN ${secrets.diesAt} IS NULL THEN ${oldDieAt} ELSE min(${secrets.diesAt}, ${at}) END` })
+        .set({
+          diesAt: sql`CASE WHEN ${secrets.diesAt} IS NULL THEN ${oldDieAt} ELSE min(${secrets.diesAt}, ${at}) END`,
+        })
         .where(eq(secrets.tokenId, token.id))
         .run()
       db.insert(secrets).values(secretRow(secret)).run()
@@ -76,4 +81,10 @@ export class TokenStore implements IssuanceStore {
   }
 }
 
-const secretRow = ({ digest, keyId, token, createdAt, diesAt }: Secret) => ({ digest, keyId, tokenId: token.id, createdAt, diesAt })
+const secretRow = ({ digest, keyId, token, createdAt, diesAt }: Secret) => ({
+  digest,
+  keyId,
+  tokenId: token.id,
+  createdAt,
+  diesAt,
+})

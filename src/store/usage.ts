@@ -48,7 +48,11 @@ export class UsageStore implements Counts, EvidenceStore {
 
   evidenceOf(tokenId: string): EvidenceAddress[] {
     const { address, count, firstAt, lastAt } = evidence
-    return this.store.db.select({ address, count, firstAt, lastAt }).from(evidence).where(eq(evidence.tokenId, tokenId)).all()
+    return this.store.db
+      .select({ address, count, firstAt, lastAt })
+      .from(evidence)
+      .where(eq(evidence.tokenId, tokenId))
+      .all()
   }
 
   putEvidence(rows: Iterable<readonly [string, EvidenceAddress]>): void {
@@ -57,7 +61,10 @@ export class UsageStore implements Counts, EvidenceStore {
       for (const [tokenId, entry] of rows) {
         db.insert(evidence)
           .values({ tokenId, ...entry })
-          .onConflictDoUpdate({ target: [evidence.tokenId, evidence.address], set: { count: entry.count, lastAt: entry.lastAt } })
+          .onConflictDoUpdate({
+            target: [evidence.tokenId, evidence.address],
+            set: { count: entry.count, lastAt: entry.lastAt },
+          })
           .run()
       }
     })

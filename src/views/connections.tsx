@@ -17,8 +17,13 @@ export interface ConnectionRow {
 const KillButton = ({ connection, q }: { connection: ConnectionRow; q: string }) => (
   <form method="post" action={`/connections/${connection.id}/kill`}>
     {q !== '' && <input type="hidden" name="q" value={q} />}
-    <button type="submit" id={`kill-${connection.id}`}
-      aria-label={`Kill connection ${connection.id} of ${connection.token.name}`}>Kill</button>
+    <button
+      type="submit"
+      id={`kill-${connection.id}`}
+      aria-label={`Kill connection ${connection.id} of ${connection.token.name}`}
+    >
+      Kill
+    </button>
   </form>
 )
 
@@ -32,13 +37,23 @@ const ConnectionLine = ({ connection, mayAct, q }: LineProps) => (
     </HeadCell>
     <Cell label="Server">{connection.server}</Cell>
     <Cell label="Kind">{connection.kind}</Cell>
-    <Cell label="Client"><Text of={connection.client} /></Cell>
+    <Cell label="Client">
+      <Text of={connection.client} />
+    </Cell>
     <Cell label="Address">{connection.address}</Cell>
     <Cell label="Age" kind="number">
-      <time datetime={connection.startedAt} data-keep>{age(connection.ageMs)}</time>
+      <time datetime={connection.startedAt} data-keep>
+        {age(connection.ageMs)}
+      </time>
     </Cell>
-    <Cell label="Bytes out" kind="number">{bytes(connection.bytesOut)}</Cell>
-    {mayAct && <Cell label="" kind="action"><KillButton connection={connection} q={q} /></Cell>}
+    <Cell label="Bytes out" kind="number">
+      {bytes(connection.bytesOut)}
+    </Cell>
+    {mayAct && (
+      <Cell label="" kind="action">
+        <KillButton connection={connection} q={q} />
+      </Cell>
+    )}
   </Row>
 )
 
@@ -61,7 +76,9 @@ export const Connections = ({ list, mayAct, q }: { list: ConnectionList; mayAct:
     {list.found === 0 && <p>{list.total === 0 ? 'Nothing is connected.' : 'No connection matches the filter.'}</p>}
     {list.rows.length > 0 && (
       <Table labelledBy="connections-title" columns={mayAct ? [...COLUMNS, 'Action'] : COLUMNS}>
-        {list.rows.map((connection) => <ConnectionLine connection={connection} mayAct={mayAct} q={q} />)}
+        {list.rows.map((connection) => (
+          <ConnectionLine connection={connection} mayAct={mayAct} q={q} />
+        ))}
       </Table>
     )}
   </section>

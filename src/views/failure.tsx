@@ -6,6 +6,10 @@ export const FailurePage = ({ frame, title, message, back }: FailureProps) => (
   <Layout title={title} frame={frame} narrow>
     <h1 id="title">{title}</h1>
     <p role="alert">{message}</p>
-    <p><a href={back.href} data-close>{back.text}</a></p>
+    <p>
+      <a href={back.href} data-close>
+        {back.text}
+      </a>
+    </p>
   </Layout>
 )

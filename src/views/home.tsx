@@ -29,7 +29,11 @@ const Filter = ({ q, lengthMax }: { q: string; lengthMax: number }) => (
     <label for="q">Filter by name, subject or group</label>
     <input id="q" name="q" type="search" value={q} maxlength={lengthMax} autocomplete="off" spellcheck={false} />
     <button type="submit">Filter</button>
-    {q !== '' && <a class="button" href="/">Show all</a>}
+    {q !== '' && (
+      <a class="button" href="/">
+        Show all
+      </a>
+    )}
   </form>
 )
 
@@ -38,16 +42,27 @@ type HomeProps = { frame: Frame; lists: Lists; notice: string | null; filterLeng
 export const HomePage = ({ frame, lists, notice, filterLengthMax }: HomeProps) => (
   <Layout title="Tokens and connections" frame={frame} refreshed>
     <h1>Tokens and connections</h1>
-    {notice !== null && <p class="notice" role="status">{notice}</p>}
+    {notice !== null && (
+      <p class="notice" role="status">
+        {notice}
+      </p>
+    )}
     <Filter q={lists.q} lengthMax={filterLengthMax} />
     <noscript>
-      <p class="hint">Without scripts this page does not refresh itself. <a href="/">Load it again</a></p>
+      <p class="hint">
+        Without scripts this page does not refresh itself. <a href="/">Load it again</a>
+      </p>
     </noscript>
     <p id="stale" class="banner" role="alert" hidden>
       The console does not answer: the lists below may be out of date.
     </p>
-    <div id="live" hx-get="/live" hx-include="#q" hx-swap="innerMorph"
-      hx-trigger="every 2s, refresh, input changed delay:250ms from:#q">
+    <div
+      id="live"
+      hx-get="/live"
+      hx-include="#q"
+      hx-swap="innerMorph"
+      hx-trigger="every 2s, refresh, input changed delay:250ms from:#q"
+    >
       <Live {...lists} />
     </div>
     <dialog id="confirm" aria-labelledby="title"></dialog>

@@ -11,15 +11,21 @@ export interface Frame {
 
 /** `open` of what is unfolded is the reader's own doing, and no refresh may take it back. */
 const HTMX_CONFIG = JSON.stringify({
-  includeIndicatorCSS: false, history: false, morphIgnore: ['data-htmx-powered', 'open'],
+  includeIndicatorCSS: false,
+  history: false,
+  morphIgnore: ['data-htmx-powered', 'open'],
 })
 
 const Header = ({ person }: { person: Frame['person'] }) => (
   <header class="top">
-    <a class="brand" href="/">Portcullis</a>
+    <a class="brand" href="/">
+      Portcullis
+    </a>
     {person && (
       <form class="person" method="post" action="/sign-out">
-        <span>{person.name} <span class="quiet">{person.role}</span></span>
+        <span>
+          {person.name} <span class="quiet">{person.role}</span>
+        </span>
         <button type="submit">Sign out</button>
       </form>
     )}
@@ -27,12 +33,15 @@ const Header = ({ person }: { person: Frame['person'] }) => (
 )
 
 export const Problems = ({ problems }: { problems: string[] }) =>
-  problems.length === 0 ? null : <p id="problems" class="banner" role="status">Not ready: {problems.join('; ')}</p>
+  problems.length === 0 ? null : (
+    <p id="problems" class="banner" role="status">
+      Not ready: {problems.join('; ')}
+    </p>
+  )
 
 const Restricted = () => (
   <p class="banner" role="status">
-    The database could not be written when you signed in: only revoke, kill and close work.
-    Sign in again once it can.
+    The database could not be written when you signed in: only revoke, kill and close work. Sign in again once it can.
   </p>
 )
 
@@ -60,11 +69,15 @@ export const Layout = ({ title, frame, narrow = false, refreshed = false, childr
       <script src={frame.assets.js} defer></script>
     </head>
     <body>
-      <a class="skip" href="#main">Skip to the content</a>
+      <a class="skip" href="#main">
+        Skip to the content
+      </a>
       <Header person={frame.person} />
       {!refreshed && <Problems problems={frame.problems} />}
       {frame.person?.restricted && <Restricted />}
-      <main id="main" class={narrow ? 'narrow' : undefined} tabindex={-1}>{children}</main>
+      <main id="main" class={narrow ? 'narrow' : undefined} tabindex={-1}>
+        {children}
+      </main>
     </body>
   </html>
 )

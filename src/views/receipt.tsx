@@ -23,23 +23,36 @@ const Facts = ({ receipt, namedMax }: { receipt: ReceiptCard; namedMax: number }
   <dl>
     <dt>What</dt>
     <dd>
-      <ul>{receipt.tokens.slice(0, namedMax).map((token) => <li>{ownedName(token)}</li>)}</ul>
+      <ul>
+        {receipt.tokens.slice(0, namedMax).map((token) => (
+          <li>{ownedName(token)}</li>
+        ))}
+      </ul>
       {receipt.tokens.length > namedMax && <p>and {number(receipt.tokens.length - namedMax)} more</p>}
     </dd>
     <dt>Who</dt>
     <dd>{receipt.actor}</dd>
     <dt>When</dt>
-    <dd><Time at={receipt.at} exact /></dd>
+    <dd>
+      <Time at={receipt.at} exact />
+    </dd>
     <dt>Why</dt>
-    <dd>{spaced(receipt.reason)}{receipt.note !== '' && <span class="detail">{receipt.note}</span>}</dd>
+    <dd>
+      {spaced(receipt.reason)}
+      {receipt.note !== '' && <span class="detail">{receipt.note}</span>}
+    </dd>
     <dt>Connections cut</dt>
     <dd>{number(receipt.connections.cut)}</dd>
     <dt>In the database after</dt>
     <dd>{receipt.durable ? <Milliseconds ms={receipt.timings.commitMs} /> : 'not yet'}</dd>
     <dt>First cut after</dt>
-    <dd><Milliseconds ms={receipt.timings.firstCutMs} /></dd>
+    <dd>
+      <Milliseconds ms={receipt.timings.firstCutMs} />
+    </dd>
     <dt>Last cut after</dt>
-    <dd><Milliseconds ms={receipt.timings.lastCutMs} /></dd>
+    <dd>
+      <Milliseconds ms={receipt.timings.lastCutMs} />
+    </dd>
   </dl>
 )
 
@@ -56,13 +69,17 @@ export const ReceiptPage = ({ frame, receipt, namedMax }: ReceiptProps) => {
           It is in force, but the database could not be written yet. It is tried again until it is.
         </p>
       )}
-      {nothing ? <p>What you named was revoked before; nothing was written again.</p> : (
+      {nothing ? (
+        <p>What you named was revoked before; nothing was written again.</p>
+      ) : (
         <>
           <Facts receipt={receipt} namedMax={namedMax} />
           <p class="hint">Times run from the arrival of the request. Receipt {receipt.id}</p>
         </>
       )}
-      <p><a href="/">Back to tokens and connections</a></p>
+      <p>
+        <a href="/">Back to tokens and connections</a>
+      </p>
     </Layout>
   )
 }

@@ -15,13 +15,19 @@ export const ownedName = ({ name, subject }: { name: string; subject: string | n
 const Named = ({ doomed }: { doomed: Doomed[] }) => {
   const [only] = doomed
   if (doomed.length === 1 && only) {
-    return <p><strong>{ownedName(only)}</strong>, {count(only.connections, 'live connection')}, for ever.</p>
+    return (
+      <p>
+        <strong>{ownedName(only)}</strong>, {count(only.connections, 'live connection')}, for ever.
+      </p>
+    )
   }
   return (
     <>
       <ul>
         {doomed.map((token) => (
-          <li><strong>{ownedName(token)}</strong>, {count(token.connections, 'live connection')}</li>
+          <li>
+            <strong>{ownedName(token)}</strong>, {count(token.connections, 'live connection')}
+          </li>
         ))}
       </ul>
       <p>All of them, for ever.</p>
@@ -43,12 +49,16 @@ export const RevocationPage = ({ frame, doomed, noteLengthMax }: RevocationProps
       <Named doomed={doomed} />
       <p class="hint">It is cut at once and can't be undone; whoever needs access again gets a new token.</p>
       <form class="stack" method="post" action="/revocations">
-        {doomed.map(({ id }) => <input type="hidden" name="token" value={id} />)}
+        {doomed.map(({ id }) => (
+          <input type="hidden" name="token" value={id} />
+        ))}
         <label>
           Reason
           <select name="reason" autofocus>
             {REASONS.map((reason) => (
-              <option value={reason} selected={reason === 'compromised'}>{spaced(reason)}</option>
+              <option value={reason} selected={reason === 'compromised'}>
+                {spaced(reason)}
+              </option>
             ))}
           </select>
         </label>
@@ -57,8 +67,12 @@ export const RevocationPage = ({ frame, doomed, noteLengthMax }: RevocationProps
           <input name="note" maxlength={noteLengthMax} autocomplete="off" />
         </label>
         <div class="choices">
-          <button type="submit" class="danger main">Revoke for ever</button>
-          <a class="button" href="/" data-close>Cancel</a>
+          <button type="submit" class="danger main">
+            Revoke for ever
+          </button>
+          <a class="button" href="/" data-close>
+            Cancel
+          </a>
         </div>
       </form>
     </Layout>

@@ -16,26 +16,43 @@ export const PasswordPage = ({ frame, code, name, failure, passwordLengthMin, pa
   return (
     <Layout title={title} frame={frame} narrow>
       <h1>{title}</h1>
-      {failure !== null && <p id="failure" class="failure" role="alert">{failure}</p>}
+      {failure !== null && (
+        <p id="failure" class="failure" role="alert">
+          {failure}
+        </p>
+      )}
       <form class="stack" method="post" action="/setup">
         <input type="hidden" name="code" value={code} />
         <label>
           Name
-          {name === null
-            ? <input name="name" autocomplete="username" autocapitalize="none" spellcheck={false} required autofocus />
-            : <input value={name} autocomplete="username" readonly />}
+          {name === null ? (
+            <input name="name" autocomplete="username" autocapitalize="none" spellcheck={false} required autofocus />
+          ) : (
+            <input value={name} autocomplete="username" readonly />
+          )}
         </label>
         <label>
           Password
-          <input name="password" type="password" autocomplete="new-password" required {...lengths}
-            aria-describedby="password-rule" autofocus={name !== null} />
+          <input
+            name="password"
+            type="password"
+            autocomplete="new-password"
+            required
+            {...lengths}
+            aria-describedby="password-rule"
+            autofocus={name !== null}
+          />
         </label>
-        <p id="password-rule" class="hint">At least {passwordLengthMin} characters.</p>
+        <p id="password-rule" class="hint">
+          At least {passwordLengthMin} characters.
+        </p>
         <label>
           The same password again
           <input name="again" type="password" autocomplete="new-password" required {...lengths} />
         </label>
-        <button type="submit" class="main">{name === null ? 'Make the owner' : 'Set the password'}</button>
+        <button type="submit" class="main">
+          {name === null ? 'Make the owner' : 'Set the password'}
+        </button>
       </form>
     </Layout>
   )
@@ -48,7 +65,9 @@ export const SignInLinkPage = ({ frame, code }: { frame: Frame; code: string }) 
     <p>This link signs you in once.</p>
     <form class="stack" method="post" action="/setup">
       <input type="hidden" name="code" value={code} />
-      <button type="submit" class="main" autofocus>Sign in</button>
+      <button type="submit" class="main" autofocus>
+        Sign in
+      </button>
     </form>
   </Layout>
 )

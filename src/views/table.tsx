@@ -12,7 +12,9 @@ export const Table = ({ labelledBy, columns, children }: TableProps) => (
     <thead role="rowgroup">
       <tr role="row">
         {columns.map((column) => (
-          <th role="columnheader" scope="col">{column}</th>
+          <th role="columnheader" scope="col">
+            {column}
+          </th>
         ))}
       </tr>
     </thead>
@@ -21,18 +23,24 @@ export const Table = ({ labelledBy, columns, children }: TableProps) => (
 )
 
 export const Row = ({ id, dead = false, children }: { id: string; dead?: boolean; children: Child }) => (
-  <tr role="row" id={id} class={dead ? 'dead' : undefined}>{children}</tr>
+  <tr role="row" id={id} class={dead ? 'dead' : undefined}>
+    {children}
+  </tr>
 )
 
 /** The row's own name. */
 export const HeadCell = ({ label, children }: { label: string; children: Child }) => (
-  <th role="rowheader" scope="row" data-label={label}>{children}</th>
+  <th role="rowheader" scope="row" data-label={label}>
+    {children}
+  </th>
 )
 
 type CellProps = { label: string; kind?: 'number' | 'long' | 'action'; children?: Child }
 
 export const Cell = ({ label, kind, children }: CellProps) => (
-  <td role="cell" data-label={label} class={kind}>{children}</td>
+  <td role="cell" data-label={label} class={kind}>
+    {children}
+  </td>
 )
 
 /** What stands where a text is missing. */

@@ -23,7 +23,12 @@ const Status = ({ status, expiresAt, revokedAt }: TokenRow) => {
   return (
     <>
       <span class={`status ${status}`}>{status}</span>
-      {since !== null && <span class="detail">{status === 'active' && 'until '}<Time at={since} /></span>}
+      {since !== null && (
+        <span class="detail">
+          {status === 'active' && 'until '}
+          <Time at={since} />
+        </span>
+      )}
     </>
   )
 }
@@ -32,10 +37,16 @@ const Tries = ({ id, deadTries }: TokenRow) =>
   deadTries.count === 0 ? null : (
     <details id={`tries-${id}`} class="detail">
       <summary>tried {deadTries.count === 1 ? 'once' : `${number(deadTries.count)} times`} since</summary>
-      {deadTries.lastAt !== null && <p>last <Time at={deadTries.lastAt} /></p>}
+      {deadTries.lastAt !== null && (
+        <p>
+          last <Time at={deadTries.lastAt} />
+        </p>
+      )}
       <ul>
         {deadTries.addresses.map(({ address, count: tries }) => (
-          <li>{address} <span class="quiet">× {number(tries)}</span></li>
+          <li>
+            {address} <span class="quiet">× {number(tries)}</span>
+          </li>
         ))}
       </ul>
     </details>
@@ -43,25 +54,50 @@ const Tries = ({ id, deadTries }: TokenRow) =>
 
 /** Opens the confirmation in the page's dialog, or as a page of its own where no script runs. */
 const RevokeButton = ({ id, name }: TokenRow) => (
-  <form action="/revocations/new" hx-get="/revocations/new" hx-target="#confirm" hx-select="#main > *"
-    hx-swap="innerHTML ignoreTitle:true">
+  <form
+    action="/revocations/new"
+    hx-get="/revocations/new"
+    hx-target="#confirm"
+    hx-select="#main > *"
+    hx-swap="innerHTML ignoreTitle:true"
+  >
     <input type="hidden" name="token" value={id} />
-    <button type="submit" id={`revoke-${id}`} class="danger" aria-haspopup="dialog"
-      aria-label={`Revoke ${name}`}>Revoke</button>
+    <button type="submit" id={`revoke-${id}`} class="danger" aria-haspopup="dialog" aria-label={`Revoke ${name}`}>
+      Revoke
+    </button>
   </form>
 )
 
 const TokenLine = ({ token, mayAct }: { token: TokenRow; mayAct: boolean }) => (
   <Row id={`token-${token.id}`} dead={token.status !== 'active'}>
     <HeadCell label="Name">{token.name}</HeadCell>
-    <Cell label="Subject" kind="long"><Text of={token.subject} /></Cell>
-    <Cell label="Group"><Text of={token.group} /></Cell>
-    <Cell label="Servers"><Text of={token.servers.join(', ') || null} /></Cell>
-    <Cell label="Status"><Status {...token} />{token.status !== 'active' && <Tries {...token} />}</Cell>
-    <Cell label="Client"><Text of={token.client} /></Cell>
-    <Cell label="Last used"><TimeOrNever at={token.lastUsedAt} /></Cell>
-    <Cell label="Live" kind="number">{number(token.connections)}</Cell>
-    {mayAct && <Cell label="" kind="action">{token.status !== 'revoked' && <RevokeButton {...token} />}</Cell>}
+    <Cell label="Subject" kind="long">
+      <Text of={token.subject} />
+    </Cell>
+    <Cell label="Group">
+      <Text of={token.group} />
+    </Cell>
+    <Cell label="Servers">
+      <Text of={token.servers.join(', ') || null} />
+    </Cell>
+    <Cell label="Status">
+      <Status {...token} />
+      {token.status !== 'active' && <Tries {...token} />}
+    </Cell>
+    <Cell label="Client">
+      <Text of={token.client} />
+    </Cell>
+    <Cell label="Last used">
+      <TimeOrNever at={token.lastUsedAt} />
+    </Cell>
+    <Cell label="Live" kind="number">
+      {number(token.connections)}
+    </Cell>
+    {mayAct && (
+      <Cell label="" kind="action">
+        {token.status !== 'revoked' && <RevokeButton {...token} />}
+      </Cell>
+    )}
   </Row>
 )
 
@@ -82,11 +118,17 @@ export const Tokens = ({ list, mayAct }: { list: TokenList; mayAct: boolean }) =
         {number(list.rows.length)} of {count(list.found, 'token')} are shown: use the filter for others.
       </p>
     )}
-    {list.total === 0 && <p>No token yet. <code>portcullis token create</code> makes one.</p>}
+    {list.total === 0 && (
+      <p>
+        No token yet. <code>portcullis token create</code> makes one.
+      </p>
+    )}
     {list.total > 0 && list.found === 0 && <p>No token matches the filter.</p>}
     {list.rows.length > 0 && (
       <Table labelledBy="tokens-title" columns={mayAct ? [...COLUMNS, 'Action'] : COLUMNS}>
-        {list.rows.map((token) => <TokenLine token={token} mayAct={mayAct} />)}
+        {list.rows.map((token) => (
+          <TokenLine token={token} mayAct={mayAct} />
+        ))}
       </Table>
     )}
   </section>

@@ -4,11 +4,17 @@ import { AppError } from '../error.ts'
 
 /** A Worker's file: beside this one in a checkout, under its own path in the executable. */
 const fileOf = (name: string): string =>
-  [join(import.meta.dir, `${name}.ts`), join(import.meta.dir, 'worker', `${name}.js`), join(import.meta.dir, 'src/worker', `${name}.js`)].find((file) => existsSync(file)) ??
-  `./src/worker/${name}.ts`
+  [
+    join(import.meta.dir, `${name}.ts`),
+    join(import.meta.dir, 'worker', `${name}.js`),
+    join(import.meta.dir, 'src/worker', `${name}.js`),
+  ].find((file) => existsSync(file)) ?? `./src/worker/${name}.ts`
 
 /** Runs one request in a Worker of its own, and ends it. */
-export const runWorker = <Request, Answer extends { ok: boolean; error?: string }>(name: string, request: Request): Promise<Answer & { ok: true }> =>
+export const runWorker = <Request, Answer extends { ok: boolean; error?: string }>(
+  name: string,
+  request: Request,
+): Promise<Answer & { ok: true }> =>
   new Promise((resolve, reject) => {
     const worker = new Worker(fileOf(name))
     worker.onmessage = ({ data }: MessageEvent<Answer>) => {

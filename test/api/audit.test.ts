@@ -28,7 +28,8 @@ afterAll(async () => {
   removeFolder(data)
 })
 
-const rows = async (query = '') => (await node.api<{ items: AuditRowJson[] }>('GET', `/audit?limit=1000${query}`)).json.items
+const rows = async (query = '') =>
+  (await node.api<{ items: AuditRowJson[] }>('GET', `/audit?limit=1000${query}`)).json.items
 /** What the act added to the log. */
 const added = async (act: () => Promise<unknown>): Promise<AuditRowJson[]> => {
   const before = (await rows()).length
@@ -48,15 +49,26 @@ describe('each change is one row', () => {
     ['change', socket('PATCH', '/servers/a', { kind: 'http' }), { action: 'server.change', targetName: 'a' }],
     ['issue', post('/tokens', { name: 't', servers: ['a'], subject: 's' }), { action: 'token.issue', targetName: 't' }],
     ['rotate', post('/tokens/t/rotations', { graceSeconds: 60 }), { action: 'token.rotate', targetName: 't' }],
-    ['close', socket('PUT', '/servers/a/gate', { state: 'closed', reason: 'r' }), { action: 'server.close', targetName: 'a', reason: 'r' }],
+    [
+      'close',
+      socket('PUT', '/servers/a/gate', { state: 'closed', reason: 'r' }),
+      { action: 'server.close', targetName: 'a', reason: 'r' },
+    ],
     ['open', socket('PUT', '/servers/a/gate', { state: 'open' }), { action: 'server.open', targetName: 'a' }],
     ['close all', socket('PUT', '/gate', { state: 'closed' }), { action: 'server.close', targetName: 'all servers' }],
     ['open all', socket('PUT', '/gate', { state: 'open' }), { action: 'server.open', targetName: 'all servers' }],
     ['kill', socket('DELETE', '/servers/a/connections'), { action: 'server.kill', targetName: 'a' }],
-    ['revoke', post('/revocations', { tokens: ['t'], reason: 'rogue_behavior', note: 'n' }), { action: 'token.revoke', targetName: 't', reason: 'rogue_behavior' }],
+    [
+      'revoke',
+      post('/revocations', { tokens: ['t'], reason: 'rogue_behavior', note: 'n' }),
+      { action: 'token.revoke', targetName: 't', reason: 'rogue_behavior' },
+    ],
     ['an API key', post('/apikeys', { name: 'k', role: 'operator' }), { action: 'apikey.create', targetName: 'k' }],
     ['its removal', socket('DELETE', '/apikeys/k'), { action: 'apikey.remove', targetName: 'k' }],
-    ['an operator', post('/operators', { name: 'Ada', role: 'auditor' }), { action: 'operator.create', targetName: 'Ada' }],
+    [
+      'an operator', post('/operators', { name: 'Ada', role: 'auditor' }),
+      { action: 'operator.create', targetName: 'Ada' },
+    ],
     ['its removal', socket('DELETE', '/operators/Ada'), { action: 'operator.remove', targetName: 'Ada' }],
     ['a key of the ring', post('/keys'), { action: 'key.rotate' }],
     ['remove', socket('DELETE', '/servers/a'), { action: 'server.remove', targetName: 'a' }],
@@ -73,16 +85,23 @@ describe('each change is one row', () => {
   test('a kill of one connection names it', async () => {
     await node.addServer('events', events.url)
     const { token, id } = await node.createToken('streams', ['events'])
-    const stream = await open(node.gate, { target: '/s/events/x', headers: { ...bearer(token), 'User-Agent': 'tester' } })
+    const stream = await open(
+      node.gate,
+      { target: '/s/events/x', headers: { ...bearer(token), 'User-Agent': 'tester' } },
+    )
     await stream.until(({ text }) => text.includes('data:'))
     const [connection] = (await node.api<{ items: { id: string }[] }>('GET', '/connections')).json.items
     const found = await added(socket('DELETE', `/connections/${connection?.id}`))
-    expect(found).toMatchObject([{ action: 'connection.kill', targetId: connection?.id, details: { connection: { token: id } } }])
+    expect(found).toMatchObject([
+      { action: 'connection.kill', targetId: connection?.id, details: { connection: { token: id } } },
+    ])
   })
 
   test('what is refused, read or dry is none', async () => {
     const found = await added(async () => {
-      for (const path of ['/servers', '/tokens', '/audit/verification', '/audit/checkpoint', '/keys', '/node', '/openapi.json']) await node.api('GET', path)
+      for (const noun of ['servers', 'tokens', 'audit/verification', 'audit/checkpoint', 'keys', 'node']) {
+        await node.api('GET', `/${noun}`)
+      }
       await node.api('POST', '/tokens', { name: 'x', servers: ['nowhere'] })
       await node.api('POST', '/revocations', { all: true, reason: 'other', dryRun: true })
       await node.api('DELETE', '/servers/nowhere')
@@ -151,17 +170,22 @@ describe('the database itself refuses', () => {
   test.each([
     "UPDATE audit SET actor = 'nobody'",
     'DELETE FROM audit',
-    "INSERT OR REPLACE INTO audit SELECT sequence, at, node, 'nobody', action, target_id, target_name, reason, details, previous_hash, hash FROM audit WHERE sequence = 1",
+    `INSERT OR REPLACE INTO audit SELECT sequence, at, node, 'nobody', action, target_id, target_name, reason, details,
+      previous_hash, hash FROM audit WHERE sequence = 1`,
     "UPDATE OR REPLACE audit SET sequence = 1 WHERE sequence = 2",
     'UPDATE tokens SET revoked_at = NULL WHERE revoked_at IS NOT NULL',
     'UPDATE tokens SET revoked_at = revoked_at + 1 WHERE revoked_at IS NOT NULL',
     'DELETE FROM tokens',
-    'INSERT OR REPLACE INTO tokens (id, name, created_at, created_by) SELECT id, name, created_at, created_by FROM tokens',
+    `INSERT OR REPLACE INTO tokens (id, name, created_at, created_by)
+      SELECT id, name, created_at, created_by FROM tokens`,
     'DELETE FROM facts',
     "UPDATE facts SET payload = '{}'",
   ])('%s', (sql) => {
     const client = database()
-    const count = () => client.query('SELECT (SELECT count(*) FROM audit) AS a, (SELECT count(*) FROM tokens WHERE revoked_at IS NOT NULL) AS t').get()
+    const count = () =>
+      client.query(
+        'SELECT (SELECT count(*) FROM audit) AS a, (SELECT count(*) FROM tokens WHERE revoked_at IS NOT NULL) AS t',
+      ).get()
     const before = count()
     expect(() => client.run(sql)).toThrow(/immutable|stays revoked|kept|unique/i)
     expect(count()).toEqual(before)
@@ -175,7 +199,8 @@ describe('audit verify', () => {
   let kept: string
   const sql = (file: string, ...statements: string[]) => {
     const client = new Database(file)
-    for (const { name } of client.query("SELECT name FROM sqlite_master WHERE type = 'trigger'").all() as { name: string }[]) client.run(`DROP TRIGGER ${name}`)
+    const triggers = client.query("SELECT name FROM sqlite_master WHERE type = 'trigger'").all() as { name: string }[]
+    for (const { name } of triggers) client.run(`DROP TRIGGER ${name}`)
     for (const statement of statements) client.run(statement)
     client.close()
   }
@@ -210,7 +235,9 @@ describe('audit verify', () => {
   test('0: intact, with and without a checkpoint', async () => {
     const file = altered('intact')
     for (const more of [[], ['--checkpoint', kept]]) {
-      expect(await verify(file, ...more)).toMatchObject({ code: 0, found: { status: 'intact', ok: true, rows: checkpoint.sequence, sequence: null } })
+      expect(
+        await verify(file, ...more),
+      ).toMatchObject({ code: 0, found: { status: 'intact', ok: true, rows: checkpoint.sequence, sequence: null } })
     }
   })
 
@@ -218,13 +245,15 @@ describe('audit verify', () => {
     ['a field', "UPDATE audit SET actor = 'local:1' WHERE sequence = 3", 3],
     ['a detail', "UPDATE audit SET details = replace(details, ':', ': ') WHERE sequence = 2", 2],
     ['the time', 'UPDATE audit SET at = at + 1 WHERE sequence = 5', 5],
-    ['a hash', "UPDATE audit SET hash = replace(hash, substr(hash, 1, 1), '0') || '' WHERE sequence = 4 AND substr(hash, 1, 1) != '0'", 4],
+    [
+      'a hash',
+      "UPDATE audit SET hash = CASE hash WHEN lower(hash) THEN upper('a' || substr(hash, 2)) END WHERE sequence = 4",
+      4,
+    ],
     ['a row in the middle', 'DELETE FROM audit WHERE sequence = 4', 5],
     ['the first row', 'DELETE FROM audit WHERE sequence = 1', 2],
   ])('1: altered: %s', async (_what, statement, at) => {
     const { code, found } = await verify(altered(crypto.randomUUID(), statement))
-    // A hash may begin with 0 already; then nothing was altered, and the row is as it was.
-    if (statement.includes('substr') && found.status === 'intact') return
     expect([code, found.ok, found.status]).toEqual([1, false, 'altered'])
     expect([at, at + 1]).toContain(found.sequence as number)
     expect(found.message).toMatch(/row \d+/)
@@ -233,7 +262,9 @@ describe('audit verify', () => {
   test('4: cut off at the end, seen only against a checkpoint', async () => {
     const file = altered('short', `DELETE FROM audit WHERE sequence > ${checkpoint.sequence - 2}`)
     expect(await verify(file)).toMatchObject({ code: 0 })
-    expect(await verify(file, '--checkpoint', kept)).toMatchObject({ code: 4, found: { status: 'truncated', sequence: checkpoint.sequence - 1 } })
+    expect(
+      await verify(file, '--checkpoint', kept),
+    ).toMatchObject({ code: 4, found: { status: 'truncated', sequence: checkpoint.sequence - 1 } })
     const empty = altered('empty', 'DELETE FROM audit')
     expect(await verify(empty, '--checkpoint', kept)).toMatchObject({ code: 4, found: { status: 'truncated' } })
   })
@@ -242,8 +273,11 @@ describe('audit verify', () => {
   const forked = (name: string): string => {
     const file = altered(name)
     const client = new Database(file)
-    const columns = 'sequence, at, node, actor, action, target_id AS targetId, target_name AS targetName, reason, details, previous_hash AS previousHash'
-    const row = client.query(`SELECT ${columns} FROM audit ORDER BY sequence DESC LIMIT 1`).get() as Parameters<typeof hashRow>[0]
+    const columns = `sequence, at, node, actor, action, target_id AS targetId, target_name AS targetName,
+      reason, details, previous_hash AS previousHash`
+    const row = client.query(
+      `SELECT ${columns} FROM audit ORDER BY sequence DESC LIMIT 1`,
+    ).get() as Parameters<typeof hashRow>[0]
     const next = { ...row, actor: 'somebody else' }
     client.query('UPDATE audit SET actor = ?, hash = ? WHERE sequence = ?').run(next.actor, hashRow(next), row.sequence)
     client.close()
@@ -253,7 +287,9 @@ describe('audit verify', () => {
   test('5: forked, seen only against a checkpoint', async () => {
     const file = forked('forked')
     expect(await verify(file)).toMatchObject({ code: 0 })
-    expect(await verify(file, '--checkpoint', kept)).toMatchObject({ code: 5, found: { status: 'forked', sequence: checkpoint.sequence } })
+    expect(
+      await verify(file, '--checkpoint', kept),
+    ).toMatchObject({ code: 5, found: { status: 'forked', sequence: checkpoint.sequence } })
   })
 
   describe('a checkpoint that is forged', () => {
@@ -261,7 +297,11 @@ describe('audit verify', () => {
       const pair = generateKeyPairSync('ed25519')
       const said = { ...checkpoint, ...changes, keyId }
       const publicKey = pair.publicKey.export({ format: 'der', type: 'spki' }).subarray(-32).toString('base64')
-      return { ...said, publicKey, signature: sign(null, Buffer.from(checkpointText(said)), pair.privateKey).toString('base64') }
+      return {
+        ...said,
+        publicKey,
+        signature: sign(null, Buffer.from(checkpointText(said)), pair.privateKey).toString('base64'),
+      }
     }
     const forgeries = (): [string, object][] => [
       ['another sequence', { ...checkpoint, sequence: checkpoint.sequence + 1 }],
@@ -275,7 +315,9 @@ describe('audit verify', () => {
     test('is refused offline', async () => {
       const file = altered('for-forgeries')
       for (const [what, document] of forgeries()) {
-        const ran = await portcullis(['audit', 'verify', '--db', file, '--data', data, '--checkpoint', save('forged.json', document)])
+        const ran = await portcullis([
+          'audit', 'verify', '--db', file, '--data', data, '--checkpoint', save('forged.json', document),
+        ])
         expect([what, ran.code, ran.stdout]).toEqual([what, 1, ''])
         expect(ran.stderr).toMatch(/checkpoint/)
       }
@@ -285,7 +327,9 @@ describe('audit verify', () => {
 
     test('is refused online', async () => {
       await using online = await startNode({ data })
-      for (const [, document] of forgeries()) expectProblem(await online.api('POST', '/audit/verification', document), 400)
+      for (const [, document] of forgeries()) {
+        expectProblem(await online.api('POST', '/audit/verification', document), 400)
+      }
       expect((await online.api<VerificationJson>('POST', '/audit/verification', checkpoint)).json.status).toBe('intact')
     })
   })
@@ -304,7 +348,9 @@ describe('audit verify', () => {
     expect([await code(), await code('--checkpoint', kept)]).toEqual([4, 4])
     sql(file, "UPDATE audit SET actor = 'x' WHERE sequence = 2")
     expect([await code(), await code('--checkpoint', kept)]).toEqual([1, 1])
-    expect((await online.api<VerificationJson>('GET', '/audit/verification')).json).toMatchObject({ status: 'altered', sequence: 2 })
+    expect(
+      (await online.api<VerificationJson>('GET', '/audit/verification')).json,
+    ).toMatchObject({ status: 'altered', sequence: 2 })
   })
 
   test('no such file, or none of ours', async () => {

@@ -36,7 +36,8 @@ afterAll(async () => {
   echo.stop()
 })
 
-const rowsOf = async () => (await node.api<{ items: { sequence: number }[] }>('GET', '/audit?order=desc&limit=1')).json.items[0]?.sequence
+const rowsOf = async () =>
+  (await node.api<{ items: { sequence: number }[] }>('GET', '/audit?order=desc&limit=1')).json.items[0]?.sequence
 let sequence: number | undefined
 beforeEach(async () => {
   sequence = await rowsOf()
@@ -52,13 +53,18 @@ const expectUnauthenticated = (answer: Answer<unknown>) => {
 describe('without a credential', () => {
   test('every route of the API answers 401, and does nothing', async () => {
     const { json } = await node.api<OpenApi>('GET', '/openapi.json')
-    const routes = Object.entries(json.paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => [method, path] as const))
+    const routes = Object.entries(json.paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => [method, path] as const))
     expect(routes.length).toBeGreaterThan(25)
-    const bodies = [undefined, { name: 'x', servers: [MARK], role: 'auditor', state: 'closed', url: echo.url, all: true, reason: 'other' }]
+    const guesses: Record<string, string>[] = [{}, { 'Sec-Fetch-Site': 'same-origin' }, { Origin: node.console }]
+    const bodies = [
+      undefined,
+      { name: 'x', servers: [MARK], role: 'auditor', state: 'closed', url: echo.url, all: true, reason: 'other' },
+    ]
     for (const [method, template] of routes) {
       const path = template.replace(/^\/api\/v1/, '').replace('{name}', MARK).replace('{id}', idOf['token'] ?? '')
       for (const body of method === 'get' ? [undefined] : bodies) {
-        for (const headers of [{}, { 'Sec-Fetch-Site': 'same-origin' }, { Origin: node.console }]) {
+        for (const headers of guesses) {
           expectUnauthenticated(await consoleApi(node)(method.toUpperCase(), path, body, headers))
         }
       }
@@ -83,9 +89,15 @@ describe('without a credential', () => {
   })
 
   test('a credential of another kind is none', async () => {
-    const secrets = [token, `${operator.slice(0, -1)}${operator.endsWith('x') ? 'y' : 'x'}`, operator.toLowerCase(), 'x', '']
+    const secrets = [
+      token,
+      `${operator.slice(0, -1)}${operator.endsWith('x') ? 'y' : 'x'}`,
+      operator.toLowerCase(),
+      'x',
+      '',
+    ]
     for (const secret of secrets) expectUnauthenticated(await consoleApi(node, secret)('GET', '/tokens'))
-    const ways = [
+    const ways: Record<string, string>[] = [
       { Authorization: `Basic ${btoa(`x:${operator}`)}` }, { Authorization: operator }, { 'X-Api-Key': operator },
       { Cookie: `portcullis_session=${operator}` }, { 'X-Portcullis-Actor': 'local:0' },
     ]
@@ -116,7 +128,8 @@ describe('Host', () => {
   test('a foreign one, none or two: 421, whatever the credential', async () => {
     const { host } = new URL(node.console)
     const heads = [
-      'Host: evil.example', 'Host: localhost.evil.example', 'Host: 127.0.0.1.evil.example', `Host: ${host}\r\nHost: evil.example`,
+      'Host: evil.example', 'Host: localhost.evil.example', 'Host: 127.0.0.1.evil.example',
+      `Host: ${host}\r\nHost: evil.example`,
       `Host: ${host}\r\nHost: ${host}`, `Host: ${host}, evil.example`, 'Host: a/../x', 'Host:',
     ]
     for (const target of ['/api/v1/tokens', '/healthz', '/readyz', '/metrics', '/']) {
@@ -124,7 +137,9 @@ describe('Host', () => {
         const client = await connectRaw(node.console)
         client.send(`GET ${target} HTTP/1.1\r\n${head}\r\nAuthorization: Bearer ${operator}\r\n\r\n`)
         await client.done()
-        expect([target, head, [400, 421].includes(client.status), client.status]).toEqual([target, head, true, client.status])
+        expect([
+          target, head, [400, 421].includes(client.status), client.status,
+        ]).toEqual([target, head, true, client.status])
         expect(client.text).not.toContain(MARK)
       }
     }
@@ -143,7 +158,10 @@ describe('roles', () => {
   type Row = [role: 'auditor' | 'operator' | 'owner', method: string, path: string, body?: unknown]
   // What each route needs; `{}` where the body alone would be refused: the role is asked first.
   const rows: Row[] = [
-    ...['/servers', `/servers/${MARK}`, '/tokens', '/revocations', '/connections', '/audit', '/audit/verification', '/audit/checkpoint', '/openapi.json', '/node', '/apikeys', '/operators', '/keys']
+    ...[
+      '/servers', `/servers/${MARK}`, '/tokens', '/revocations', '/connections', '/audit', '/audit/verification',
+      '/audit/checkpoint', '/openapi.json', '/node', '/apikeys', '/operators', '/keys',
+    ]
       .map((path): Row => ['auditor', 'GET', path]),
     ['auditor', 'GET', '/tokens/{token}'],
     ['auditor', 'GET', '/revocations/{revocation}'],
@@ -172,7 +190,9 @@ describe('roles', () => {
     ['operator', 'DELETE', '/servers/by-role'],
   ]
   // A row as one value: to a row that is too short, bun:test adds a callback of its own.
-  test.each(rows.map((row) => ({ row, name: row.slice(0, 3).join(' ') })))('$name', async ({ row: [role, method, path, body] }) => {
+  test.each(rows.map((row) => ({ row, name: row.slice(0, 3).join(' ') })))('$name', async ({
+    row: [role, method, path, body],
+  }) => {
     for (const [has, key] of [['auditor', auditor], ['operator', operator]] as const) {
       const allowed = role === 'auditor' || role === has
       const answer = await consoleApi(node, key)(method, filled(path), body)
@@ -186,8 +206,12 @@ describe('roles', () => {
   })
 
   test('an actor is who the key says, not who a header says', async () => {
-    await consoleApi(node, operator)('POST', '/servers', { name: 'named', url: echo.url, probe: false }, { 'X-Portcullis-Actor': 'local:0' })
-    const { json } = await node.api<{ items: { actor: string; targetName: string }[] }>('GET', '/audit?order=desc&limit=1')
+    await consoleApi(node, operator)(
+      'POST', '/servers', { name: 'named', url: echo.url, probe: false }, { 'X-Portcullis-Actor': 'local:0' },
+    )
+    const { json } = await node.api<{
+      items: { actor: string; targetName: string }[],
+    }>('GET', '/audit?order=desc&limit=1')
     expect(json.items).toMatchObject([{ actor: 'apikey:op-key', targetName: 'named' }])
   })
 })
@@ -198,7 +222,9 @@ describe('API keys end', () => {
     expect((await consoleApi(node, key)('GET', '/tokens')).status).toBe(200)
     expect((await node.api('DELETE', `/apikeys/${id}`)).status).toBe(204)
     expectUnauthenticated(await consoleApi(node, key)('GET', '/tokens'))
-    expect((await fetch(`${node.console}/metrics`, { headers: { ...bearer(key), 'X-Forwarded-For': '::1' } })).status).toBe(401)
+    expect(
+      (await fetch(`${node.console}/metrics`, { headers: { ...bearer(key), 'X-Forwarded-For': '::1' } })).status,
+    ).toBe(401)
     const list = await node.api<{ items: { name: string }[] }>('GET', '/apikeys')
     expect(list.json.items.map(({ name }) => name)).not.toContain('short-lived')
   })

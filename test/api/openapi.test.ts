@@ -2,7 +2,10 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { type TestNode, startNode } from '../support/node.ts'
 import { consoleApi, makeKey } from './console.ts'
 
-type Operation = { responses?: Record<string, { content?: Record<string, { schema?: unknown }> }>; requestBody?: unknown }
+type Operation = {
+  responses?: Record<string,
+  { content?: Record<string, { schema?: unknown }> }>; requestBody?: unknown,
+}
 type OpenApi = {
   openapi: string
   info: { title: string; version: string }
@@ -43,7 +46,9 @@ test('what it says of an answer has a schema', () => {
   const schema = JSON.stringify(created?.responses?.['201']?.content?.['application/json']?.schema)
   for (const field of ['token', 'urls', 'expiresAt', 'subject']) expect(schema).toContain(`"${field}"`)
   const without = Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).filter(([method, { responses }]) => method === 'get' && !responses?.['200']).map(() => path),
+    Object.entries(methods).filter(([
+      method, { responses },
+    ]) => method === 'get' && !responses?.['200']).map(() => path),
   )
   // What is not JSON has none.
   expect(without.filter((path) => !/backup|openapi/.test(path))).toEqual([])

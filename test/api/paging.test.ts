@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { type TestNode, startNode } from '../support/node.ts'
+import { type Answer, type TestNode, startNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
 import { type RawClient, open } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
@@ -42,8 +42,10 @@ const pages = async (path: string, limit: number): Promise<Item[][]> => {
   const all: Item[][] = []
   let next: string | null = null
   do {
-    const query = `limit=${limit}${next === null ? '' : `&after=${encodeURIComponent(next)}`}`
-    const { status, json }: { status: number; json: Page } = await node.api<Page>('GET', `${path}${path.includes('?') ? '&' : '?'}${query}`)
+    const query: string = `limit=${limit}${next === null ? '' : `&after=${encodeURIComponent(next)}`}`
+    const { status, json }: Answer<Page> = await node.api<Page>(
+      'GET', `${path}${path.includes('?') ? '&' : '?'}${query}`,
+    )
     expect(status).toBe(200)
     all.push(json.items)
     next = json.next
@@ -53,7 +55,10 @@ const pages = async (path: string, limit: number): Promise<Item[][]> => {
 }
 const keyOf = ({ sequence, id }: Item) => sequence ?? id
 
-const LISTS = ['/servers', '/tokens', '/connections', '/revocations', '/apikeys', '/operators', '/keys', '/audit', '/audit?order=desc']
+const LISTS = [
+  '/servers', '/tokens', '/connections', '/revocations', '/apikeys', '/operators', '/keys', '/audit',
+  '/audit?order=desc',
+]
 test.each(LISTS)('%s: page by page it is the same as at once', async (path) => {
   const { json: whole } = await node.api<Page>('GET', `${path}${path.includes('?') ? '&' : '?'}limit=1000`)
   expect(whole.next).toBeNull()
@@ -68,7 +73,8 @@ test.each(LISTS)('%s: page by page it is the same as at once', async (path) => {
 
 test('in an order that is of use', async () => {
   const names = async (path: string) => (await pages(path, 1_000)).flat()
-  expect((await names('/servers')).map(({ name }) => name)).toEqual((await names('/servers')).map(({ name }) => name).toSorted())
+  expect((await names('/servers')).map(({ name }) =>
+    name)).toEqual((await names('/servers')).map(({ name }) => name).toSorted())
   const at = (await names('/revocations')).map(({ at }) => String(at))
   expect(at).toEqual(at.toSorted().toReversed())
   const created = (await names('/tokens')).map(({ createdAt }) => String(createdAt))
@@ -94,7 +100,10 @@ test('the audit by actor, action and target', async () => {
 
 test('a cursor that is none: refused, or the end', async () => {
   for (const path of LISTS) {
-    const { status } = await node.api('GET', `${path}${path.includes('?') ? '&' : '?'}after=${encodeURIComponent("' OR 1=1 --")}`)
+    const { status } = await node.api(
+      'GET',
+      `${path}${path.includes('?') ? '&' : '?'}after=${encodeURIComponent("' OR 1=1 --")}`,
+    )
     expect([200, 400]).toContain(status)
   }
 })

@@ -67,10 +67,18 @@ describe('selects', () => {
     ['group AND subject', () => ({ group: 'phoenix', subject: 'bob@example.com' }), () => [bob]],
     ['tokens AND server', () => ({ tokens: [ada.id, bob.id], server: 'two' }), () => [bob]],
     ['all AND a group', () => ({ all: true, group: 'phoenix' }), () => [ada, bob]],
-    ['nulls are not given', () => ({ tokens: ['plain'], subject: null, group: null, server: null, issuedBefore: null }), () => [plain]],
+    [
+      'nulls are not given',
+      () => ({ tokens: ['plain'], subject: null, group: null, server: null, issuedBefore: null }),
+      () => [plain],
+    ],
     ['a time that is later than all', () => ({ issuedBefore: new Date(Date.now() + 1_000).toISOString() }), all],
     ['the day of today', () => ({ issuedBefore: new Date().toISOString().slice(0, 10) }), all],
-    ['a time between', () => ({ issuedBefore: bob.createdAt }), () => [ada, adaTwo].filter((it) => it.createdAt < bob.createdAt)],
+    [
+      'a time between',
+      () => ({ issuedBefore: bob.createdAt }),
+      () => [ada, adaTwo].filter((it) => it.createdAt < bob.createdAt),
+    ],
   ]
   test.each(rows)('%s', async (_what, body, dead) => {
     await expectDead(await revoke(body()), dead())
@@ -85,7 +93,9 @@ describe('selects', () => {
   test('nothing: what matches no live token is done, and writes nothing', async () => {
     const before = (await node.api<{ items: object[] }>('GET', '/revocations?limit=1000')).json.items.length
     const rowsBefore = (await node.api<{ items: object[] }>('GET', '/audit?limit=1000')).json.items.length
-    for (const body of [{ subject: 'bob@example.com', server: 'one' }, { issuedBefore: '2020-01-01' }, { tokens: ['plain'], group: 'phoenix' }]) {
+    for (const body of [{
+      subject: 'bob@example.com', server: 'one',
+    }, { issuedBefore: '2020-01-01' }, { tokens: ['plain'], group: 'phoenix' }]) {
       const { status, json } = await revoke(body)
       expect([status, json.tokens, json.connections]).toEqual([200, [], { cut: 0 }])
     }
@@ -100,7 +110,9 @@ describe('selects', () => {
       const again = await revoke({ ...body, reason: 'policy', note: 'again' })
       expect([again.status, again.json.tokens, again.headers.get('location')]).toEqual([200, [], null])
     }
-    const { json } = await node.api<{ items: { details: { revocation: string }; reason: string }[] }>('GET', `/audit?action=token.revoke&target=${ada.id}`)
+    const { json } = await node.api<{
+      items: { details: { revocation: string }; reason: string }[],
+    }>('GET', `/audit?action=token.revoke&target=${ada.id}`)
     expect(json.items).toMatchObject([{ reason: 'compromised', details: { revocation: first.json.id } }])
     await expectDead({ ...first }, [ada])
   })
@@ -142,7 +154,9 @@ describe('refuses', () => {
   })
 
   test('a wait that can\'t be read, or is too long', async () => {
-    for (const wait of ['soon', '5', '61s']) expectProblem(await node.api('POST', `/revocations?wait=${wait}`, { all: true, reason: 'other' }), 400)
+    for (const wait of ['soon', '5', '61s']) expectProblem(await node.api('POST', `/revocations?wait=${wait}`, {
+      all: true, reason: 'other',
+    }), 400)
     expect((await node.api('POST', '/revocations?wait=5s', { all: true, reason: 'other' })).status).toBe(201)
   })
 })
@@ -162,10 +176,14 @@ test('a dry run shows all, and does nothing', async () => {
 })
 
 test('the receipt: what was cut, how long it took, and the same when asked for later', async () => {
-  const streams = await Promise.all([ada, ada, adaTwo].map((token) => open(node.gate, { target: '/s/one/x', headers: bearer(token.token) })))
+  const streams = await Promise.all([ada, ada, adaTwo].map((token) => open(
+    node.gate, { target: '/s/one/x', headers: bearer(token.token) },
+  )))
   for (const stream of streams) await stream.until(({ text }) => text.includes('data:'))
   const before = performance.now()
-  const { status, json, headers } = await revoke({ subject: 'dev@example.com', reason: 'offboarding', note: 'left today' })
+  const { status, json, headers } = await revoke({
+    subject: 'dev@example.com', reason: 'offboarding', note: 'left today',
+  })
   const tookMs = performance.now() - before
   expect([status, headers.get('location')]).toEqual([201, `/api/v1/revocations/${json.id}`])
   const { commitMs, firstCutMs, lastCutMs } = json.timings
@@ -174,9 +192,13 @@ test('the receipt: what was cut, how long it took, and the same when asked for l
   expect(lastCutMs).toBeGreaterThanOrEqual(firstCutMs ?? 0)
   expect(lastCutMs).toBeLessThanOrEqual(tookMs)
   expect(structuredClone(json)).toMatchObject({
-    actor: 'local:0', reason: 'offboarding', note: 'left today', dryRun: false, durable: true, complete: true, peers: [],
+    actor: 'local:0', reason: 'offboarding', note: 'left today', dryRun: false, durable: true, complete: true,
+    peers: [],
     connections: { cut: 3 }, selector: { subject: 'dev@example.com' },
-    tokens: [{ id: ada.id, name: 'ada', subject: 'DEV@Example.com' }, { id: adaTwo.id, name: 'ada two', subject: 'dev@example.com' }],
+    tokens: [
+      { id: ada.id, name: 'ada', subject: 'DEV@Example.com' },
+      { id: adaTwo.id, name: 'ada two', subject: 'dev@example.com' },
+    ],
   })
   expect(Math.abs(Date.parse(json.at) - Date.now())).toBeLessThan(5_000)
   for (const stream of streams) {
@@ -188,7 +210,9 @@ test('the receipt: what was cut, how long it took, and the same when asked for l
     return read.timings.lastCutMs === null ? null : read
   })
   expect(stored).toEqual(json)
-  expect((await ask(node.gate, { target: '/s/one/x', headers: bearer(ada.token) })).head?.get('www-authenticate')).toContain('revoked')
+  expect(
+    (await ask(node.gate, { target: '/s/one/x', headers: bearer(ada.token) })).head?.get('www-authenticate'),
+  ).toContain('revoked')
 })
 
 test('what is revoked can\'t be rotated, and stays in the list', async () => {

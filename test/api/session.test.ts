@@ -22,7 +22,8 @@ afterAll(() => node.stop())
 const OWN = { 'Sec-Fetch-Site': 'same-origin' }
 const as = (cookie: string) => (method: string, path: string, body?: unknown, headers: Record<string, string> = OWN) =>
   consoleApi(node)(method, path, body, { Cookie: cookie, ...headers })
-const rows = async (action: string) => (await node.api<{ items: AuditRowJson[] }>('GET', `/audit?limit=1000&action=${action}`)).json.items
+const rows = async (action: string) =>
+  (await node.api<{ items: AuditRowJson[] }>('GET', `/audit?limit=1000&action=${action}`)).json.items
 
 describe('a session', () => {
   test('reads and writes as its operator', async () => {
@@ -36,8 +37,10 @@ describe('a session', () => {
     const origin = new URL(node.console).origin
     const body = { name: 'cross', url: 'http://127.0.0.1:1', probe: false }
     const foreign: Record<string, string>[] = [
-      {}, { 'Sec-Fetch-Site': 'cross-site' }, { 'Sec-Fetch-Site': 'same-site' }, { 'Sec-Fetch-Site': 'none' }, { 'Sec-Fetch-Site': '' },
-      { Origin: 'https://evil.example' }, { Origin: 'null' }, { Origin: `${origin}.evil.example` }, { Origin: origin.replace('http:', 'https:') },
+      {}, { 'Sec-Fetch-Site': 'cross-site' }, { 'Sec-Fetch-Site': 'same-site' }, { 'Sec-Fetch-Site': 'none' },
+      { 'Sec-Fetch-Site': '' },
+      { Origin: 'https://evil.example' }, { Origin: 'null' }, { Origin: `${origin}.evil.example` },
+      { Origin: origin.replace('http:', 'https:') },
       { Origin: node.gate }, { Origin: origin, 'Sec-Fetch-Site': 'cross-site' }, { Referer: `${origin}/` },
     ]
     for (const headers of foreign) {
@@ -58,7 +61,11 @@ describe('a session', () => {
   test('a wrong key beside it is not made up for by it', async () => {
     expectProblem(await as(owner)('GET', '/tokens', undefined, { Authorization: 'Bearer pca_x' }), 401)
     const { key } = await makeKey(node, 'reader', 'auditor')
-    expectProblem(await as(owner)('POST', '/keys', undefined, { ...OWN, Authorization: `Bearer ${key}` }), 403, 'forbidden')
+    expectProblem(
+      await as(owner)('POST', '/keys', undefined, { ...OWN, Authorization: `Bearer ${key}` }),
+      403,
+      'forbidden',
+    )
   })
 
   test.each([
@@ -99,18 +106,25 @@ describe('a session', () => {
     const cookie = await makeOperator(node, 'Edsger', 'operator', PASSWORD)
     const { json } = await node.api<{ url: string }>('POST', '/operators/Edsger/links')
     const code = new URL(json.url).searchParams.get('code') ?? ''
-    const changed = cookieOf(await postForm(node, '/setup', { code, password: `${PASSWORD} new`, again: `${PASSWORD} new` })) ?? ''
+    const changed = cookieOf(
+      await postForm(node, '/setup', { code, password: `${PASSWORD} new`, again: `${PASSWORD} new` }),
+    ) ?? ''
     expectProblem(await as(cookie)('GET', '/tokens'), 401)
     expect((await as(changed)('GET', '/tokens')).status).toBe(200)
-    expect((await postForm(node, '/sign-in', { name: 'Edsger', password: PASSWORD })).status).toBeGreaterThanOrEqual(400)
+    expect(
+      (await postForm(node, '/sign-in', { name: 'Edsger', password: PASSWORD })).status,
+    ).toBeGreaterThanOrEqual(400)
     await node.api('DELETE', '/operators/Edsger')
     expectProblem(await as(changed)('GET', '/tokens'), 401)
-    expect((await postForm(node, '/sign-in', { name: 'Edsger', password: `${PASSWORD} new` })).status).toBeGreaterThanOrEqual(400)
+    expect(
+      (await postForm(node, '/sign-in', { name: 'Edsger', password: `${PASSWORD} new` })).status,
+    ).toBeGreaterThanOrEqual(400)
   })
 })
 
 describe('one-time links', () => {
-  const use = (code: string, password = PASSWORD) => postForm(node, '/setup', { code, name: 'Mallory', password, again: password })
+  const use = (code: string, password = PASSWORD) =>
+    postForm(node, '/setup', { code, name: 'Mallory', password, again: password })
 
   test('there is no second first owner', async () => {
     expectProblem(await node.api('POST', '/setup-links'), 409)
@@ -132,7 +146,9 @@ describe('one-time links', () => {
     expect(cookieOf(await use(older))).toBeNull()
     // A password that is too short, or mistyped, does not use it up.
     expect(cookieOf(await use(newer, 'short'))).toBeNull()
-    expect(cookieOf(await postForm(node, '/setup', { code: newer, password: PASSWORD, again: `${PASSWORD}x` }))).toBeNull()
+    expect(
+      cookieOf(await postForm(node, '/setup', { code: newer, password: PASSWORD, again: `${PASSWORD}x` })),
+    ).toBeNull()
     expect(cookieOf(await use(newer))).toBeString()
     expect(cookieOf(await use(newer))).toBeNull()
     expect((await rows('operator.password')).filter(({ targetName }) => targetName === 'Barbara')).toHaveLength(1)

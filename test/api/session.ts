@@ -1,9 +1,12 @@
 import type { TestNode } from '../support/node.ts'
 
+type Fields = Record<string, string>
+
 /** Posts a form as a page of the console does. */
-export const postForm = (node: TestNode, path: string, fields: Record<string, string>, headers: Record<string, string> = {}) =>
+export const postForm = (node: TestNode, path: string, fields: Fields, headers: Fields = {}) =>
   fetch(node.console + path, {
-    method: 'POST', redirect: 'manual', body: new URLSearchParams(fields), headers: { 'Sec-Fetch-Site': 'same-origin', ...headers },
+    method: 'POST', redirect: 'manual', body: new URLSearchParams(fields),
+    headers: { 'Sec-Fetch-Site': 'same-origin', ...headers },
   })
 
 export const cookieOf = (response: Response): string | null => {
@@ -14,7 +17,9 @@ export const cookieOf = (response: Response): string | null => {
 const codeOf = (url: string) => new URL(url).searchParams.get('code') ?? ''
 const entered = async (response: Response): Promise<string> => {
   const cookie = cookieOf(response)
-  if (!cookie) throw new Error(`answered ${response.status} without a session: ${(await response.text()).slice(0, 500)}`)
+  if (!cookie) throw new Error(
+    `answered ${response.status} without a session: ${(await response.text()).slice(0, 500)}`,
+  )
   return cookie
 }
 

@@ -76,13 +76,16 @@ test('a round trip: nothing that died after the backup lives again', async () =>
   const after = await startNode({ data })
   // The grace of one second ends, whether or not it had ended before the restore.
   await eventually(async () => (await statusOf(after, graced.token)) === 401)
-  expect(await Promise.all([lives, dead, dies, rotates].map(({ token }) => statusOf(after, token)))).toEqual([200, 401, 401, 401])
+  expect(await Promise.all([
+    lives, dead, dies, rotates,
+  ].map(({ token }) => statusOf(after, token)))).toEqual([200, 401, 401, 401])
   expect(await statusOf(after, later.token)).toBe(401)
   expect([200, 401]).toContain(await statusOf(after, fresh.token))
   expect(echo.requests.at(-1)?.head.get('x-key')).toBe('kept')
   const { json: tokens } = await after.api<{ items: TokenJson[] }>('GET', '/tokens')
   expect(Object.fromEntries(tokens.items.map(({ name, status }) => [name, status]))).toEqual({
-    lives: 'active', 'dead before': 'revoked', 'dies after': 'revoked', 'rotates after': 'active', 'rotates with grace': 'active',
+    lives: 'active', 'dead before': 'revoked', 'dies after': 'revoked', 'rotates after': 'active',
+    'rotates with grace': 'active',
   })
   expect((await consoleApi(after, key.key)('GET', '/tokens')).status).toBe(401)
   expect((await consoleApi(after, keptKey.key)('GET', '/tokens')).status).toBe(200)
@@ -92,7 +95,9 @@ test('a round trip: nothing that died after the backup lives again', async () =>
   expect(now.node).not.toBe(old.node)
   const { json: audit } = await after.api<{ items: AuditRowJson[] }>('GET', '/audit?limit=1000')
   expect(audit.items.filter(({ action }) => action === 'node.restore')).toHaveLength(1)
-  expect(audit.items.filter(({ action }) => action === 'node.rename')).toMatchObject([{ details: { previous: old.node } }])
+  expect(audit.items.filter(({ action }) => action === 'node.rename')).toMatchObject([
+    { details: { previous: old.node } },
+  ])
   expect((await after.api<VerificationJson>('GET', '/audit/verification')).json.status).toBe('intact')
   // Both keys are in the ring: what was made under the newer one can be refused by name.
   expect((await after.api<{ items: object[] }>('GET', '/keys')).json.items).toHaveLength(2)
@@ -114,7 +119,8 @@ test('into an empty folder it is whole', async () => {
 })
 
 describe('restore refuses, and leaves everything as it was', () => {
-  const snapshot = (of: string) => ['portcullis.db', 'portcullis.key'].map((name) => readFileSync(join(of, name)).toString('base64'))
+  const snapshot = (of: string) =>
+    ['portcullis.db', 'portcullis.key'].map((name) => readFileSync(join(of, name)).toString('base64'))
 
   test.each([
     ['what is no backup', () => 'no backup'],
@@ -167,7 +173,10 @@ describe('restore refuses, and leaves everything as it was', () => {
 test('to stdout, and where it can\'t be written', async () => {
   await using node = await startNode({ data })
   const piped = join(folder, 'piped')
-  const child = Bun.spawn([...SOURCES, 'backup', '-', '--data', data], { cwd: ROOT, env: { PATH: process.env['PATH'] ?? '' }, stdout: Bun.file(piped), stderr: 'pipe' })
+  const child = Bun.spawn(
+    [...SOURCES, 'backup', '-', '--data', data],
+    { cwd: ROOT, env: { PATH: process.env['PATH'] ?? '' }, stdout: Bun.file(piped), stderr: 'pipe' },
+  )
   expect([await child.exited, await new Response(child.stderr).text()]).toEqual([0, ''])
   const into = join(tempFolder(), 'new')
   expect((await restore(piped, into)).code).toBe(0)

@@ -2,11 +2,16 @@ import { expect, test } from 'bun:test'
 import { documentOf, portcullis } from './run.ts'
 
 const COMMANDS = [
-  [], ['serve'], ['demo'], ['server'], ['server', 'add'], ['server', 'ls'], ['server', 'show'], ['server', 'rm'], ['server', 'kill'],
-  ['server', 'close'], ['server', 'open'], ['token'], ['token', 'create'], ['token', 'ls'], ['token', 'show'], ['token', 'rotate'],
-  ['revoke'], ['connections'], ['connection'], ['connection', 'kill'], ['audit'], ['audit', 'verify'], ['audit', 'export'],
-  ['apikey'], ['apikey', 'create'], ['apikey', 'ls'], ['apikey', 'rm'], ['operator'], ['operator', 'create'], ['operator', 'ls'],
-  ['operator', 'rm'], ['operator', 'reset'], ['key'], ['key', 'ls'], ['key', 'rotate'], ['key', 'rm'], ['cluster'], ['backup'],
+  [], ['serve'], ['demo'], ['server'], ['server', 'add'], ['server', 'ls'], ['server', 'show'], ['server', 'rm'],
+  ['server', 'kill'],
+  ['server', 'close'], ['server', 'open'], ['token'], ['token', 'create'], ['token', 'ls'], ['token', 'show'],
+  ['token', 'rotate'],
+  ['revoke'], ['connections'], ['connection'], ['connection', 'kill'], ['audit'], ['audit', 'verify'],
+  ['audit', 'export'],
+  ['apikey'], ['apikey', 'create'], ['apikey', 'ls'], ['apikey', 'rm'], ['operator'], ['operator', 'create'],
+  ['operator', 'ls'],
+  ['operator', 'rm'], ['operator', 'reset'], ['key'], ['key', 'ls'], ['key', 'rotate'], ['key', 'rm'], ['cluster'],
+  ['backup'],
   ['restore'], ['doctor'], ['selftest'], ['healthcheck'], ['setup'], ['version'],
 ]
 const inTurns = async <T>(all: T[], run: (one: T) => Promise<void>) => {
@@ -28,7 +33,8 @@ test('every command has --help', async () => {
 test('the help of serve names every flag and its variable', async () => {
   const { stdout } = await portcullis(['serve', '--help'])
   const flags = [
-    'data', 'listen', 'console', 'public-url', 'console-url', 'allow-host', 'allow-origin', 'trusted-proxy', 'tls-cert', 'tls-key',
+    'data', 'listen', 'console', 'public-url', 'console-url', 'allow-host', 'allow-origin', 'trusted-proxy', 'tls-cert',
+    'tls-key',
     'key-file', 'log-level', 'log-format',
   ]
   for (const flag of flags) {
@@ -39,13 +45,19 @@ test('the help of serve names every flag and its variable', async () => {
 
 test('bad usage is 2, says what is wrong on stderr, and reaches no node', async () => {
   const wrong = [
-    ['nonsense'], ['server'], ['server', 'add'], ['server', 'add', 'x'], ['token', 'create', 'x'], ['token', 'ls', '--nonsense'], ['token', 'ls', 'extra'],
+    ['nonsense'], ['server'], ['server', 'add'], ['server', 'add', 'x'], ['token', 'create', 'x'],
+    ['token', 'ls', '--nonsense'], ['token', 'ls', 'extra'],
     ['revoke'], ['revoke', 'x'], ['revoke', 'x', '--reason', 'because'], ['revoke', '', '--reason', 'other'],
-    ['revoke', '--server', 'a', '--subject', '', '--reason', 'other'], ['server', 'close'], ['server', 'close', 'a', '--all'],
-    ['apikey', 'create', 'x'], ['apikey', 'create', 'x', '--role', 'owner'], ['operator', 'create', 'x', '--role', 'king'],
-    ['audit', 'export', '--format', 'xml'], ['audit', 'export'], ['audit', '--limit', '0'], ['connections', '--watch', '--json'],
-    ['token', 'rotate', 'x', '--grace', 'soon'], ['server', 'add', 'x', 'http://a', '--header', 'nonsense'], ['backup'], ['restore'],
-    ['server', 'add', 'x', 'http://a', '--header', 'A: -', '--header', 'B: -'], ['server', 'add', 'x', 'http://a', '--kind', 'magic'],
+    ['revoke', '--server', 'a', '--subject', '', '--reason', 'other'], ['server', 'close'],
+    ['server', 'close', 'a', '--all'],
+    ['apikey', 'create', 'x'], ['apikey', 'create', 'x', '--role', 'owner'],
+    ['operator', 'create', 'x', '--role', 'king'],
+    ['audit', 'export', '--format', 'xml'], ['audit', 'export'], ['audit', '--limit', '0'],
+    ['connections', '--watch', '--json'],
+    ['token', 'rotate', 'x', '--grace', 'soon'], ['server', 'add', 'x', 'http://a', '--header', 'nonsense'], ['backup'],
+    ['restore'],
+    ['server', 'add', 'x', 'http://a', '--header', 'A: -', '--header', 'B: -'],
+    ['server', 'add', 'x', 'http://a', '--kind', 'magic'],
     ['token', 'ls', '--url', 'ftp://a'], ['token', 'ls', '--url', 'http://127.0.0.1:1'],
   ]
   await inTurns(wrong, async (args) => {
@@ -57,23 +69,35 @@ test('bad usage is 2, says what is wrong on stderr, and reaches no node', async 
 })
 
 test('where no node answers it is 3, and says what was tried', async () => {
-  const calls = [['token', 'ls'], ['revoke', 'x', '--reason', 'other'], ['healthcheck'], ['audit', 'verify'], ['setup'], ['backup', '/tmp/never-made']]
+  const calls = [
+    ['token', 'ls'], ['revoke', 'x', '--reason', 'other'], ['healthcheck'], ['audit', 'verify'], ['setup'],
+    ['backup', '/tmp/never-made'],
+  ]
   await inTurns(calls, async (args) => {
     const { code, stdout, stderr } = await portcullis([...args, '--data', '/nonexistent/folder'])
     expect([args, code, stdout]).toEqual([args, 3, ''])
     expect(stderr).toContain('/nonexistent/folder/control.sock')
     expect(stderr).toContain('portcullis serve')
   })
-  const remote = await portcullis(['token', 'ls', '--url', 'http://127.0.0.1:1'], { env: { PORTCULLIS_API_KEY: 'pca_x' } })
+  const remote = await portcullis(
+    ['token', 'ls', '--url', 'http://127.0.0.1:1'], { env: { PORTCULLIS_API_KEY: 'pca_x' } },
+  )
   expect([remote.code, remote.stderr]).toEqual([3, expect.stringContaining('127.0.0.1:1')])
   expect(remote.stderr).not.toContain('pca_x')
-  const byDefault = await portcullis(['token', 'ls'], { env: { HOME: '/nonexistent', XDG_STATE_HOME: '/nonexistent/state' } })
+  const byDefault = await portcullis(
+    ['token', 'ls'],
+    { env: { HOME: '/nonexistent', XDG_STATE_HOME: '/nonexistent/state' } },
+  )
   expect(byDefault.code).toBe(3)
-  expect(byDefault.stderr).toMatch(/\/nonexistent\/state\/portcullis\/control\.sock[^]*\/var\/lib\/portcullis\/control\.sock/)
+  expect(byDefault.stderr).toMatch(
+    /\/nonexistent\/state\/portcullis\/control\.sock[^]*\/var\/lib\/portcullis\/control\.sock/,
+  )
 })
 
 test('what is still to come says so', async () => {
-  for (const args of [['cluster', 'status'], ['cluster', 'ticket', '--json'], ['selftest'], ['server', 'add', 'x', '--stdio', '--', 'cat'], ['audit', 'export', '--format', 'ocsf']]) {
+  for (const args of [['cluster', 'status'], ['cluster', 'ticket', '--json'], ['selftest'], [
+    'server', 'add', 'x', '--stdio', '--', 'cat',
+  ], ['audit', 'export', '--format', 'ocsf']]) {
     const { code, stdout, stderr } = await portcullis(args)
     expect([args, code, stdout]).toEqual([args, 1, ''])
     expect(stderr).toContain('not available yet')
@@ -81,7 +105,11 @@ test('what is still to come says so', async () => {
 })
 
 test('version', async () => {
-  expect(await portcullis(['version'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^portcullis \d+\.\d+\.\d+\n$/), stderr: '' })
-  expect(documentOf<object>(await portcullis(['version', '--json']))).toMatchObject({ version: expect.stringMatching(/^\d+\.\d+\.\d+$/) })
+  expect(
+    await portcullis(['version']),
+  ).toMatchObject({ code: 0, stdout: expect.stringMatching(/^portcullis \d+\.\d+\.\d+\n$/), stderr: '' })
+  expect(
+    documentOf<object>(await portcullis(['version', '--json'])),
+  ).toMatchObject({ version: expect.stringMatching(/^\d+\.\d+\.\d+$/) })
   expect((await portcullis(['--version'])).code).toBe(0)
 })

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { documentOf, portcullis, ROOT } from '../cli/run.ts'
 import { eventually } from '../support/poll.ts'
@@ -53,7 +55,10 @@ beforeAll(async () => {
     if (isRoot) chownSync(made, NOBODY, NOBODY)
   }
   // What a folder that somebody else fills may hold.
-  writeFileSync(join(hostile, '.env'), `PORTCULLIS_LISTEN=nonsense\nPORTCULLIS_DATA=${hostile}/taken\nPORTCULLIS_LOG_LEVEL=trace\n`)
+  writeFileSync(
+    join(hostile, '.env'),
+    `PORTCULLIS_LISTEN=nonsense\nPORTCULLIS_DATA=${hostile}/taken\nPORTCULLIS_LOG_LEVEL=trace\n`,
+  )
   writeFileSync(join(hostile, 'bunfig.toml'), `preload = ["./evil.ts"]\n`)
   writeFileSync(join(hostile, 'evil.ts'), `require('node:fs').writeFileSync('evil-was-here', '')\n`)
   writeFileSync(join(hostile, 'tsconfig.json'), '{"compilerOptions":{"jsxImportSource":"./evil"}}')
@@ -73,7 +78,10 @@ const run = (args: string[]) => portcullis([...args, '--data', data()], { comman
 test('the demo: its own curl, its own revoke, and the end of the stream', async () => {
   const [, line = ''] = /^\s*(curl .*)$/m.exec(demo.output.stdout) ?? []
   expect(line).toMatch(/^curl -N -H "Authorization: Bearer pcl_\w{36}" http:\S+\/s\/demo\/sse$/)
-  const curl = Bun.spawn(['sh', '-c', line], { env: { PATH: process.env['PATH'] ?? '' }, stdout: 'pipe', stderr: 'ignore' })
+  const curl = Bun.spawn(
+    ['sh', '-c', line],
+    { env: { PATH: process.env['PATH'] ?? '' }, stdout: 'pipe', stderr: 'ignore' },
+  )
   let text = ''
   const read = (async () => {
     for await (const chunk of curl.stdout) text += new TextDecoder().decode(chunk)
@@ -88,7 +96,9 @@ test('the demo: its own curl, its own revoke, and the end of the stream', async 
   expect(revoked.stdout).toMatch(/Revoked 1 token \(compromised\)[^]*cut 1 connection/)
   await read
   expect(await curl.exited).toBe(0)
-  expect(parseEvents(text).at(-1)).toMatchObject({ event: 'disconnect', data: expect.stringContaining('token_revoked') })
+  expect(
+    parseEvents(text).at(-1),
+  ).toMatchObject({ event: 'disconnect', data: expect.stringContaining('token_revoked') })
   const again = Bun.spawnSync(['sh', '-c', line.replace('curl -N', 'curl -s -i')])
   expect(again.stdout.toString()).toMatch(/^HTTP\/1\.1 401 /)
   expect(again.stdout.toString()).toMatch(/www-authenticate: Bearer .*invalid_token/i)
@@ -99,19 +109,27 @@ test('what the demo made is its user\'s own', () => {
   expect((statSync(data()).mode & 0o777).toString(8)).toBe('700')
   const files = readdirSync(data())
   expect(files).toContain('portcullis.db')
-  for (const name of files) expect([name, statSync(join(data(), name)).uid]).toEqual([name, setpriv ? NOBODY : (process.getuid?.() ?? -1)])
+  const uid = setpriv ? NOBODY : process.getuid?.()
+  for (const name of files) expect([name, statSync(join(data(), name)).uid]).toEqual([name, uid as number])
 })
 
 test('the folder it is started in decides nothing', () => {
-  expect(readdirSync(join(folder, 'hostile')).toSorted()).toEqual(['.env', 'bunfig.toml', 'evil.ts', 'package.json', 'tsconfig.json'])
+  expect(
+    readdirSync(join(folder, 'hostile')).toSorted(),
+  ).toEqual(['.env', 'bunfig.toml', 'evil.ts', 'package.json', 'tsconfig.json'])
   expect(demo.output.stderr).toBe('')
 })
 
 test('a MCP endpoint answers behind it', async () => {
-  const made = documentOf<{ token: string; urls: { demo: string } }>(await run(['token', 'create', 'mcp', '--server', 'demo', '--json']))
+  const made = documentOf<{ token: string; urls: { demo: string } }>(
+    await run(['token', 'create', 'mcp', '--server', 'demo', '--json']),
+  )
   const response = await fetch(made.urls.demo, {
     method: 'POST',
-    headers: { Authorization: `Bearer ${made.token}`, 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream' },
+    headers: {
+      Authorization: `Bearer ${made.token}`, 'Content-Type': 'application/json',
+      Accept: 'application/json, text/event-stream',
+    },
     body: JSON.stringify({
       jsonrpc: '2.0', id: 1, method: 'initialize',
       params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
@@ -127,7 +145,9 @@ test('its workers work: the audit verifies, a backup is made', async () => {
   const file = join(home, 'backup')
   const backup = await run(['backup', file])
   expect([backup.code, backup.stderr]).toEqual([0, ''])
-  const restored = await portcullis(['restore', file, '--data', join(home, 'restored')], { command: [...asUser, binary], cwd: folder })
+  const restored = await portcullis(
+    ['restore', file, '--data', join(home, 'restored')], { command: [...asUser, binary], cwd: folder },
+  )
   expect([restored.code, restored.stderr]).toEqual([0, ''])
   const offline = await portcullis(['audit', 'verify', '--db', join(home, 'restored/portcullis.db'), '--json'], {
     command: [...asUser, binary], cwd: folder, env: { HOME: home },
@@ -146,7 +166,9 @@ test.skipIf(!isRoot || setpriv === null)('somebody else is told the exact comman
     expect([code, stdout]).toEqual([1, ''])
     return stderr.split('\n').map((line) => line.trim())
   }
-  expect(await said(['token', 'show', "it's", '--data', other])).toContain(`sudo ${binary} token show 'it'\\''s' --data '${other}'`)
+  expect(await said(['token', 'show', "it's", '--data', other])).toContain(
+    `sudo ${binary} token show 'it'\\''s' --data '${other}'`,
+  )
   expect(await said(['token', 'ls'], { PORTCULLIS_DATA: other })).toContain(`sudo ${binary} --data '${other}' token ls`)
   // What is printed works for whom it is meant for.
   const command = (await said(['token', 'ls', '--data', other])).find((line) => line.startsWith('sudo ')) ?? ''

@@ -92,7 +92,9 @@ test.skipIf(!isRoot)('a full disk: dead at once, and on disk as soon as it can b
   const issue = await node.api<Record<string, unknown>>('POST', '/tokens', { name: 'new', servers: ['events'] })
   expect([issue.status, issue.headers.get('content-type')]).toEqual([507, 'application/problem+json'])
   expect(issue.json).not.toHaveProperty('token')
-  expect((await node.api<{ items: TokenJson[] }>('GET', '/tokens')).json.items.map(({ name }) => name)).toEqual(['dies', 'lives'])
+  expect((await node.api<{
+    items: TokenJson[],
+  }>('GET', '/tokens')).json.items.map(({ name }) => name)).toEqual(['dies', 'lives'])
   expect(tokensBefore).toMatchObject({ items: [{ name: 'dies' }, { name: 'lives' }] })
   const rotation = await node.api('POST', `/tokens/${lives.id}/rotations`, {})
   expect(rotation.status).toBe(507)
@@ -105,7 +107,9 @@ test.skipIf(!isRoot)('a full disk: dead at once, and on disk as soon as it can b
   expect(status).toBe(507)
   expect(receipt).toMatchObject({ durable: false, complete: false, connections: { cut: 1 }, tokens: [{ id: dies.id }] })
   await stream.done()
-  expect(parseEvents(stream.text).at(-1)).toMatchObject({ event: 'disconnect', data: expect.stringContaining('token_revoked') })
+  expect(
+    parseEvents(stream.text).at(-1),
+  ).toMatchObject({ event: 'disconnect', data: expect.stringContaining('token_revoked') })
   expect(await statusOf(node, dies.token)).toBe(401)
   expect(await statusOf(node, lives.token)).toBe(200)
   expect((await node.api<TokenJson>('GET', `/tokens/${dies.id}`)).json.status).toBe('revoked')
@@ -178,7 +182,9 @@ test.skipIf(!isRoot)('kill -9 and a start while the disk is full: the journal ke
   await node.addServer('shut', events.url)
   const scope = await node.createToken('for shut', ['shut'])
   fill(node.data)
-  const { json: receipt } = await node.api<RevocationJson>('POST', '/revocations', { tokens: [dies.id], reason: 'compromised' })
+  const { json: receipt } = await node.api<RevocationJson>(
+    'POST', '/revocations', { tokens: [dies.id], reason: 'compromised' },
+  )
   expect(receipt.durable).toBeFalse()
   await node.api('PUT', '/servers/shut/gate', { state: 'closed', reason: 'kept' })
   node.kill('SIGKILL')
@@ -210,10 +216,15 @@ test.skipIf(!isRoot)('more dead than the journal could list', async () => {
   expect(await node.stop()).toBe(0)
   const database = new Database(join(node.data, 'portcullis.db'))
   database.transaction(() => {
-    const insert = database.query('INSERT INTO tokens (id, name, subject, created_at, created_by) VALUES (?, ?, ?, ?, ?)')
+    const insert = database.query(
+      'INSERT INTO tokens (id, name, subject, created_at, created_by) VALUES (?, ?, ?, ?, ?)',
+    )
     const reach = database.query('INSERT INTO token_servers (token_id, server_id) VALUES (?, ?)')
     for (let index = 0; index < count; index += 1) {
-      insert.run(`tok_${index}`, `${index} ${'x'.repeat(90)}`, `${index}@${'x'.repeat(80)}.example`, Date.now() - 1_000, 'system')
+      insert.run(
+        `tok_${index}`, `${index} ${'x'.repeat(90)}`, `${index}@${'x'.repeat(80)}.example`, Date.now() - 1_000,
+        'system',
+      )
       reach.run(`tok_${index}`, serverId)
     }
   })()
@@ -221,7 +232,9 @@ test.skipIf(!isRoot)('more dead than the journal could list', async () => {
 
   const second = await restart(node.data)
   fill(node.data)
-  const { status, json } = await second.api<RevocationJson>('POST', '/revocations', { server: 'events', reason: 'compromised' })
+  const { status, json } = await second.api<RevocationJson>(
+    'POST', '/revocations', { server: 'events', reason: 'compromised' },
+  )
   expect([status, json.durable, json.tokens.length]).toEqual([507, false, count + 1])
   second.kill('SIGKILL')
   await second.exited
@@ -269,7 +282,9 @@ test.skipIf(!isRoot)('an owner gets in, to revoke, kill and close, and for nothi
     expect([method, path, status]).toEqual([method, path, 403])
   }
   const again = await signIn(node, 'Grace', password)
-  const opened = await consoleApi(node)('PUT', '/servers/events/gate', { state: 'open' }, { Cookie: again, 'Sec-Fetch-Site': 'same-origin' })
+  const opened = await consoleApi(node)(
+    'PUT', '/servers/events/gate', { state: 'open' }, { Cookie: again, 'Sec-Fetch-Site': 'same-origin' },
+  )
   expect(opened.status).toBe(200)
   expect(await auditOf(node, 'token.revoke')).toMatchObject([{ actor: 'operator:Grace', targetId: dies.id }])
 })

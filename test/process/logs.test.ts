@@ -62,7 +62,9 @@ test.each(['json', 'text'])('%s at info: no line a request, no secret', async (f
       return null
     }
   })
-  if (format === 'json') expect(parsed).toMatchObject([{ level: 'info', msg: 'portcullis is ready' }, { level: 'info', msg: 'stopping' }])
+  if (format === 'json') expect(parsed).toMatchObject([
+    { level: 'info', msg: 'portcullis is ready' }, { level: 'info', msg: 'stopping' },
+  ])
   else {
     expect(parsed).toEqual([null, null])
     expect(lines[0]).toMatch(/^\S+ info .*ready/)
@@ -100,7 +102,10 @@ test('each start prints another setup link', async () => {
 const strace = Bun.which('strace')
 test.skipIf(strace === null)('it connects to nothing that nobody configured', async () => {
   // No fault is injected: strace only lists the calls. Threads and workers are followed.
-  const command = [strace ?? '', '-f', '-qq', '-e', 'trace=connect,sendto,sendmsg', '-e', 'signal=none', process.execPath, 'src/main.ts']
+  const command = [
+    strace ?? '', '-f', '-qq', '-e', 'trace=connect,sendto,sendmsg', '-e', 'signal=none', process.execPath,
+    'src/main.ts',
+  ]
   const node = await startNode({ command })
   await node.api('GET', '/audit/verification')
   await ask(node.gate, { target: '/s/x' })

@@ -15,11 +15,11 @@ afterAll(() => removeFolder(parent))
 const ONCE = { BUN_CONFIG_MAX_HTTP_REQUESTS: '256' }
 const FREE = { '--listen': '127.0.0.1:0', '--console': '127.0.0.1:0' }
 /** `serve` on a folder that is not there, with free ports unless the flags say otherwise. */
-const serve = async (flags: Record<string, string>, env: Record<string, string> = {}, cwd = parent) => {
+const serve = async (flags: Record<string, string>, env: Record<string, string> = {}, cwd = ROOT) => {
   const data = join(parent, `data-${crypto.randomUUID()}`)
   const given = { '--data': data, ...FREE, ...flags }
   const args = Object.entries(given).flatMap(([flag, value]) => (value === '(none)' ? [flag] : [flag, value]))
-  return { data, ran: await portcullis(['serve', ...args], { env: { ...ONCE, ...env }, cwd, timeoutMs: 3_000 }) }
+  return { data, ran: await portcullis(['serve', ...args], { env: { ...ONCE, ...env }, cwd, timeoutMs: 8_000 }) }
 }
 const expectRefused = ({ code, stdout, stderr }: Ran, naming: string | RegExp) => {
   expect(stderr).toMatch(naming)
@@ -31,9 +31,15 @@ const expectRefused = ({ code, stdout, stderr }: Ran, naming: string | RegExp) =
 
 describe('a bad setting is one line that names it, exit 2, and nothing created', () => {
   const flags: [flag: string, values: string[]][] = [
-    ['--listen', ['nonsense', '127.0.0.1', '127.0.0.1:99999', 'http://127.0.0.1:1', ':x', '203.0.113.9:7070', '203.0.113.9:0']],
+    [
+      '--listen',
+      ['nonsense', '127.0.0.1', '127.0.0.1:99999', 'http://127.0.0.1:1', ':x', '203.0.113.9:7070', '203.0.113.9:0'],
+    ],
     ['--console', ['127.0.0.1:-1', 'no.such.host.invalid:0']],
-    ['--public-url', ['ftp://gate.example', 'gate.example', 'http://user:secret@gate.example', 'http://gate.example/?q']],
+    [
+      '--public-url',
+      ['ftp://gate.example', 'gate.example', 'http://user:secret@gate.example', 'http://gate.example/?q'],
+    ],
     ['--console-url', ['javascript:alert(1)']],
     ['--allow-host', ['https://a.example', 'a.example:80', 'a b', '*']],
     ['--allow-origin', ['a.example', 'https://a.example/path', '*', 'null']],
@@ -43,35 +49,38 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
     ['--key-file', ['/nonexistent/folder/portcullis.key', '/']],
     ['--log-level', ['loud', 'INFO', '']],
     ['--log-format', ['xml']],
-    ['--data', ['']],
     ['--bogus', ['1']],
     ['--stdio', ['(none)']],
   ]
 
-  test.each(flags)('%s %p', async (flag, values) => {
-    const cwd = tempFolder()
-    const all = await Promise.all(values.map((value) => serve({ [flag]: value }, {}, cwd)))
-    for (const { ran, data } of all) {
+  test.concurrent.each(flags)('%s %p', async (flag, values) => {
+    for (const value of values) {
+      const { ran, data } = await serve({ [flag]: value })
       expectRefused(ran, flag)
       expect(existsSync(data)).toBeFalse()
     }
+  })
+
+  test.concurrent('an empty --data is not the folder it is started in', async () => {
+    const cwd = tempFolder()
+    expectRefused((await serve({ '--data': '' }, {}, cwd)).ran, '--data')
     expect(readdirSync(cwd)).toEqual([])
     removeFolder(cwd)
   })
 
-  test.each([
+  test.concurrent.each([
     ['PORTCULLIS_LISTEN', 'nonsense'],
     ['PORTCULLIS_LOG_FORMAT', 'xml'],
     ['PORTCULLIS_TRUSTED_PROXY', '10.0.0.0/8, nonsense'],
     ['PORTCULLIS_ALLOW_HOST', 'a.example,b example'],
   ])('%s=%s in the environment', async (name, value) => {
-    const data = join(parent, 'from-environment')
-    const ran = await portcullis(['serve', '--data', data], { env: { ...ONCE, [name]: value }, timeoutMs: 3_000 })
+    const data = join(parent, `from-environment-${name}`)
+    const ran = await portcullis(['serve', '--data', data], { env: { ...ONCE, [name]: value }, timeoutMs: 8_000 })
     expectRefused(ran, name)
     expect(existsSync(data)).toBeFalse()
   })
 
-  test('a certificate and a key that are none', async () => {
+  test.concurrent('a certificate and a key that are none', async () => {
     const file = join(parent, 'garbage.pem')
     writeFileSync(file, 'garbage\n')
     const { ran, data } = await serve({ '--tls-cert': file, '--tls-key': file })
@@ -79,7 +88,7 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
     expect(existsSync(data)).toBeFalse()
   })
 
-  test('a certificate without its key', async () => {
+  test.concurrent('a certificate without its key', async () => {
     const file = join(parent, 'lonely.pem')
     writeFileSync(file, 'x')
     const { ran, data } = await serve({ '--tls-cert': file })
@@ -87,7 +96,7 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
     expect(existsSync(data)).toBeFalse()
   })
 
-  test('a key file that is something else', async () => {
+  test.concurrent('a key file that is something else', async () => {
     const file = join(parent, 'other.key')
     writeFileSync(file, 'something else\n', { mode: 0o600 })
     const { ran, data } = await serve({ '--key-file': file })
@@ -96,14 +105,14 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
     expect(await Bun.file(file).text()).toBe('something else\n')
   })
 
-  test('a data folder that is a file', async () => {
+  test.concurrent('a data folder that is a file', async () => {
     const file = join(parent, 'a-file')
     writeFileSync(file, 'mine')
     expectRefused((await serve({ '--data': file })).ran, '--data')
     expect(await Bun.file(file).text()).toBe('mine')
   })
 
-  test('a port in use, also by one that listens on all addresses', async () => {
+  test.concurrent('a port in use, also by one that listens on all addresses', async () => {
     for (const hostname of ['127.0.0.1', '0.0.0.0']) {
       const taken = Bun.listen({ hostname, port: 0, socket: { data() {} } })
       for (const flag of ['--listen', '--console']) {
@@ -127,7 +136,7 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
     }
   })
 
-  test('an argument too many', async () => {
+  test.concurrent('an argument too many', async () => {
     const data = join(parent, 'too-many')
     expectRefused(await portcullis(['serve', '--data', data, 'extra']), 'extra')
     expect(existsSync(data)).toBeFalse()
@@ -138,12 +147,12 @@ describe('portcullis.toml', () => {
   const withToml = async (toml: string) => {
     const folder = tempFolder()
     writeFileSync(join(folder, 'portcullis.toml'), toml)
-    const ran = await portcullis(['serve', '--data', folder], { env: ONCE, timeoutMs: 3_000 })
+    const ran = await portcullis(['serve', '--data', folder], { env: ONCE, timeoutMs: 8_000 })
     const left = readdirSync(folder)
     removeFolder(folder)
     return { ran, left }
   }
-  test.each([
+  test.concurrent.each([
     ['an unknown key', 'listenn = "127.0.0.1:0"\n', 'listenn'],
     ['a flag\'s name in camel case', 'publicUrl = "http://a.example"\n', 'publicUrl'],
     ['the data folder itself', 'data = "/tmp"\n', 'data'],
@@ -235,7 +244,8 @@ describe('the data folder', () => {
     expect(mode(folder)).toBe('700')
     // The lock holds nothing, and nobody else gets into the folder.
     const files = readdirSync(folder).filter((name) => !name.endsWith('.lock'))
-    for (const name of ['portcullis.db', 'portcullis.db-wal', 'portcullis.key', 'control.sock']) expect(files).toContain(name)
+    const expected = ['portcullis.db', 'portcullis.db-wal', 'portcullis.key', 'control.sock']
+    for (const name of expected) expect(files).toContain(name)
     expect(files.map((name) => [name, mode(join(folder, name))])).toEqual(files.map((name) => [name, '600']))
     expect(await node.api('GET', '/node')).toMatchObject({ status: 200 })
   })

@@ -24,24 +24,40 @@ const sequence = (after: string | null): number | null => {
 
 export const auditRoutes = (node: Node) =>
   new Elysia({ name: 'audit', tags: ['audit'] })
-    .get('/audit', ({ request, query }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      const { limit, after } = pageRequest(query)
-      const { order = 'asc', actor, action, target } = query
-      const rows = node.reads.audit({ limit: limit + 1, after: sequence(after), order, actor, action, target })
-      return pageOf(rows, limit, (row) => String(row.sequence), auditJson)
-    }, { query: AuditQuery, response: { 200: AuditPage } })
-    .get('/audit/verification', async ({ request }) => {
-      const { actor, arrivedAt } = contextOf(request)
-      requireRole(actor, 'auditor')
-      return verificationJson(node, await node.verify(null), arrivedAt)
-    }, { response: { 200: VerificationSchema } })
-    .post('/audit/verification', async ({ request, body }) => {
-      const { actor, arrivedAt } = contextOf(request)
-      requireRole(actor, 'auditor')
-      return verificationJson(node, await node.verify(body), arrivedAt)
-    }, { body: Checkpoint, response: { 200: VerificationSchema } })
-    .get('/audit/checkpoint', ({ request }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      return node.checkpoint()
-    }, { response: { 200: Checkpoint } })
+    .get(
+      '/audit',
+      ({ request, query }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const { limit, after } = pageRequest(query)
+        const { order = 'asc', actor, action, target } = query
+        const rows = node.reads.audit({ limit: limit + 1, after: sequence(after), order, actor, action, target })
+        return pageOf(rows, limit, (row) => String(row.sequence), auditJson)
+      },
+      { query: AuditQuery, response: { 200: AuditPage } },
+    )
+    .get(
+      '/audit/verification',
+      async ({ request }) => {
+        const { actor, arrivedAt } = contextOf(request)
+        requireRole(actor, 'auditor')
+        return verificationJson(node, await node.verify(null), arrivedAt)
+      },
+      { response: { 200: VerificationSchema } },
+    )
+    .post(
+      '/audit/verification',
+      async ({ request, body }) => {
+        const { actor, arrivedAt } = contextOf(request)
+        requireRole(actor, 'auditor')
+        return verificationJson(node, await node.verify(body), arrivedAt)
+      },
+      { body: Checkpoint, response: { 200: VerificationSchema } },
+    )
+    .get(
+      '/audit/checkpoint',
+      ({ request }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        return node.checkpoint()
+      },
+      { response: { 200: Checkpoint } },
+    )

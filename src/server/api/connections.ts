@@ -13,19 +13,32 @@ const isAfter = (id: string, after: string) => id.length > after.length || (id.l
 
 export const connectionRoutes = (node: Node) =>
   new Elysia({ name: 'connections', tags: ['connections'] })
-    .get('/connections', ({ request, query }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      const { limit, after } = pageRequest(query)
-      const found = []
-      for (const connection of node.registry.all()) {
-        if (after !== null && !isAfter(connection.id, after)) continue
-        found.push(connection)
-        if (found.length > limit) break
-      }
-      return pageOf(found, limit, ({ id }) => id, (connection) => connectionJson(node, connection))
-    }, { query: PageQuery, response: { 200: ConnectionPage } })
-    .delete('/connections/:id', async ({ request, params, set }) => {
-      const { actor, arrivedAt } = contextOf(request)
-      requireRole(actor, 'operator', true)
-      return outcomeJson(node.control.killConnection(params.id, actor), arrivedAt, set)
-    }, { params: Type.Object({ id: Type.String() }), response: { 200: Cut, 507: Cut } })
+    .get(
+      '/connections',
+      ({ request, query }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const { limit, after } = pageRequest(query)
+        const found = []
+        for (const connection of node.registry.all()) {
+          if (after !== null && !isAfter(connection.id, after)) continue
+          found.push(connection)
+          if (found.length > limit) break
+        }
+        return pageOf(
+          found,
+          limit,
+          ({ id }) => id,
+          (connection) => connectionJson(node, connection),
+        )
+      },
+      { query: PageQuery, response: { 200: ConnectionPage } },
+    )
+    .delete(
+      '/connections/:id',
+      async ({ request, params, set }) => {
+        const { actor, arrivedAt } = contextOf(request)
+        requireRole(actor, 'operator', true)
+        return outcomeJson(node.control.killConnection(params.id, actor), arrivedAt, set)
+      },
+      { params: Type.Object({ id: Type.String() }), response: { 200: Cut, 507: Cut } },
+    )

@@ -27,13 +27,17 @@ export const idempotent = (node: Node) => {
   return async (request: Request, run: (request: Request) => Promise<Response>): Promise<Response> => {
     const key = request.method === 'POST' ? request.headers.get('idempotency-key') : null
     if (key === null) return run(request)
-    if (key === '' || key.length > node.limits.idempotencyKeyLengthMax) throw invalid(`Idempotency-Key: 1 to ${node.limits.idempotencyKeyLengthMax} characters`)
+    if (key === '' || key.length > node.limits.idempotencyKeyLengthMax)
+      throw invalid(`Idempotency-Key: 1 to ${node.limits.idempotencyKeyLengthMax} characters`)
     const { actor } = contextOf(request)
     const path = new URL(request.url).pathname
-    const hash = createHash('sha256').update(`${path}\n${await request.clone().text()}`).digest('base64')
+    const hash = createHash('sha256')
+      .update(`${path}\n${await request.clone().text()}`)
+      .digest('base64')
     const known = node.answers.find(actor.name, key)
     if (known) {
-      if (known.request !== hash) throw new AppError('mismatch', 'this Idempotency-Key was used with another request', 'idempotency-mismatch')
+      if (known.request !== hash)
+        throw new AppError('mismatch', 'this Idempotency-Key was used with another request', 'idempotency-mismatch')
       const headers = new Headers({ 'content-type': 'application/json', 'idempotency-replayed': 'true' })
       if (known.location) headers.set('location', known.location)
       return new Response(known.response, { status: known.status, headers })
@@ -44,7 +48,12 @@ export const idempotent = (node: Node) => {
     try {
       const response = await run(request)
       if (response.ok && response.headers.get('content-type')?.startsWith('application/json')) {
-        const kept = { request: hash, status: response.status, response: withoutSecrets(path, await response.clone().text()), location: response.headers.get('location') }
+        const kept = {
+          request: hash,
+          status: response.status,
+          response: withoutSecrets(path, await response.clone().text()),
+          location: response.headers.get('location'),
+        }
         try {
           node.answers.keep(actor.name, key, kept)
         } catch (error) {

@@ -8,53 +8,75 @@ import { receiptJson } from './present.ts'
 import { KeyRemoved, Node as NodeSchema, RingKey, RingKeyPage } from './schemas.ts'
 
 const ringKeyJson = (key: { id: string; current: boolean; createdAt: number; liveTokens: number }) => ({
-  ...key, createdAt: formatTime(key.createdAt),
+  ...key,
+  createdAt: formatTime(key.createdAt),
 })
 
 /** The node itself: its state, its keys, its backup. */
 export const nodeRoutes = (node: Node) =>
   new Elysia({ name: 'node', tags: ['node'] })
-    .get('/node', ({ request }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      const problems = node.problems()
-      const servers = [...node.servers.byName.values()]
-      const closed = servers.length > 0 && servers.every((server) => server.state === 'closed')
-      return {
-        version: node.version.version,
-        node: node.id,
-        gateUrl: node.gateUrl,
-        consoleUrl: node.consoleUrl,
-        dataFolder: node.config.data,
-        startedAt: formatTime(node.startedAt),
-        gate: { state: closed ? ('closed' as const) : ('open' as const), reason: closed ? (servers[0]?.reason ?? null) : null },
-        connections: node.registry.size,
-        ready: problems.length === 0,
-        problems,
-      }
-    }, { response: { 200: NodeSchema } })
-    .get('/keys', ({ request }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      // A ring holds a handful of keys: all of them are one page.
-      return { items: node.keys.list().map(ringKeyJson), next: null }
-    }, { response: { 200: RingKeyPage } })
-    .post('/keys', ({ request, set }) => {
-      const { id } = node.keys.rotate(contextOf(request).actor)
-      set.status = 201
-      set.headers.location = `/api/v1/keys/${id}`
-      const key = node.keys.list().find((candidate) => candidate.id === id)
-      return ringKeyJson(key as NonNullable<typeof key>)
-    }, { response: { 201: RingKey } })
-    .delete('/keys/:id', async ({ request, params, query }) => {
-      const { actor, arrivedAt } = contextOf(request)
-      const receipt = await node.keys.remove(params.id, query.revoke === 'true', actor, arrivedAt)
-      return { id: params.id, revocation: receipt ? receiptJson(receipt) : null }
-    }, {
-      params: Type.Object({ id: Type.String() }),
-      query: Type.Object({ revoke: Type.Optional(Type.String()) }),
-      response: { 200: KeyRemoved },
-    })
+    .get(
+      '/node',
+      ({ request }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const problems = node.problems()
+        const servers = [...node.servers.byName.values()]
+        const closed = servers.length > 0 && servers.every((server) => server.state === 'closed')
+        return {
+          version: node.version.version,
+          node: node.id,
+          gateUrl: node.gateUrl,
+          consoleUrl: node.consoleUrl,
+          dataFolder: node.config.data,
+          startedAt: formatTime(node.startedAt),
+          gate: {
+            state: closed ? ('closed' as const) : ('open' as const),
+            reason: closed ? (servers[0]?.reason ?? null) : null,
+          },
+          connections: node.registry.size,
+          ready: problems.length === 0,
+          problems,
+        }
+      },
+      { response: { 200: NodeSchema } },
+    )
+    .get(
+      '/keys',
+      ({ request }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        // A ring holds a handful of keys: all of them are one page.
+        return { items: node.keys.list().map(ringKeyJson), next: null }
+      },
+      { response: { 200: RingKeyPage } },
+    )
+    .post(
+      '/keys',
+      ({ request, set }) => {
+        const { id } = node.keys.rotate(contextOf(request).actor)
+        set.status = 201
+        set.headers.location = `/api/v1/keys/${id}`
+        const key = node.keys.list().find((candidate) => candidate.id === id)
+        return ringKeyJson(key as NonNullable<typeof key>)
+      },
+      { response: { 201: RingKey } },
+    )
+    .delete(
+      '/keys/:id',
+      async ({ request, params, query }) => {
+        const { actor, arrivedAt } = contextOf(request)
+        const receipt = await node.keys.remove(params.id, query.revoke === 'true', actor, arrivedAt)
+        return { id: params.id, revocation: receipt ? receiptJson(receipt) : null }
+      },
+      {
+        params: Type.Object({ id: Type.String() }),
+        query: Type.Object({ revoke: Type.Optional(Type.String()) }),
+        response: { 200: KeyRemoved },
+      },
+    )
     .get('/backup', async ({ request }) => {
       requireRole(contextOf(request).actor, 'owner')
       const file = await node.backup()
-      return new Response(file, { headers: { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' } })
+      return new Response(file, {
+        headers: { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' },
+      })
     })

@@ -6,7 +6,14 @@ import { contextOf } from '../context.ts'
 import { behind, pageOf, pageRequest } from './page.ts'
 import { apiKeyJson, linkJson, operatorJson } from './present.ts'
 import {
-  ApiKeyCreate, ApiKeyIssued, ApiKeyPage, Link, OperatorCreate, OperatorCreated, OperatorPage, PageQuery,
+  ApiKeyCreate,
+  ApiKeyIssued,
+  ApiKeyPage,
+  Link,
+  OperatorCreate,
+  OperatorCreated,
+  OperatorPage,
+  PageQuery,
 } from './schemas.ts'
 import { expiryOf } from './tokens.ts'
 
@@ -15,44 +22,91 @@ const Named = Type.Object({ name: Type.String() })
 /** Who may use the console and the API: operators and API keys. */
 export const peopleRoutes = (node: Node) =>
   new Elysia({ name: 'people', tags: ['people'] })
-    .get('/apikeys', ({ request, query }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      const page = pageRequest(query)
-      return pageOf(behind(node.apiKeys.list(), page, ({ id }) => id), page.limit, ({ id }) => id, apiKeyJson)
-    }, { query: PageQuery, response: { 200: ApiKeyPage } })
-    .post('/apikeys', ({ request, body, set }) => {
-      const { key, secret } = node.apiKeys.create(body.name, body.role, expiryOf(body, node.now()), contextOf(request).actor)
-      set.status = 201
-      set.headers.location = `/api/v1/apikeys/${key.id}`
-      set.headers['cache-control'] = 'no-store'
-      return { ...apiKeyJson(key), key: secret }
-    }, { body: ApiKeyCreate, response: { 201: ApiKeyIssued } })
-    .delete('/apikeys/:name', ({ request, params, set }) => {
-      node.apiKeys.remove(params.name, contextOf(request).actor)
-      set.status = 204
-    }, { params: Named })
-    .get('/operators', ({ request, query }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      const page = pageRequest(query)
-      return pageOf(behind(node.access.operators(), page, ({ id }) => id), page.limit, ({ id }) => id, operatorJson)
-    }, { query: PageQuery, response: { 200: OperatorPage } })
-    .post('/operators', ({ request, body, set }) => {
-      const { operator, link } = node.access.create(body.name, body.role, contextOf(request).actor)
-      set.status = 201
-      set.headers.location = `/api/v1/operators/${encodeURIComponent(operator.name)}`
-      return { ...operatorJson(operator), link: linkJson(node, link) }
-    }, { body: OperatorCreate, response: { 201: OperatorCreated } })
-    .delete('/operators/:name', ({ request, params, set }) => {
-      node.access.remove(params.name, contextOf(request).actor)
-      set.status = 204
-    }, { params: Named })
-    .post('/operators/:name/links', ({ request, params, set }) => {
-      set.status = 201
-      return linkJson(node, node.access.reset(params.name, contextOf(request).actor))
-    }, { params: Named, response: { 201: Link } })
-    .post('/setup-links', ({ request, set }) => {
-      const { actor } = contextOf(request)
-      requireRole(actor, 'owner')
-      set.status = 201
-      return linkJson(node, node.access.setupLink(actor))
-    }, { response: { 201: Link } })
+    .get(
+      '/apikeys',
+      ({ request, query }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const page = pageRequest(query)
+        return pageOf(
+          behind(node.apiKeys.list(), page, ({ id }) => id),
+          page.limit,
+          ({ id }) => id,
+          apiKeyJson,
+        )
+      },
+      { query: PageQuery, response: { 200: ApiKeyPage } },
+    )
+    .post(
+      '/apikeys',
+      ({ request, body, set }) => {
+        const { key, secret } = node.apiKeys.create(
+          body.name,
+          body.role,
+          expiryOf(body, node.now()),
+          contextOf(request).actor,
+        )
+        set.status = 201
+        set.headers.location = `/api/v1/apikeys/${key.id}`
+        set.headers['cache-control'] = 'no-store'
+        return { ...apiKeyJson(key), key: secret }
+      },
+      { body: ApiKeyCreate, response: { 201: ApiKeyIssued } },
+    )
+    .delete(
+      '/apikeys/:name',
+      ({ request, params, set }) => {
+        node.apiKeys.remove(params.name, contextOf(request).actor)
+        set.status = 204
+      },
+      { params: Named },
+    )
+    .get(
+      '/operators',
+      ({ request, query }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const page = pageRequest(query)
+        return pageOf(
+          behind(node.access.operators(), page, ({ id }) => id),
+          page.limit,
+          ({ id }) => id,
+          operatorJson,
+        )
+      },
+      { query: PageQuery, response: { 200: OperatorPage } },
+    )
+    .post(
+      '/operators',
+      ({ request, body, set }) => {
+        const { operator, link } = node.access.create(body.name, body.role, contextOf(request).actor)
+        set.status = 201
+        set.headers.location = `/api/v1/operators/${encodeURIComponent(operator.name)}`
+        return { ...operatorJson(operator), link: linkJson(node, link) }
+      },
+      { body: OperatorCreate, response: { 201: OperatorCreated } },
+    )
+    .delete(
+      '/operators/:name',
+      ({ request, params, set }) => {
+        node.access.remove(params.name, contextOf(request).actor)
+        set.status = 204
+      },
+      { params: Named },
+    )
+    .post(
+      '/operators/:name/links',
+      ({ request, params, set }) => {
+        set.status = 201
+        return linkJson(node, node.access.reset(params.name, contextOf(request).actor))
+      },
+      { params: Named, response: { 201: Link } },
+    )
+    .post(
+      '/setup-links',
+      ({ request, set }) => {
+        const { actor } = contextOf(request)
+        requireRole(actor, 'owner')
+        set.status = 201
+        return linkJson(node, node.access.setupLink(actor))
+      },
+      { response: { 201: Link } },
+    )

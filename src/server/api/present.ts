@@ -66,7 +66,10 @@ const presentToken = (node: Node, token: Token, stored: Usage) => {
       count: evidence.reduce((sum, { count }) => sum + count, 0),
       lastAt: formatTimeOrNull(evidence.length > 0 ? Math.max(...evidence.map(({ lastAt }) => lastAt)) : null),
       addresses: evidence.map(({ address, count, firstAt, lastAt }) => ({
-        address, count, firstAt: formatTime(firstAt), lastAt: formatTime(lastAt),
+        address,
+        count,
+        firstAt: formatTime(firstAt),
+        lastAt: formatTime(lastAt),
       })),
     },
     urls: Object.fromEntries(servers.map((server) => [server.name, publicUrl(node, server)])),

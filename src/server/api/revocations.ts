@@ -11,31 +11,47 @@ import { PageQuery, Revocation, RevocationCreate, RevocationPage } from './schem
 
 export const revocationRoutes = (node: Node) =>
   new Elysia({ name: 'revocations', tags: ['revocations'] })
-    .post('/revocations', async ({ request, body, query, set }) => {
-      const { actor, arrivedAt } = contextOf(request)
-      requireRole(actor, 'operator', true)
-      // There are no peers to wait for yet; a wait that can't be read is refused all the same.
-      if (query.wait !== undefined && parseDuration(query.wait, 'wait') > node.limits.ackWaitMsMax) throw invalid('wait: at most 60s')
-      const { issuedBefore, ...rest } = body
-      const before = issuedBefore === null || issuedBefore === undefined ? null : parseTime(issuedBefore, 'issuedBefore')
-      const receipt = await node.revocations.revoke({ ...rest, issuedBefore: before }, actor, arrivedAt)
-      const isNew = !receipt.dryRun && receipt.tokens.length > 0
-      set.status = receipt.durable ? (isNew ? 201 : 200) : 507
-      if (isNew) set.headers.location = `/api/v1/revocations/${receipt.id}`
-      return receiptJson(receipt)
-    }, {
-      body: RevocationCreate,
-      query: Type.Object({ wait: Type.Optional(Type.String({ description: 'how long to wait for peers, such as 5s' })) }),
-      response: { 200: Revocation, 201: Revocation, 507: Revocation },
-    })
-    .get('/revocations', ({ request, query }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      const { limit, after } = pageRequest(query)
-      return pageOf(node.reads.receipts(limit + 1, after), limit, ({ id }) => id, receiptJson)
-    }, { query: PageQuery, response: { 200: RevocationPage } })
-    .get('/revocations/:id', ({ request, params }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      const receipt = node.reads.receipt(params.id)
-      if (!receipt) throw notFound('no revocation has that id')
-      return receiptJson(receipt)
-    }, { params: Type.Object({ id: Type.String() }), response: { 200: Revocation } })
+    .post(
+      '/revocations',
+      async ({ request, body, query, set }) => {
+        const { actor, arrivedAt } = contextOf(request)
+        requireRole(actor, 'operator', true)
+        // There are no peers to wait for yet; a wait that can't be read is refused all the same.
+        if (query.wait !== undefined && parseDuration(query.wait, 'wait') > node.limits.ackWaitMsMax)
+          throw invalid('wait: at most 60s')
+        const { issuedBefore, ...rest } = body
+        const before =
+          issuedBefore === null || issuedBefore === undefined ? null : parseTime(issuedBefore, 'issuedBefore')
+        const receipt = await node.revocations.revoke({ ...rest, issuedBefore: before }, actor, arrivedAt)
+        const isNew = !receipt.dryRun && receipt.tokens.length > 0
+        set.status = receipt.durable ? (isNew ? 201 : 200) : 507
+        if (isNew) set.headers.location = `/api/v1/revocations/${receipt.id}`
+        return receiptJson(receipt)
+      },
+      {
+        body: RevocationCreate,
+        query: Type.Object({
+          wait: Type.Optional(Type.String({ description: 'how long to wait for peers, such as 5s' })),
+        }),
+        response: { 200: Revocation, 201: Revocation, 507: Revocation },
+      },
+    )
+    .get(
+      '/revocations',
+      ({ request, query }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const { limit, after } = pageRequest(query)
+        return pageOf(node.reads.receipts(limit + 1, after), limit, ({ id }) => id, receiptJson)
+      },
+      { query: PageQuery, response: { 200: RevocationPage } },
+    )
+    .get(
+      '/revocations/:id',
+      ({ request, params }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const receipt = node.reads.receipt(params.id)
+        if (!receipt) throw notFound('no revocation has that id')
+        return receiptJson(receipt)
+      },
+      { params: Type.Object({ id: Type.String() }), response: { 200: Revocation } },
+    )

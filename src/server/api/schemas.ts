@@ -32,7 +32,12 @@ export const ServerCreate = Type.Object(
   { additionalProperties: false },
 )
 export const ServerPatch = Type.Object(
-  { url: Type.Optional(Type.String()), kind: Type.Optional(OneOf(KINDS)), path: Type.Optional(Type.String()), headers: Type.Optional(Headers) },
+  {
+    url: Type.Optional(Type.String()),
+    kind: Type.Optional(OneOf(KINDS)),
+    path: Type.Optional(Type.String()),
+    headers: Type.Optional(Headers),
+  },
   { additionalProperties: false },
 )
 export const Probe = Type.Object({

@@ -7,9 +7,20 @@ import { requireRole } from '../../operator.ts'
 import { contextOf } from '../context.ts'
 import { behind, pageOf, pageRequest } from './page.ts'
 import { serverJson } from './present.ts'
-import { Cut, GatePut, GateState, PageQuery, Server, ServerCreate, ServerCreated, ServerPage, ServerPatch } from './schemas.ts'
+import {
+  Cut,
+  GatePut,
+  GateState,
+  PageQuery,
+  Server,
+  ServerCreate,
+  ServerCreated,
+  ServerPage,
+  ServerPatch,
+} from './schemas.ts'
 
-const since = (arrivedAt: number, at: number | null) => (at === null ? null : Math.round((at - arrivedAt) * 1000) / 1000)
+const since = (arrivedAt: number, at: number | null) =>
+  at === null ? null : Math.round((at - arrivedAt) * 1000) / 1000
 
 /** What a kill or a closing did; 507 when it is in force but not in the database yet. */
 export const outcomeJson = async (outcome: GateOutcome, arrivedAt: number, set: { status?: number | string }) => {
@@ -21,61 +32,102 @@ const Named = Type.Object({ name: Type.String() })
 
 export const serverRoutes = (node: Node) =>
   new Elysia({ name: 'servers', tags: ['servers'] })
-    .get('/servers', ({ request, query }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      const page = pageRequest(query)
-      const sorted = [...node.servers.byName.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
-      return pageOf(behind(sorted, page, ({ name }) => name), page.limit, ({ name }) => name, (server) => serverJson(node, server))
-    }, { query: PageQuery, response: { 200: ServerPage } })
-    .post('/servers', async ({ request, body, set }) => {
-      const { actor } = contextOf(request)
-      requireRole(actor, 'operator')
-      const { probe, ...wanted } = body
-      const draft = node.control.draft(wanted)
-      const found = probe === false ? null : await node.probe(draft)
-      const server = { ...draft, path: draft.path === '' ? (found?.path ?? '') : draft.path }
-      node.control.add(server, actor)
-      set.status = 201
-      set.headers.location = `/api/v1/servers/${server.name}`
-      return { ...serverJson(node, server), probe: found }
-    }, { body: ServerCreate, response: { 201: ServerCreated } })
-    .get('/servers/:name', ({ request, params }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      return serverJson(node, node.control.find(params.name))
-    }, { params: Named, response: { 200: Server } })
-    .patch('/servers/:name', ({ request, params, body }) => {
-      const { actor } = contextOf(request)
-      requireRole(actor, 'operator')
-      return serverJson(node, node.control.change(params.name, body, actor))
-    }, { params: Named, body: ServerPatch, response: { 200: Server } })
-    .delete('/servers/:name', async ({ request, params }) => {
-      const { actor, arrivedAt } = contextOf(request)
-      requireRole(actor, 'operator')
-      const { cut, lastCutAt } = node.control.remove(params.name, actor)
-      return { cut, lastCutMs: since(arrivedAt, await lastCutAt), durable: true }
-    }, { params: Named, response: { 200: Cut } })
-    .put('/servers/:name/gate', async ({ request, params, body, set }) => {
-      const { actor, arrivedAt } = contextOf(request)
-      requireRole(actor, 'operator', body.state === 'closed')
-      const outcome = node.control.putGate(params.name, body.state, body.reason, actor)
-      const { state, reason } = node.control.find(params.name)
-      return { state, reason, ...(await outcomeJson(outcome, arrivedAt, set)) }
-    }, { params: Named, body: GatePut, response: { 200: GateState, 507: GateState } })
-    .put('/gate', async ({ request, body, set }) => {
-      const { actor, arrivedAt } = contextOf(request)
-      requireRole(actor, 'operator', body.state === 'closed')
-      const outcome = node.control.putAllGates(body.state, body.reason, actor)
-      const reason = body.state === 'closed' ? (body.reason ?? null) : null
-      return { state: body.state, reason, ...(await outcomeJson(outcome, arrivedAt, set)) }
-    }, { body: GatePut, response: { 200: GateState, 507: GateState } })
-    .delete('/servers/:name/connections', async ({ request, params, set }) => {
-      const { actor, arrivedAt } = contextOf(request)
-      requireRole(actor, 'operator', true)
-      return outcomeJson(node.control.kill(params.name, actor), arrivedAt, set)
-    }, { params: Named, response: { 200: Cut, 507: Cut } })
-    .post('/servers/:name/probes', ({ request, params }) => {
-      requireRole(contextOf(request).actor, 'operator')
-      const server = node.control.find(params.name)
-      if (server.removedAt !== null) throw new AppError('not_found', 'that server was removed')
-      return node.probe(server)
-    }, { params: Named })
+    .get(
+      '/servers',
+      ({ request, query }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const page = pageRequest(query)
+        const sorted = [...node.servers.byName.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+        return pageOf(
+          behind(sorted, page, ({ name }) => name),
+          page.limit,
+          ({ name }) => name,
+          (server) => serverJson(node, server),
+        )
+      },
+      { query: PageQuery, response: { 200: ServerPage } },
+    )
+    .post(
+      '/servers',
+      async ({ request, body, set }) => {
+        const { actor } = contextOf(request)
+        requireRole(actor, 'operator')
+        const { probe, ...wanted } = body
+        const draft = node.control.draft(wanted)
+        const found = probe === false ? null : await node.probe(draft)
+        const server = { ...draft, path: draft.path === '' ? (found?.path ?? '') : draft.path }
+        node.control.add(server, actor)
+        set.status = 201
+        set.headers.location = `/api/v1/servers/${server.name}`
+        return { ...serverJson(node, server), probe: found }
+      },
+      { body: ServerCreate, response: { 201: ServerCreated } },
+    )
+    .get(
+      '/servers/:name',
+      ({ request, params }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        return serverJson(node, node.control.find(params.name))
+      },
+      { params: Named, response: { 200: Server } },
+    )
+    .patch(
+      '/servers/:name',
+      ({ request, params, body }) => {
+        const { actor } = contextOf(request)
+        requireRole(actor, 'operator')
+        return serverJson(node, node.control.change(params.name, body, actor))
+      },
+      { params: Named, body: ServerPatch, response: { 200: Server } },
+    )
+    .delete(
+      '/servers/:name',
+      async ({ request, params }) => {
+        const { actor, arrivedAt } = contextOf(request)
+        requireRole(actor, 'operator')
+        const { cut, lastCutAt } = node.control.remove(params.name, actor)
+        return { cut, lastCutMs: since(arrivedAt, await lastCutAt), durable: true }
+      },
+      { params: Named, response: { 200: Cut } },
+    )
+    .put(
+      '/servers/:name/gate',
+      async ({ request, params, body, set }) => {
+        const { actor, arrivedAt } = contextOf(request)
+        requireRole(actor, 'operator', body.state === 'closed')
+        const outcome = node.control.putGate(params.name, body.state, body.reason, actor)
+        const { state, reason } = node.control.find(params.name)
+        return { state, reason, ...(await outcomeJson(outcome, arrivedAt, set)) }
+      },
+      { params: Named, body: GatePut, response: { 200: GateState, 507: GateState } },
+    )
+    .put(
+      '/gate',
+      async ({ request, body, set }) => {
+        const { actor, arrivedAt } = contextOf(request)
+        requireRole(actor, 'operator', body.state === 'closed')
+        const outcome = node.control.putAllGates(body.state, body.reason, actor)
+        const reason = body.state === 'closed' ? (body.reason ?? null) : null
+        return { state: body.state, reason, ...(await outcomeJson(outcome, arrivedAt, set)) }
+      },
+      { body: GatePut, response: { 200: GateState, 507: GateState } },
+    )
+    .delete(
+      '/servers/:name/connections',
+      async ({ request, params, set }) => {
+        const { actor, arrivedAt } = contextOf(request)
+        requireRole(actor, 'operator', true)
+        return outcomeJson(node.control.kill(params.name, actor), arrivedAt, set)
+      },
+      { params: Named, response: { 200: Cut, 507: Cut } },
+    )
+    .post(
+      '/servers/:name/probes',
+      ({ request, params }) => {
+        requireRole(contextOf(request).actor, 'operator')
+        const server = node.control.find(params.name)
+        if (server.removedAt !== null) throw new AppError('not_found', 'that server was removed')
+        return node.probe(server)
+      },
+      { params: Named },
+    )

@@ -29,35 +29,56 @@ const Identified = Type.Object({ id: Type.String() })
 
 export const tokenRoutes = (node: Node) =>
   new Elysia({ name: 'tokens', tags: ['tokens'] })
-    .get('/tokens', ({ request, query }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      const page = pageRequest(query)
-      const found = behind(node.tokens.byId.values(), page, ({ id }) => id)
-      const { items, next } = pageOf(found, page.limit, ({ id }) => id, (token) => token)
-      return { items: tokensJson(node, items), next }
-    }, { query: PageQuery, response: { 200: TokenPage } })
-    .post('/tokens', ({ request, body, set }) => {
-      const { actor } = contextOf(request)
-      requireRole(actor, 'operator')
-      const { name, servers, subject, group } = body
-      const expiresAt = expiryOf(body, node.now())
-      const { token, secret } = node.issuance.issue({ name, servers, subject, group, expiresAt }, actor)
-      set.status = 201
-      set.headers.location = `/api/v1/tokens/${token.id}`
-      set.headers['cache-control'] = 'no-store'
-      return { ...tokenJson(node, token), token: secret }
-    }, { body: TokenCreate, response: { 201: TokenIssued } })
-    .get('/tokens/:id', ({ request, params }) => {
-      requireRole(contextOf(request).actor, 'auditor')
-      return tokenJson(node, find(node, params.id))
-    }, { params: Identified, response: { 200: TokenSchema } })
-    .post('/tokens/:id/rotations', ({ request, params, body, set }) => {
-      const { actor } = contextOf(request)
-      requireRole(actor, 'operator')
-      const token = find(node, params.id)
-      const secret = node.issuance.rotate(token, (body?.graceSeconds ?? 0) * 1_000, actor)
-      set.status = 201
-      set.headers.location = `/api/v1/tokens/${token.id}`
-      set.headers['cache-control'] = 'no-store'
-      return { ...tokenJson(node, token), token: secret }
-    }, { params: Identified, body: Type.Optional(RotationCreate), response: { 201: TokenIssued } })
+    .get(
+      '/tokens',
+      ({ request, query }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const page = pageRequest(query)
+        const found = behind(node.tokens.byId.values(), page, ({ id }) => id)
+        const { items, next } = pageOf(
+          found,
+          page.limit,
+          ({ id }) => id,
+          (token) => token,
+        )
+        return { items: tokensJson(node, items), next }
+      },
+      { query: PageQuery, response: { 200: TokenPage } },
+    )
+    .post(
+      '/tokens',
+      ({ request, body, set }) => {
+        const { actor } = contextOf(request)
+        requireRole(actor, 'operator')
+        const { name, servers, subject, group } = body
+        const expiresAt = expiryOf(body, node.now())
+        const { token, secret } = node.issuance.issue({ name, servers, subject, group, expiresAt }, actor)
+        set.status = 201
+        set.headers.location = `/api/v1/tokens/${token.id}`
+        set.headers['cache-control'] = 'no-store'
+        return { ...tokenJson(node, token), token: secret }
+      },
+      { body: TokenCreate, response: { 201: TokenIssued } },
+    )
+    .get(
+      '/tokens/:id',
+      ({ request, params }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        return tokenJson(node, find(node, params.id))
+      },
+      { params: Identified, response: { 200: TokenSchema } },
+    )
+    .post(
+      '/tokens/:id/rotations',
+      ({ request, params, body, set }) => {
+        const { actor } = contextOf(request)
+        requireRole(actor, 'operator')
+        const token = find(node, params.id)
+        const secret = node.issuance.rotate(token, (body?.graceSeconds ?? 0) * 1_000, actor)
+        set.status = 201
+        set.headers.location = `/api/v1/tokens/${token.id}`
+        set.headers['cache-control'] = 'no-store'
+        return { ...tokenJson(node, token), token: secret }
+      },
+      { params: Identified, body: Type.Optional(RotationCreate), response: { 201: TokenIssued } },
+    )

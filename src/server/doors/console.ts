@@ -37,7 +37,8 @@ export const consoleDoor = (node: Node, api: Api, pages: Pages) => {
   const answer = async (request: Request, server: Server<unknown>): Promise<Response> => {
     const arrivedAt = performance.now()
     const { headers } = request
-    if (!isOurs(headers.get('host'))) return problem(421, 'misdirected-request', 'this host is not one of the console\'s; add it with --allow-host')
+    if (!isOurs(headers.get('host')))
+      return problem(421, 'misdirected-request', "this host is not one of the console's; add it with --allow-host")
     const { pathname } = new URL(request.url)
     if (pathname === '/healthz') return Response.json({ status: 'ok' })
     const peer = server.requestIP(request)?.address ?? ''
@@ -54,7 +55,8 @@ export const consoleDoor = (node: Node, api: Api, pages: Pages) => {
     const actor = bearer ? keyActor : sessionActor
     admit(request, { actor, address, arrivedAt, session: sessionActor ? session : null })
     if (!bearer && !SAFE.has(request.method) && !isOwnPage(request, consoleOrigin)) {
-      if (!pathname.startsWith('/api/') || actor) return problem(403, 'cross-site', 'this write does not come from a page of the console')
+      if (!pathname.startsWith('/api/') || actor)
+        return problem(403, 'cross-site', 'this write does not come from a page of the console')
     }
     if (!pathname.startsWith('/api/')) return pages.handle(request)
     if (!actor) return unauthenticated()
@@ -79,7 +81,10 @@ const secured = (response: Response): Response => {
 
 const ready = (node: Node): Response => {
   const problems = node.problems()
-  return Response.json({ status: problems.length === 0 ? 'ready' : 'not ready', problems }, { status: problems.length === 0 ? 200 : 503 })
+  return Response.json(
+    { status: problems.length === 0 ? 'ready' : 'not ready', problems },
+    { status: problems.length === 0 ? 200 : 503 },
+  )
 }
 
 const metrics = async (node: Node): Promise<Response> =>

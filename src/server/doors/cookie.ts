@@ -2,7 +2,11 @@ const NAME = 'portcullis_session'
 
 /** The secret of a session in a request's cookies. */
 export const sessionCookie = (headers: Headers): string | null => {
-  const pair = headers.get('cookie')?.split(';').map((part) => part.trim()).find((part) => part.startsWith(`${NAME}=`))
+  const pair = headers
+    .get('cookie')
+    ?.split(';')
+    .map((part) => part.trim())
+    .find((part) => part.startsWith(`${NAME}=`))
   return pair ? pair.slice(NAME.length + 1) : null
 }
 

@@ -31,7 +31,10 @@ export const preflight = (config: Config): void => {
   const held: { stop(closing: boolean): void }[] = []
   try {
     // Both at once: the gate and the console must not want the same port.
-    for (const [setting, { host, port }] of [['--listen', config.listen], ['--console', config.console]] as const) {
+    for (const [setting, { host, port }] of [
+      ['--listen', config.listen],
+      ['--console', config.console],
+    ] as const) {
       try {
         held.push(Bun.listen({ hostname: host, port, socket: { data() {} } }))
       } catch (error) {
@@ -48,7 +51,11 @@ const unready: Handler = () => new Response(null, { status: 503 })
 
 /** Binds the gate, the console and the control socket. They answer 503 until `serve` gives the handlers. */
 export const listen = (config: Config, socketPath: string) => {
-  let handlers: Handlers = { gate: { routes: {}, fetch: unready }, console: unready, socket: () => new Response(null, { status: 503 }) }
+  let handlers: Handlers = {
+    gate: { routes: {}, fetch: unready },
+    console: unready,
+    socket: () => new Response(null, { status: 503 }),
+  }
   let tls = config.tls
   const bind = (address: Address, name: 'gate' | 'console', port = address.port): Server<unknown> => {
     try {
@@ -73,7 +80,8 @@ export const listen = (config: Config, socketPath: string) => {
   }
   const scheme = tls ? 'https' : 'http'
   const url = (configured: string | null, address: Address, server: Server<unknown>) =>
-    configured ?? `${scheme}://${bracketed(address.host === '0.0.0.0' || address.host === '::' ? 'localhost' : address.host)}:${server.port}`
+    configured ??
+    `${scheme}://${bracketed(address.host === '0.0.0.0' || address.host === '::' ? 'localhost' : address.host)}:${server.port}`
   let gate = bind(config.listen, 'gate')
   let consoleServer = bind(config.console, 'console')
   const ports = { gate: gate.port as number, console: consoleServer.port as number }

@@ -6,16 +6,16 @@ import { STATUS } from '../errors.ts'
 import { frameOf, page, seeOther } from './page.ts'
 
 const TITLES: Record<ErrorKind, string> = {
-  invalid: 'That can\'t be done so',
+  invalid: "That can't be done so",
   unauthenticated: 'Sign in first',
   forbidden: 'Not allowed',
   not_found: 'Not found',
   conflict: 'Not possible now',
   too_large: 'Too large',
-  mismatch: 'That can\'t be done so',
+  mismatch: "That can't be done so",
   too_many: 'Too many tries',
   unavailable: 'Not available now',
-  storage: 'The database can\'t be written',
+  storage: "The database can't be written",
 }
 
 const asSentence = (text: string): string =>

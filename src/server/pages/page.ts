@@ -5,8 +5,14 @@ import { visitOf } from '../context.ts'
 import { assetUrls } from './assets.ts'
 
 const POLICY = [
-  "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'",
-  "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'",
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
 ].join('; ')
 
 const HEADERS = {
@@ -30,8 +36,9 @@ export const seeOther = (location: string, headers: Record<string, string> = {})
 
 export const frameOf = (node: Node, request: Request): Frame => {
   const { actor, session } = visitOf(request)
-  const person = actor && session
-    ? { name: actor.name.replace(/^operator:/, ''), role: actor.role, restricted: actor.restricted ?? false }
-    : null
+  const person =
+    actor && session
+      ? { name: actor.name.replace(/^operator:/, ''), role: actor.role, restricted: actor.restricted ?? false }
+      : null
   return { assets: assetUrls, person, problems: person ? node.problems() : [] }
 }

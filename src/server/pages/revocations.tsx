@@ -41,24 +41,31 @@ export const revocationRoutes = (node: Node) => {
     .get('/revocations/new', ({ request }) => {
       requireRole(personOf(request).actor, 'operator', true)
       const doomed = tokensOf(node, new URL(request.url).searchParams).map(({ id, name, subject }) => ({
-        id, name, subject, connections: node.registry.ofToken(id).size,
+        id,
+        name,
+        subject,
+        connections: node.registry.ofToken(id).size,
       }))
       const noteLengthMax = node.limits.textLengthMax
       return page(<RevocationPage frame={frameOf(node, request)} doomed={doomed} noteLengthMax={noteLengthMax} />)
     })
-    .post('/revocations', async ({ request }) => {
-      const { actor, arrivedAt } = personOf(request)
-      requireRole(actor, 'operator', true)
-      const fields = await formOf(request)
-      const tokens = tokensOf(node, fields).map(({ id }) => id)
-      const note = fields.get('note') ?? ''
-      const receipt = await node.revocations.revoke({ tokens, reason: reasonOf(fields), note }, actor, arrivedAt)
-      // The figures are kept in a later turn; a timer set now fires after that one, so the receipt has them.
-      await new Promise((resolve) => setTimeout(resolve, 0))
-      // What the database did not take, or had already, has no page of its own to lead to.
-      if (!receipt.durable) return receiptPage(request, receipt, 507)
-      return receipt.tokens.length === 0 ? receiptPage(request, receipt, 200) : seeOther(`/revocations/${receipt.id}`)
-    }, FORM)
+    .post(
+      '/revocations',
+      async ({ request }) => {
+        const { actor, arrivedAt } = personOf(request)
+        requireRole(actor, 'operator', true)
+        const fields = await formOf(request)
+        const tokens = tokensOf(node, fields).map(({ id }) => id)
+        const note = fields.get('note') ?? ''
+        const receipt = await node.revocations.revoke({ tokens, reason: reasonOf(fields), note }, actor, arrivedAt)
+        // The figures are kept in a later turn; a timer set now fires after that one, so the receipt has them.
+        await new Promise((resolve) => setTimeout(resolve, 0))
+        // What the database did not take, or had already, has no page of its own to lead to.
+        if (!receipt.durable) return receiptPage(request, receipt, 507)
+        return receipt.tokens.length === 0 ? receiptPage(request, receipt, 200) : seeOther(`/revocations/${receipt.id}`)
+      },
+      FORM,
+    )
     .get('/revocations/:id', ({ request, params }) => {
       personOf(request)
       const receipt = node.reads.receipt(params.id)

@@ -24,8 +24,13 @@ export const setupRoutes = (node: Node) => {
     if (operator === undefined) throw deadLink(node)
     const { passwordLengthMin, passwordLengthMax } = limits
     return page(
-      <PasswordPage frame={frameOf(node, request)} code={code} name={operator?.name ?? null} failure={sentence}
-        {...{ passwordLengthMin, passwordLengthMax }} />,
+      <PasswordPage
+        frame={frameOf(node, request)}
+        code={code}
+        name={operator?.name ?? null}
+        failure={sentence}
+        {...{ passwordLengthMin, passwordLengthMax }}
+      />,
       status,
     )
   }
@@ -38,21 +43,25 @@ export const setupRoutes = (node: Node) => {
       if (purpose.kind === 'sign-in') return page(<SignInLinkPage frame={frameOf(node, request)} code={code} />)
       return passwordForm(request, code, purpose, null)
     })
-    .post('/setup', async ({ request }) => {
-      const { address } = visitOf(request)
-      const fields = await formOf(request)
-      const code = fields.get('code') ?? ''
-      const signedIn = access.useSignInLink(code, address)
-      if (signedIn) return enter(node, request, signedIn)
-      const password = fields.get('password') ?? ''
-      const purpose = access.links.peek(code)
-      try {
-        if (purpose && password !== fields.get('again')) throw invalid('the two passwords differ')
-        return enter(node, request, await access.usePasswordLink(code, fields.get('name') ?? '', password, address))
-      } catch (error) {
-        const isTypo = purpose && error instanceof AppError && error.kind === 'invalid'
-        if (!isTypo) throw error
-        return passwordForm(request, code, purpose, error)
-      }
-    }, FORM)
+    .post(
+      '/setup',
+      async ({ request }) => {
+        const { address } = visitOf(request)
+        const fields = await formOf(request)
+        const code = fields.get('code') ?? ''
+        const signedIn = access.useSignInLink(code, address)
+        if (signedIn) return enter(node, request, signedIn)
+        const password = fields.get('password') ?? ''
+        const purpose = access.links.peek(code)
+        try {
+          if (purpose && password !== fields.get('again')) throw invalid('the two passwords differ')
+          return enter(node, request, await access.usePasswordLink(code, fields.get('name') ?? '', password, address))
+        } catch (error) {
+          const isTypo = purpose && error instanceof AppError && error.kind === 'invalid'
+          if (!isTypo) throw error
+          return passwordForm(request, code, purpose, error)
+        }
+      },
+      FORM,
+    )
 }

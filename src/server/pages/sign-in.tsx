@@ -21,21 +21,29 @@ export const signInRoutes = (node: Node) => {
 
   return new Elysia({ name: 'sign-in' })
     .get('/sign-in', ({ request }) => (visitOf(request).session ? seeOther('/') : form(request, null)))
-    .post('/sign-in', async ({ request }) => {
-      const fields = await formOf(request)
-      try {
-        const { address } = visitOf(request)
-        const [name, password] = [fields.get('name') ?? '', fields.get('password') ?? '']
-        return enter(node, request, await node.access.signIn(name, password, address))
-      } catch (error) {
-        if (!(error instanceof AppError)) throw error
-        const { status, sentence } = sentenceOf(error)
-        return form(request, sentence, status)
-      }
-    }, FORM)
-    .post('/sign-out', ({ request }) => {
-      const { session } = visitOf(request)
-      if (session) node.access.sessions.close(session)
-      return seeOther('/sign-in', { 'set-cookie': setSessionCookie(null, node.consoleUrl.startsWith('https:')) })
-    }, FORM)
+    .post(
+      '/sign-in',
+      async ({ request }) => {
+        const fields = await formOf(request)
+        try {
+          const { address } = visitOf(request)
+          const [name, password] = [fields.get('name') ?? '', fields.get('password') ?? '']
+          return enter(node, request, await node.access.signIn(name, password, address))
+        } catch (error) {
+          if (!(error instanceof AppError)) throw error
+          const { status, sentence } = sentenceOf(error)
+          return form(request, sentence, status)
+        }
+      },
+      FORM,
+    )
+    .post(
+      '/sign-out',
+      ({ request }) => {
+        const { session } = visitOf(request)
+        if (session) node.access.sessions.close(session)
+        return seeOther('/sign-in', { 'set-cookie': setSessionCookie(null, node.consoleUrl.startsWith('https:')) })
+      },
+      FORM,
+    )
 }

@@ -1,0 +1,17 @@
+/**
+ * `fetch` allows 256 requests at once unless this is set before the process starts, so a node replaces
+ * its process once. This is the first import of `main.ts`: nothing else has been loaded by then.
+ */
+const VARIABLE = 'BUN_CONFIG_MAX_HTTP_REQUESTS'
+const REQUESTS_MAX = '65535'
+
+const isNode = process.argv.slice(2).some((word) => word === 'serve' || word === 'demo')
+
+if (isNode && process.env[VARIABLE] === undefined && typeof process.execve === 'function') {
+  // In the executable, `argv` holds the runtime's name and the embedded path first.
+  const own = process.argv.slice(process.argv[1]?.includes('$bunfs') ? 2 : 1)
+  const env = { ...process.env, [VARIABLE]: REQUESTS_MAX } as NodeJS.ProcessEnv
+  process.execve(process.execPath, [process.execPath, ...own], env)
+}
+
+export {}
