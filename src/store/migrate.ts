@@ -1,5 +1,5 @@
 import type { Database } from 'bun:sqlite'
-import { existsSync } from 'node:fs'
+import { chmodSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { drizzle } from 'drizzle-orm/bun-sqlite'
 import { migrate as runMigrations } from 'drizzle-orm/bun-sqlite/migrator'
@@ -39,6 +39,7 @@ export const migrate = (client: Database, file: string, version: string): void =
   if (applied > 0) {
     const copy = `${file}.before-${version}`
     if (!existsSync(copy)) client.query('VACUUM INTO ?').run(copy)
+    chmodSync(copy, 0o600)
   }
   runMigrations(drizzle({ client }), { migrationsFolder })
   client.query("INSERT OR REPLACE INTO meta (key, value) VALUES ('version', ?)").run(version)

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import type { ConnectionKind } from '../registry.ts'
 import { Cell, HeadCell, Row, Table, Text } from './table.tsx'
 import { age, bytes, count, number } from './words.ts'

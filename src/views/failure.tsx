@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { type Frame, Layout } from './layout.tsx'
 
 type FailureProps = { frame: Frame; title: string; message: string; back: { href: string; text: string } }

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { type ConnectionList, Connections } from './connections.tsx'
 import { type Frame, Layout, Problems } from './layout.tsx'
 import { type TokenList, Tokens } from './tokens.tsx'

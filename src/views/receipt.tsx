@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import type { Timings } from '../revocation.ts'
 import { type Frame, Layout } from './layout.tsx'
 import { ownedName } from './revocation.tsx'

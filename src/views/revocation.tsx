@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { REASONS } from '../revocation.ts'
 import { type Frame, Layout } from './layout.tsx'
 import { count, spaced } from './words.ts'

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { type Frame, Layout } from './layout.tsx'
 
 const Form = ({ failed }: { failed: boolean }) => (

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import type { TokenStatus } from '../token.ts'
 import { Cell, HeadCell, Row, Table, Text } from './table.tsx'
 import { Time, TimeOrNever } from './time.tsx'

@@ -8,10 +8,9 @@ import { expectShape } from '../api/shape.ts'
 import { type TestNode, startNode } from '../support/node.ts'
 import { ask, open } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
-import { tempFolder } from '../support/temp.ts'
 import { startEcho } from '../support/upstreams/echo.ts'
 import { startEvents } from '../support/upstreams/events.ts'
-import { documentOf, portcullis, type RunOptions } from './run.ts'
+import { documentOf, portcullis, type RunOptions, scratchFolder } from './run.ts'
 
 let node: TestNode
 let echo: Awaited<ReturnType<typeof startEcho>>
@@ -82,7 +81,7 @@ describe('servers', () => {
   })
 
   test('headers from a file, from stdin, and typed', async () => {
-    const file = join(tempFolder(), 'key')
+    const file = join(scratchFolder(), 'key')
     writeFileSync(file, 'from a file\n')
     const args = [
       'server', 'add', 'headers', echo.url, '--header', `X-File: @${file}`, '--header', 'X-Stdin: -', '--header',

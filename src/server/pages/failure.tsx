@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { AppError, type ErrorKind } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import { redact } from '../../secret.ts'

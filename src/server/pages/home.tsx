@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { Elysia } from 'elysia'
 import type { Node } from '../../node.ts'
 import { HomePage, Live } from '../../views/home.tsx'

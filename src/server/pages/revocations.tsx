@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { Elysia } from 'elysia'
 import { invalid, notFound } from '../../error.ts'
 import type { Node } from '../../node.ts'

@@ -1,3 +1,4 @@
+/** @jsxImportSource hono/jsx */
 import { Elysia } from 'elysia'
 import { AppError, invalid } from '../../error.ts'
 import type { LinkPurpose } from '../../link.ts'
