@@ -34,7 +34,8 @@ const rows = async (query = '') =>
 const added = async (act: () => Promise<unknown>): Promise<AuditRowJson[]> => {
   const before = (await rows()).length
   await act()
-  return (await rows()).slice(before)
+  // What strangers caused is written when a minute ends, which may be now.
+  return (await rows()).slice(before).filter(({ actor }) => !actor.startsWith('address:'))
 }
 
 describe('each change is one row', () => {
@@ -66,7 +67,8 @@ describe('each change is one row', () => {
     ['an API key', post('/apikeys', { name: 'k', role: 'operator' }), { action: 'apikey.create', targetName: 'k' }],
     ['its removal', socket('DELETE', '/apikeys/k'), { action: 'apikey.remove', targetName: 'k' }],
     [
-      'an operator', post('/operators', { name: 'Ada', role: 'auditor' }),
+      'an operator',
+      post('/operators', { name: 'Ada', role: 'auditor' }),
       { action: 'operator.create', targetName: 'Ada' },
     ],
     ['its removal', socket('DELETE', '/operators/Ada'), { action: 'operator.remove', targetName: 'Ada' }],
@@ -85,10 +87,10 @@ describe('each change is one row', () => {
   test('a kill of one connection names it', async () => {
     await node.addServer('events', events.url)
     const { token, id } = await node.createToken('streams', ['events'])
-    const stream = await open(
-      node.gate,
-      { target: '/s/events/x', headers: { ...bearer(token), 'User-Agent': 'tester' } },
-    )
+    const stream = await open(node.gate, {
+      target: '/s/events/x',
+      headers: { ...bearer(token), 'User-Agent': 'tester' },
+    })
     await stream.until(({ text }) => text.includes('data:'))
     const [connection] = (await node.api<{ items: { id: string }[] }>('GET', '/connections')).json.items
     const found = await added(socket('DELETE', `/connections/${connection?.id}`))
@@ -118,7 +120,9 @@ describe('each change is one row', () => {
       await node.api('PUT', '/gate', { state: 'open' }, { 'X-Portcullis-Actor': 'operator:owner' })
     })
     expect(found.map(({ actor, action }) => `${actor} ${action}`)).toEqual([
-      'apikey:ci server.add', 'local:4711 server.remove', 'local:unknown server.open',
+      'apikey:ci server.add',
+      'local:4711 server.remove',
+      'local:unknown server.open',
     ])
   })
 
@@ -172,7 +176,7 @@ describe('the database itself refuses', () => {
     'DELETE FROM audit',
     `INSERT OR REPLACE INTO audit SELECT sequence, at, node, 'nobody', action, target_id, target_name, reason, details,
       previous_hash, hash FROM audit WHERE sequence = 1`,
-    "UPDATE OR REPLACE audit SET sequence = 1 WHERE sequence = 2",
+    'UPDATE OR REPLACE audit SET sequence = 1 WHERE sequence = 2',
     'UPDATE tokens SET revoked_at = NULL WHERE revoked_at IS NOT NULL',
     'UPDATE tokens SET revoked_at = revoked_at + 1 WHERE revoked_at IS NOT NULL',
     'DELETE FROM tokens',
@@ -183,9 +187,11 @@ describe('the database itself refuses', () => {
   ])('%s', (sql) => {
     const client = database()
     const count = () =>
-      client.query(
-        'SELECT (SELECT count(*) FROM audit) AS a, (SELECT count(*) FROM tokens WHERE revoked_at IS NOT NULL) AS t',
-      ).get()
+      client
+        .query(
+          'SELECT (SELECT count(*) FROM audit) AS a, (SELECT count(*) FROM tokens WHERE revoked_at IS NOT NULL) AS t',
+        )
+        .get()
     const before = count()
     expect(() => client.run(sql)).toThrow(/immutable|stays revoked|kept|unique/i)
     expect(count()).toEqual(before)
@@ -235,9 +241,10 @@ describe('audit verify', () => {
   test('0: intact, with and without a checkpoint', async () => {
     const file = altered('intact')
     for (const more of [[], ['--checkpoint', kept]]) {
-      expect(
-        await verify(file, ...more),
-      ).toMatchObject({ code: 0, found: { status: 'intact', ok: true, rows: checkpoint.sequence, sequence: null } })
+      expect(await verify(file, ...more)).toMatchObject({
+        code: 0,
+        found: { status: 'intact', ok: true, rows: checkpoint.sequence, sequence: null },
+      })
     }
   })
 
@@ -262,9 +269,10 @@ describe('audit verify', () => {
   test('4: cut off at the end, seen only against a checkpoint', async () => {
     const file = altered('short', `DELETE FROM audit WHERE sequence > ${checkpoint.sequence - 2}`)
     expect(await verify(file)).toMatchObject({ code: 0 })
-    expect(
-      await verify(file, '--checkpoint', kept),
-    ).toMatchObject({ code: 4, found: { status: 'truncated', sequence: checkpoint.sequence - 1 } })
+    expect(await verify(file, '--checkpoint', kept)).toMatchObject({
+      code: 4,
+      found: { status: 'truncated', sequence: checkpoint.sequence - 1 },
+    })
     const empty = altered('empty', 'DELETE FROM audit')
     expect(await verify(empty, '--checkpoint', kept)).toMatchObject({ code: 4, found: { status: 'truncated' } })
   })
@@ -275,9 +283,9 @@ describe('audit verify', () => {
     const client = new Database(file)
     const columns = `sequence, at, node, actor, action, target_id AS targetId, target_name AS targetName,
       reason, details, previous_hash AS previousHash`
-    const row = client.query(
-      `SELECT ${columns} FROM audit ORDER BY sequence DESC LIMIT 1`,
-    ).get() as Parameters<typeof hashRow>[0]
+    const row = client.query(`SELECT ${columns} FROM audit ORDER BY sequence DESC LIMIT 1`).get() as Parameters<
+      typeof hashRow
+    >[0]
     const next = { ...row, actor: 'somebody else' }
     client.query('UPDATE audit SET actor = ?, hash = ? WHERE sequence = ?').run(next.actor, hashRow(next), row.sequence)
     client.close()
@@ -287,9 +295,10 @@ describe('audit verify', () => {
   test('5: forked, seen only against a checkpoint', async () => {
     const file = forked('forked')
     expect(await verify(file)).toMatchObject({ code: 0 })
-    expect(
-      await verify(file, '--checkpoint', kept),
-    ).toMatchObject({ code: 5, found: { status: 'forked', sequence: checkpoint.sequence } })
+    expect(await verify(file, '--checkpoint', kept)).toMatchObject({
+      code: 5,
+      found: { status: 'forked', sequence: checkpoint.sequence },
+    })
   })
 
   describe('a checkpoint that is forged', () => {
@@ -309,14 +318,21 @@ describe('audit verify', () => {
       ['another database', { ...checkpoint, database: 'db_other' }],
       ['no signature', { ...checkpoint, signature: '' }],
       ['a signature of another key', { ...checkpoint, signature: forge({}, checkpoint.keyId).signature }],
-      ['a stranger\'s key under our id', forge({ sequence: 1_000 }, checkpoint.keyId)],
-      ['a stranger\'s key under its own id', forge({ sequence: 1_000 }, 'k0123456789')],
+      ["a stranger's key under our id", forge({ sequence: 1_000 }, checkpoint.keyId)],
+      ["a stranger's key under its own id", forge({ sequence: 1_000 }, 'k0123456789')],
     ]
     test('is refused offline', async () => {
       const file = altered('for-forgeries')
       for (const [what, document] of forgeries()) {
         const ran = await portcullis([
-          'audit', 'verify', '--db', file, '--data', data, '--checkpoint', save('forged.json', document),
+          'audit',
+          'verify',
+          '--db',
+          file,
+          '--data',
+          data,
+          '--checkpoint',
+          save('forged.json', document),
         ])
         expect([what, ran.code, ran.stdout]).toEqual([what, 1, ''])
         expect(ran.stderr).toMatch(/checkpoint/)
@@ -348,9 +364,10 @@ describe('audit verify', () => {
     expect([await code(), await code('--checkpoint', kept)]).toEqual([4, 4])
     sql(file, "UPDATE audit SET actor = 'x' WHERE sequence = 2")
     expect([await code(), await code('--checkpoint', kept)]).toEqual([1, 1])
-    expect(
-      (await online.api<VerificationJson>('GET', '/audit/verification')).json,
-    ).toMatchObject({ status: 'altered', sequence: 2 })
+    expect((await online.api<VerificationJson>('GET', '/audit/verification')).json).toMatchObject({
+      status: 'altered',
+      sequence: 2,
+    })
   })
 
   test('no such file, or none of ours', async () => {

@@ -1,9 +1,13 @@
 import type { Answer, TestNode } from '../support/node.ts'
 
 /** The API over TCP, as a stranger or with an API key. */
-export const consoleApi = (node: TestNode, key: string | null = null) =>
+export const consoleApi =
+  (node: TestNode, key: string | null = null) =>
   async <T = unknown>(
-    method: string, path: string, body?: unknown, headers: Record<string, string> = {},
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
   ): Promise<Answer<T>> => {
     const response = await fetch(`${node.console}/api/v1${path}`, {
       method,

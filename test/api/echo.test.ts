@@ -31,7 +31,13 @@ const BODIES: [path: string, body: Record<string, unknown>][] = [
   [
     '/revocations',
     {
-      tokens: ['t'], subject: 's', group: 'g', server: 'a', issuedBefore: '2020-01-01', all: true, reason: 'other',
+      tokens: ['t'],
+      subject: 's',
+      group: 'g',
+      server: 'a',
+      issuedBefore: '2020-01-01',
+      all: true,
+      reason: 'other',
       note: 'n',
     },
   ],
@@ -52,18 +58,31 @@ const withEach = (body: Record<string, unknown>, value: string): Record<string, 
 ]
 
 describe.each([
-  ['a token\'s secret', OURS], ['an API key', API_KEY], ['a foreign secret', FOREIGN],
+  ["a token's secret", OURS],
+  ['an API key', API_KEY],
+  ['a foreign secret', FOREIGN],
 ])('%s', (what, secret) => {
   // A foreign secret can't be told from a name: where it is taken for one, it is answered as one.
   const mayEcho = (status: number) => what === 'a foreign secret' && status < 300
-  const expectNoEcho = (where: string, { status, headers, json }: {
-    status: number; headers: Headers; json: unknown,
-  }) => {
+  const expectNoEcho = (
+    where: string,
+    {
+      status,
+      headers,
+      json,
+    }: {
+      status: number
+      headers: Headers
+      json: unknown
+    },
+  ) => {
     if (mayEcho(status)) return
     const text = JSON.stringify([json, [...headers]])
-    expect([
-      where, text.includes(secret), text.toLowerCase().includes(secret.toLowerCase()),
-    ]).toEqual([where, false, false])
+    expect([where, text.includes(secret), text.toLowerCase().includes(secret.toLowerCase())]).toEqual([
+      where,
+      false,
+      false,
+    ])
   }
 
   test.each(BODIES)('in the body of POST %s', async (path, body) => {
@@ -73,15 +92,26 @@ describe.each([
   })
 
   test('in a change', async () => {
-    for (const changed of withEach({
-      url: 'http://127.0.0.1:1', kind: 'auto', path: '/x', headers: { 'X-Key': 'v' },
-    }, secret)) {
+    for (const changed of withEach(
+      {
+        url: 'http://127.0.0.1:1',
+        kind: 'auto',
+        path: '/x',
+        headers: { 'X-Key': 'v' },
+      },
+      secret,
+    )) {
       expectNoEcho('PATCH', await node.api('PATCH', '/servers/a', changed))
     }
     for (const path of ['/gate', '/servers/a/gate']) {
-      for (const changed of withEach({
-        state: 'open', reason: 'r',
-      }, secret)) expectNoEcho(`PUT ${path}`, await node.api('PUT', path, changed))
+      for (const changed of withEach(
+        {
+          state: 'open',
+          reason: 'r',
+        },
+        secret,
+      ))
+        expectNoEcho(`PUT ${path}`, await node.api('PUT', path, changed))
     }
   })
 
@@ -106,7 +136,9 @@ describe.each([
 
   test('cut short JSON', async () => {
     const response = await fetch('http://localhost/api/v1/tokens', {
-      unix: join(node.data, 'control.sock'), method: 'POST', headers: { 'Content-Type': 'application/json' },
+      unix: join(node.data, 'control.sock'),
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
       body: `{"name":"${secret}`,
     })
     expect(response.status).toBe(400)

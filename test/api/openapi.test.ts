@@ -3,8 +3,8 @@ import { type TestNode, startNode } from '../support/node.ts'
 import { consoleApi, makeKey } from './console.ts'
 
 type Operation = {
-  responses?: Record<string,
-  { content?: Record<string, { schema?: unknown }> }>; requestBody?: unknown,
+  responses?: Record<string, { content?: Record<string, { schema?: unknown }> }>
+  requestBody?: unknown
 }
 type OpenApi = {
   openapi: string
@@ -27,10 +27,26 @@ test('it names every route of the contract, and no page', () => {
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   )
   const contract = [
-    'POST /servers', 'GET /servers', 'GET /servers/{name}', 'PATCH /servers/{name}', 'DELETE /servers/{name}',
-    'PUT /servers/{name}/gate', 'PUT /gate', 'DELETE /servers/{name}/connections', 'POST /tokens', 'GET /tokens',
-    'GET /tokens/{id}', 'POST /tokens/{id}/rotations', 'POST /revocations', 'GET /revocations', 'GET /revocations/{id}',
-    'GET /connections', 'DELETE /connections/{id}', 'GET /audit', 'GET /audit/verification', 'GET /audit/checkpoint',
+    'POST /servers',
+    'GET /servers',
+    'GET /servers/{name}',
+    'PATCH /servers/{name}',
+    'DELETE /servers/{name}',
+    'PUT /servers/{name}/gate',
+    'PUT /gate',
+    'DELETE /servers/{name}/connections',
+    'POST /tokens',
+    'GET /tokens',
+    'GET /tokens/{id}',
+    'POST /tokens/{id}/rotations',
+    'POST /revocations',
+    'GET /revocations',
+    'GET /revocations/{id}',
+    'GET /connections',
+    'DELETE /connections/{id}',
+    'GET /audit',
+    'GET /audit/verification',
+    'GET /audit/checkpoint',
   ]
   for (const route of contract) expect(found).toContain(route.replace(' /', ' /api/v1/'))
   for (const route of found) expect(route).toMatch(/^[A-Z]+ \/api\/v1\//)
@@ -46,9 +62,9 @@ test('what it says of an answer has a schema', () => {
   const schema = JSON.stringify(created?.responses?.['201']?.content?.['application/json']?.schema)
   for (const field of ['token', 'urls', 'expiresAt', 'subject']) expect(schema).toContain(`"${field}"`)
   const without = Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).filter(([
-      method, { responses },
-    ]) => method === 'get' && !responses?.['200']).map(() => path),
+    Object.entries(methods)
+      .filter(([method, { responses }]) => method === 'get' && !responses?.['200'])
+      .map(() => path),
   )
   // What is not JSON has none.
   expect(without.filter((path) => !/backup|openapi/.test(path))).toEqual([])

@@ -44,7 +44,8 @@ const pages = async (path: string, limit: number): Promise<Item[][]> => {
   do {
     const query: string = `limit=${limit}${next === null ? '' : `&after=${encodeURIComponent(next)}`}`
     const { status, json }: Answer<Page> = await node.api<Page>(
-      'GET', `${path}${path.includes('?') ? '&' : '?'}${query}`,
+      'GET',
+      `${path}${path.includes('?') ? '&' : '?'}${query}`,
     )
     expect(status).toBe(200)
     all.push(json.items)
@@ -56,7 +57,14 @@ const pages = async (path: string, limit: number): Promise<Item[][]> => {
 const keyOf = ({ sequence, id }: Item) => sequence ?? id
 
 const LISTS = [
-  '/servers', '/tokens', '/connections', '/revocations', '/apikeys', '/operators', '/keys', '/audit',
+  '/servers',
+  '/tokens',
+  '/connections',
+  '/revocations',
+  '/apikeys',
+  '/operators',
+  '/keys',
+  '/audit',
   '/audit?order=desc',
 ]
 test.each(LISTS)('%s: page by page it is the same as at once', async (path) => {
@@ -73,8 +81,9 @@ test.each(LISTS)('%s: page by page it is the same as at once', async (path) => {
 
 test('in an order that is of use', async () => {
   const names = async (path: string) => (await pages(path, 1_000)).flat()
-  expect((await names('/servers')).map(({ name }) =>
-    name)).toEqual((await names('/servers')).map(({ name }) => name).toSorted())
+  expect((await names('/servers')).map(({ name }) => name)).toEqual(
+    (await names('/servers')).map(({ name }) => name).toSorted(),
+  )
   const at = (await names('/revocations')).map(({ at }) => String(at))
   expect(at).toEqual(at.toSorted().toReversed())
   const created = (await names('/tokens')).map(({ createdAt }) => String(createdAt))

@@ -26,12 +26,25 @@ const names = async () =>
 
 describe('the URL', () => {
   const LINK_LOCAL = [
-    '169.254.169.254', '169.254.169.254.', '169.254.0.1:8080', '2852039166', '0xa9fea9fe', '0xA9.0xFE.0xA9.0xFE',
+    '169.254.169.254',
+    '169.254.169.254.',
+    '169.254.0.1:8080',
+    '2852039166',
+    '0xa9fea9fe',
+    '0xA9.0xFE.0xA9.0xFE',
     '0251.0376.0251.0376',
-    '169.254.43518', '169.16689662', '１６９.254.169.254', '169。254。169。254',
-    '[fe80::1]', '[FE80::1]', '[fe80:0:0:0::1]',
+    '169.254.43518',
+    '169.16689662',
+    '１６９.254.169.254',
+    '169。254。169。254',
+    '[fe80::1]',
+    '[FE80::1]',
+    '[fe80:0:0:0::1]',
     '[febf::1]',
-    '[::ffff:169.254.169.254]', '[::ffff:a9fe:a9fe]', '[0:0:0:0:0:ffff:169.254.1.1]', '[::169.254.169.254]',
+    '[::ffff:169.254.169.254]',
+    '[::ffff:a9fe:a9fe]',
+    '[0:0:0:0:0:ffff:169.254.1.1]',
+    '[::169.254.169.254]',
     '[64:ff9b::169.254.169.254]',
   ]
   test.each(LINK_LOCAL)('link-local is refused: %s', async (host) => {
@@ -40,11 +53,24 @@ describe('the URL', () => {
   })
 
   test.each([
-    'ftp://a.example', 'file:///etc/passwd', 'javascript:alert(1)', 'ws://a.example', 'data:text/plain,x',
-    'unix:///run/x.sock', '//a.example',
-    '/path', 'a.example', '', 'http://', 'http://user@a.example', 'http://user:secret@a.example', 'http://a.example/?q',
+    'ftp://a.example',
+    'file:///etc/passwd',
+    'javascript:alert(1)',
+    'ws://a.example',
+    'data:text/plain,x',
+    'unix:///run/x.sock',
+    '//a.example',
+    '/path',
+    'a.example',
+    '',
+    'http://',
+    'http://user@a.example',
+    'http://user:secret@a.example',
+    'http://a.example/?q',
     'http://a.example/#f',
-    'http://[fe80::1%25eth0]', 'http://a.example:99999', 'http://a b.example',
+    'http://[fe80::1%25eth0]',
+    'http://a.example:99999',
+    'http://a b.example',
   ])('%p is refused', async (url) => {
     expectProblem(await add('bad', url), 400)
     expect(await names()).not.toContain('bad')
@@ -60,13 +86,18 @@ describe('the URL', () => {
 
   test('a redirect to link-local is not followed by a probe', async () => {
     let asked = 0
-    const away = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => {
-      asked += 1
-      return new Response(null, { status: 302, headers: { location: `${echo.url}/stolen` } })
-    } })
-    const { json } = await node.api<ServerJson & { probe: { found: string } }>(
-      'POST', '/servers', { name: 'away', url: `http://127.0.0.1:${away.port}` },
-    )
+    const away = Bun.serve({
+      port: 0,
+      hostname: '127.0.0.1',
+      fetch: () => {
+        asked += 1
+        return new Response(null, { status: 302, headers: { location: `${echo.url}/stolen` } })
+      },
+    })
+    const { json } = await node.api<ServerJson & { probe: { found: string } }>('POST', '/servers', {
+      name: 'away',
+      url: `http://127.0.0.1:${away.port}`,
+    })
     expect(json.probe.found).not.toBe('mcp')
     expect(asked).toBeGreaterThan(0)
     expect(echo.requests.filter(({ target }) => target === '/stolen')).toEqual([])
@@ -105,9 +136,10 @@ describe('credentials', () => {
   test('*** in a change keeps the old value, and only an old one', async () => {
     const patch = (given: Record<string, string>) =>
       node.api<ServerJson>('PATCH', '/servers/sealed', { headers: given })
-    expect(
-      (await patch({ Authorization: '***', 'X-Other': 'changed' })).json.headers,
-    ).toEqual({ Authorization: '***', 'X-Other': '***' })
+    expect((await patch({ Authorization: '***', 'X-Other': 'changed' })).json.headers).toEqual({
+      Authorization: '***',
+      'X-Other': '***',
+    })
     expect(await sent()).toEqual({ Authorization: CREDENTIAL, 'X-Other': 'changed' })
     expect((await patch({ authorization: '***' })).json.headers).toEqual({ authorization: '***' })
     expect(await sent()).toEqual({ Authorization: CREDENTIAL, 'X-Other': null })
@@ -127,9 +159,15 @@ describe('credentials', () => {
   })
 
   test.each([
-    ['Host', 'evil.example'], ['Content-Length', '1'], ['Transfer-Encoding', 'chunked'], ['Connection', 'close'],
+    ['Host', 'evil.example'],
+    ['Content-Length', '1'],
+    ['Transfer-Encoding', 'chunked'],
+    ['Connection', 'close'],
     ['a b', 'x'],
-    ['X-Split', 'a\r\nX-Injected: b'], ['X-Nul', 'a\u0000b'], ['X-Snow', '☃'], ['', 'x'],
+    ['X-Split', 'a\r\nX-Injected: b'],
+    ['X-Nul', 'a\u0000b'],
+    ['X-Snow', '☃'],
+    ['', 'x'],
     ['X-Long', 'x'.repeat(9_000)],
   ])('%p is no header to give', async (name, value) => {
     expectProblem(await add('bad-header', echo.url, { headers: { [name]: value } }), 400)
@@ -162,28 +200,36 @@ describe('names', () => {
     expect(revoked.json.tokens).toEqual([])
   })
 
-  test.each([
-    'UPPER', 'a b', 'a/b', '..', '.', '-a', 'a-', 'ü', 'a%2fb', 'x'.repeat(64), '',
-  ])('%p is refused', async (name) => {
-    expectProblem(await add(name, echo.url), 400)
-  })
+  test.each(['UPPER', 'a b', 'a/b', '..', '.', '-a', 'a-', 'ü', 'a%2fb', 'x'.repeat(64), ''])(
+    '%p is refused',
+    async (name) => {
+      expectProblem(await add(name, echo.url), 400)
+    },
+  )
 })
 
 test('adding with a probe is one change, and says what was found', async () => {
-  const mcp = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: (request) =>
-    new URL(request.url).pathname === '/mcp'
-      ? Response.json({
-        jsonrpc: '2.0',
-        id: 1,
-        result: { protocolVersion: '2025-06-18', capabilities: {}, serverInfo: { name: 'x', version: '1' } },
-      })
-      : new Response(null, { status: 404 }) })
-  const { json } = await node.api<ServerJson>(
-    'POST', '/servers', { name: 'probed', url: `http://127.0.0.1:${mcp.port}` },
-  )
+  const mcp = Bun.serve({
+    port: 0,
+    hostname: '127.0.0.1',
+    fetch: (request) =>
+      new URL(request.url).pathname === '/mcp'
+        ? Response.json({
+            jsonrpc: '2.0',
+            id: 1,
+            result: { protocolVersion: '2025-06-18', capabilities: {}, serverInfo: { name: 'x', version: '1' } },
+          })
+        : new Response(null, { status: 404 }),
+  })
+  const { json } = await node.api<ServerJson>('POST', '/servers', {
+    name: 'probed',
+    url: `http://127.0.0.1:${mcp.port}`,
+  })
   mcp.stop(true)
   expect(json).toMatchObject({
-    path: '/mcp', publicUrl: `${node.gate}/s/probed/mcp`, probe: { reachable: true, found: 'mcp', path: '/mcp' },
+    path: '/mcp',
+    publicUrl: `${node.gate}/s/probed/mcp`,
+    probe: { reachable: true, found: 'mcp', path: '/mcp' },
   })
   const { json: audit } = await node.api<{ items: { action: string }[] }>('GET', '/audit?target=probed')
   expect(audit.items.map(({ action }) => action)).toEqual(['server.add'])

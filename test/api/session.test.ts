@@ -20,8 +20,10 @@ beforeAll(async () => {
 afterAll(() => node.stop())
 
 const OWN = { 'Sec-Fetch-Site': 'same-origin' }
-const as = (cookie: string) => (method: string, path: string, body?: unknown, headers: Record<string, string> = OWN) =>
-  consoleApi(node)(method, path, body, { Cookie: cookie, ...headers })
+const as =
+  (cookie: string) =>
+  (method: string, path: string, body?: unknown, headers: Record<string, string> = OWN) =>
+    consoleApi(node)(method, path, body, { Cookie: cookie, ...headers })
 const rows = async (action: string) =>
   (await node.api<{ items: AuditRowJson[] }>('GET', `/audit?limit=1000&action=${action}`)).json.items
 
@@ -37,11 +39,18 @@ describe('a session', () => {
     const origin = new URL(node.console).origin
     const body = { name: 'cross', url: 'http://127.0.0.1:1', probe: false }
     const foreign: Record<string, string>[] = [
-      {}, { 'Sec-Fetch-Site': 'cross-site' }, { 'Sec-Fetch-Site': 'same-site' }, { 'Sec-Fetch-Site': 'none' },
+      {},
+      { 'Sec-Fetch-Site': 'cross-site' },
+      { 'Sec-Fetch-Site': 'same-site' },
+      { 'Sec-Fetch-Site': 'none' },
       { 'Sec-Fetch-Site': '' },
-      { Origin: 'https://evil.example' }, { Origin: 'null' }, { Origin: `${origin}.evil.example` },
+      { Origin: 'https://evil.example' },
+      { Origin: 'null' },
+      { Origin: `${origin}.evil.example` },
       { Origin: origin.replace('http:', 'https:') },
-      { Origin: node.gate }, { Origin: origin, 'Sec-Fetch-Site': 'cross-site' }, { Referer: `${origin}/` },
+      { Origin: node.gate },
+      { Origin: origin, 'Sec-Fetch-Site': 'cross-site' },
+      { Referer: `${origin}/` },
     ]
     for (const headers of foreign) {
       expectProblem(await as(owner)('POST', '/servers', body, headers), 403, 'cross-site')
@@ -106,14 +115,13 @@ describe('a session', () => {
     const cookie = await makeOperator(node, 'Edsger', 'operator', PASSWORD)
     const { json } = await node.api<{ url: string }>('POST', '/operators/Edsger/links')
     const code = new URL(json.url).searchParams.get('code') ?? ''
-    const changed = cookieOf(
-      await postForm(node, '/setup', { code, password: `${PASSWORD} new`, again: `${PASSWORD} new` }),
-    ) ?? ''
+    const changed =
+      cookieOf(await postForm(node, '/setup', { code, password: `${PASSWORD} new`, again: `${PASSWORD} new` })) ?? ''
     expectProblem(await as(cookie)('GET', '/tokens'), 401)
     expect((await as(changed)('GET', '/tokens')).status).toBe(200)
-    expect(
-      (await postForm(node, '/sign-in', { name: 'Edsger', password: PASSWORD })).status,
-    ).toBeGreaterThanOrEqual(400)
+    expect((await postForm(node, '/sign-in', { name: 'Edsger', password: PASSWORD })).status).toBeGreaterThanOrEqual(
+      400,
+    )
     await node.api('DELETE', '/operators/Edsger')
     expectProblem(await as(changed)('GET', '/tokens'), 401)
     expect(
@@ -168,7 +176,10 @@ describe('signing in', () => {
 
   test('a wrong one looks like an unknown one, echoes nothing, and too many are held off', async () => {
     const texts: string[] = []
-    for (const [name, password] of [['Grace', 'wrong-secret-0815'], ['Nobody', 'wrong-secret-0815']] as const) {
+    for (const [name, password] of [
+      ['Grace', 'wrong-secret-0815'],
+      ['Nobody', 'wrong-secret-0815'],
+    ] as const) {
       const response = await postForm(node, '/sign-in', { name, password })
       const text = await response.text()
       expect([response.status, cookieOf(response)]).toEqual([401, null])
@@ -176,14 +187,18 @@ describe('signing in', () => {
       texts.push(text)
     }
     expect(texts[0]).toBe(texts[1] as string)
-    const last = await eventually(async () => {
-      const response = await postForm(node, '/sign-in', { name: 'Grace', password: 'wrong-secret-0815' })
-      return response.status === 401 ? null : response
-    }, { timeoutMs: 20_000 })
+    const last = await eventually(
+      async () => {
+        const response = await postForm(node, '/sign-in', { name: 'Grace', password: 'wrong-secret-0815' })
+        return response.status === 401 ? null : response
+      },
+      { timeoutMs: 20_000 },
+    )
     expect(last.status).toBe(429)
     expect((await postForm(node, '/sign-in', { name: 'Grace', password: PASSWORD })).status).toBe(429)
     // Who is signed in stays so.
     expect((await as(owner)('GET', '/tokens')).status).toBe(200)
-    expect(await rows('operator.sign-in-failed')).toEqual([])
+    // Folded: a minute may end within this test, a row for each try there must not be.
+    expect((await rows('operator.sign-in-failed')).length).toBeLessThanOrEqual(1)
   })
 })

@@ -5,7 +5,9 @@ type Fields = Record<string, string>
 /** Posts a form as a page of the console does. */
 export const postForm = (node: TestNode, path: string, fields: Fields, headers: Fields = {}) =>
   fetch(node.console + path, {
-    method: 'POST', redirect: 'manual', body: new URLSearchParams(fields),
+    method: 'POST',
+    redirect: 'manual',
+    body: new URLSearchParams(fields),
     headers: { 'Sec-Fetch-Site': 'same-origin', ...headers },
   })
 
@@ -17,9 +19,8 @@ export const cookieOf = (response: Response): string | null => {
 const codeOf = (url: string) => new URL(url).searchParams.get('code') ?? ''
 const entered = async (response: Response): Promise<string> => {
   const cookie = cookieOf(response)
-  if (!cookie) throw new Error(
-    `answered ${response.status} without a session: ${(await response.text()).slice(0, 500)}`,
-  )
+  if (!cookie)
+    throw new Error(`answered ${response.status} without a session: ${(await response.text()).slice(0, 500)}`)
   return cookie
 }
 

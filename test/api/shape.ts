@@ -13,16 +13,20 @@ export const expectShape = (schema: TSchema, json: unknown): void => {
 export type ProblemJson = { type: string; title: string; status: number; detail: string }
 
 /** Asserts that an answer is a problem document (RFC 9457), and gives it. */
-export const expectProblem = ({
-  status, headers, json,
-}: Answer<unknown>, expected: number, slug?: string): ProblemJson => {
+export const expectProblem = (
+  { status, headers, json }: Answer<unknown>,
+  expected: number,
+  slug?: string,
+): ProblemJson => {
   if (status !== expected) throw new Error(`answered ${status}, not ${expected}: ${JSON.stringify(json)}`)
   expect(headers.get('content-type')).toStartWith('application/problem+json')
   const problem = json as ProblemJson
   // A copy: Bun's toMatchObject puts its matchers into what it was given.
-  expect(
-    structuredClone(problem),
-  ).toMatchObject({ status: expected, title: expect.any(String), detail: expect.stringMatching(/\w{3}/) })
+  expect(structuredClone(problem)).toMatchObject({
+    status: expected,
+    title: expect.any(String),
+    detail: expect.stringMatching(/\w{3}/),
+  })
   expect(problem.type).toMatch(slug === undefined ? /[:/][a-z-]+$/ : new RegExp(`[:/]${slug}$`))
   return problem
 }

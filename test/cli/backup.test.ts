@@ -76,15 +76,18 @@ test('a round trip: nothing that died after the backup lives again', async () =>
   const after = await startNode({ data })
   // The grace of one second ends, whether or not it had ended before the restore.
   await eventually(async () => (await statusOf(after, graced.token)) === 401)
-  expect(await Promise.all([
-    lives, dead, dies, rotates,
-  ].map(({ token }) => statusOf(after, token)))).toEqual([200, 401, 401, 401])
+  expect(await Promise.all([lives, dead, dies, rotates].map(({ token }) => statusOf(after, token)))).toEqual([
+    200, 401, 401, 401,
+  ])
   expect(await statusOf(after, later.token)).toBe(401)
   expect([200, 401]).toContain(await statusOf(after, fresh.token))
   expect(echo.requests.at(-1)?.head.get('x-key')).toBe('kept')
   const { json: tokens } = await after.api<{ items: TokenJson[] }>('GET', '/tokens')
   expect(Object.fromEntries(tokens.items.map(({ name, status }) => [name, status]))).toEqual({
-    lives: 'active', 'dead before': 'revoked', 'dies after': 'revoked', 'rotates after': 'active',
+    lives: 'active',
+    'dead before': 'revoked',
+    'dies after': 'revoked',
+    'rotates after': 'active',
     'rotates with grace': 'active',
   })
   expect((await consoleApi(after, key.key)('GET', '/tokens')).status).toBe(401)
@@ -126,12 +129,15 @@ describe('restore refuses, and leaves everything as it was', () => {
     ['what is no backup', () => 'no backup'],
     ['nothing', () => ''],
     ['one cut short', () => readFileSync(file).subarray(0, readFileSync(file).length / 2)],
-    ['one with a byte changed in the database', () => {
-      const bytes = readFileSync(file)
-      const at = bytes.indexOf('SQLite format 3')
-      bytes.write('SQLITE FORMAT 3', at)
-      return bytes
-    }],
+    [
+      'one with a byte changed in the database',
+      () => {
+        const bytes = readFileSync(file)
+        const at = bytes.indexOf('SQLite format 3')
+        bytes.write('SQLITE FORMAT 3', at)
+        return bytes
+      },
+    ],
   ])('%s', async (_what, bytes) => {
     const before = snapshot(data)
     const bad = join(folder, `bad-${crypto.randomUUID()}`)
@@ -151,7 +157,7 @@ describe('restore refuses, and leaves everything as it was', () => {
     expect(existsSync(nowhere)).toBeFalse()
   })
 
-  test('another database\'s', async () => {
+  test("another database's", async () => {
     const other = await startNode()
     const foreign = join(folder, 'foreign')
     expect((await portcullis(['backup', foreign, '--data', other.data])).code).toBe(0)
@@ -170,13 +176,15 @@ describe('restore refuses, and leaves everything as it was', () => {
   })
 })
 
-test('to stdout, and where it can\'t be written', async () => {
+test("to stdout, and where it can't be written", async () => {
   await using node = await startNode({ data })
   const piped = join(folder, 'piped')
-  const child = Bun.spawn(
-    [...SOURCES, 'backup', '-', '--data', data],
-    { cwd: ROOT, env: { PATH: process.env['PATH'] ?? '' }, stdout: Bun.file(piped), stderr: 'pipe' },
-  )
+  const child = Bun.spawn([...SOURCES, 'backup', '-', '--data', data], {
+    cwd: ROOT,
+    env: { PATH: process.env['PATH'] ?? '' },
+    stdout: Bun.file(piped),
+    stderr: 'pipe',
+  })
   expect([await child.exited, await new Response(child.stderr).text()]).toEqual([0, ''])
   const into = join(scratchFolder(), 'new')
   expect((await restore(piped, into)).code).toBe(0)

@@ -61,16 +61,20 @@ describe('servers', () => {
       schemas.ServerCreated,
     )
     expect(added).toMatchObject({
-      name: 'echo', url: `${echo.url}/`, kind: 'http', path: '/v1', publicUrl: `${node.gate}/s/echo/v1`,
+      name: 'echo',
+      url: `${echo.url}/`,
+      kind: 'http',
+      path: '/v1',
+      publicUrl: `${node.gate}/s/echo/v1`,
     })
     expect(await done(['server', 'add', 'events', events.url])).toContain(`${node.gate}/s/events`)
     const list = await json<{ items: { name: string }[] }>(['server', 'ls'], schemas.ServerPage)
     expect(list.items.map(({ name }) => name)).toEqual(['echo', 'events'])
     expect((await node.api('GET', '/servers')).json).toEqual(list)
     expect(await done(['server', 'ls'])).toMatch(/^NAME .*\necho .*\nevents .*\n$/)
-    expect(
-      await json<object>(['server', 'show', 'echo'], schemas.Server),
-    ).toEqual((await node.api<object>('GET', '/servers/echo')).json)
+    expect(await json<object>(['server', 'show', 'echo'], schemas.Server)).toEqual(
+      (await node.api<object>('GET', '/servers/echo')).json,
+    )
     await done(['server', 'add', 'short', 'http://127.0.0.1:1'])
     await json(['server', 'rm', 'short'], schemas.Cut)
     await fails(['server', 'show', 'short'], 'no server')
@@ -84,7 +88,15 @@ describe('servers', () => {
     const file = join(scratchFolder(), 'key')
     writeFileSync(file, 'from a file\n')
     const args = [
-      'server', 'add', 'headers', echo.url, '--header', `X-File: @${file}`, '--header', 'X-Stdin: -', '--header',
+      'server',
+      'add',
+      'headers',
+      echo.url,
+      '--header',
+      `X-File: @${file}`,
+      '--header',
+      'X-Stdin: -',
+      '--header',
       'X-Typed: typed: with colon',
     ]
     const { stdout, stderr, code } = await cli([...args, '--json'], { stdin: 'from stdin\n' })
@@ -94,7 +106,9 @@ describe('servers', () => {
     await ask(node.gate, { target: '/s/headers/x', headers: bearer(token) })
     const { head } = echo.last() ?? {}
     expect(['x-file', 'x-stdin', 'x-typed'].map((name) => head?.get(name))).toEqual([
-      'from a file', 'from stdin', 'typed: with colon',
+      'from a file',
+      'from stdin',
+      'typed: with colon',
     ])
     await fails(['server', 'add', 'y', echo.url, '--header', 'X-File: @/nonexistent/key'], /nonexistent/)
     const secret = 'only-a-secret-4711'
@@ -111,9 +125,10 @@ describe('servers', () => {
     await stream.done()
     expect(stream.text).toContain('connection_killed')
     expect(await statusOf(token, 'events')).toBe(200)
-    expect(
-      await json<object>(['server', 'close', 'events', '--reason', 'why not'], schemas.GateState),
-    ).toMatchObject({ state: 'closed', reason: 'why not' })
+    expect(await json<object>(['server', 'close', 'events', '--reason', 'why not'], schemas.GateState)).toMatchObject({
+      state: 'closed',
+      reason: 'why not',
+    })
     expect(await statusOf(token, 'events')).toBe(503)
     await json(['server', 'open', 'events'], schemas.GateState)
     expect(await statusOf(token, 'events')).toBe(200)
@@ -129,35 +144,62 @@ describe('tokens', () => {
   test('create, list, show, rotate', async () => {
     const created = await json<Issued>(
       [
-        'token', 'create', 'Cursor IDE', '--server', 'echo,events', '--subject', 'dev@example.com', '--group', 'g',
-        '--expires', '30d',
+        'token',
+        'create',
+        'Cursor IDE',
+        '--server',
+        'echo,events',
+        '--subject',
+        'dev@example.com',
+        '--group',
+        'g',
+        '--expires',
+        '30d',
       ],
       schemas.TokenIssued,
     )
     expect(created).toMatchObject({
-      name: 'Cursor IDE', servers: ['echo', 'events'], subject: 'dev@example.com', group: 'g', status: 'active',
+      name: 'Cursor IDE',
+      servers: ['echo', 'events'],
+      subject: 'dev@example.com',
+      group: 'g',
+      status: 'active',
     })
     expect(await statusOf(created.token, 'echo')).toBe(200)
     const text = await done([
-      'token', 'create', 'shown', '--server', 'echo', '--server', 'events', '--expires', '2030-12-31',
+      'token',
+      'create',
+      'shown',
+      '--server',
+      'echo',
+      '--server',
+      'events',
+      '--expires',
+      '2030-12-31',
     ])
     expect(text).toMatch(/^pcl_\w{36}$/m)
     expect(text).toContain('2031-01-01T00:00:00.000Z')
-    for (const args of [['token', 'ls'], ['token', 'show', 'shown'], [
-      'token', 'show', created.id,
-    ]]) expect(await done(args)).not.toContain('pcl_')
+    for (const args of [
+      ['token', 'ls'],
+      ['token', 'show', 'shown'],
+      ['token', 'show', created.id],
+    ])
+      expect(await done(args)).not.toContain('pcl_')
     expect(await json<object>(['token', 'show', 'Cursor IDE'], schemas.Token)).toMatchObject({ id: created.id })
     await json(['token', 'ls'], schemas.TokenPage)
 
     const graced = await json<Issued & { oldSecretDiesAt: string }>(
-      ['token', 'rotate', created.id, '--grace', '10m'], schemas.TokenIssued,
+      ['token', 'rotate', created.id, '--grace', '10m'],
+      schemas.TokenIssued,
     )
     const graceMs = Date.parse(graced.oldSecretDiesAt) - Date.now()
     expect([graced.id, graceMs > 590_000, graceMs <= 600_000]).toEqual([created.id, true, true])
     expect([await statusOf(created.token, 'echo'), await statusOf(graced.token, 'echo')]).toEqual([200, 200])
     const atOnce = await json<Issued>(['token', 'rotate', 'Cursor IDE'], schemas.TokenIssued)
     expect([
-      await statusOf(created.token, 'echo'), await statusOf(graced.token, 'echo'), await statusOf(atOnce.token, 'echo'),
+      await statusOf(created.token, 'echo'),
+      await statusOf(graced.token, 'echo'),
+      await statusOf(atOnce.token, 'echo'),
     ]).toEqual([401, 401, 200])
     await fails(['token', 'create', 'shown', '--server', 'echo'], /unique|called/)
     await fails(['token', 'create', 'x', '--server', 'nowhere'], /server/)
@@ -178,7 +220,10 @@ describe('revoke', () => {
       schemas.Revocation,
     )
     expect(revocation).toMatchObject({
-      reason: 'compromised', note: 'a note', actor: `local:${process.getuid?.()}`, connections: { cut: 1 },
+      reason: 'compromised',
+      note: 'a note',
+      actor: `local:${process.getuid?.()}`,
+      connections: { cut: 1 },
       tokens: [{ id: one.id }],
     })
     await stream.done()
@@ -187,14 +232,15 @@ describe('revoke', () => {
     expect(await done(['revoke', one.id, '--reason', 'other'])).toMatch(/already dead/i)
     await fails(['revoke', 'never', '--reason', 'other'], /no token/)
     await fails(['revoke', '--subject', 'nobody', '--reason', 'other'], /subject/)
-    expect(
-      await done(['revoke', (await create('text')).name, '--reason', 'policy']),
-    ).toMatch(/Revoked 1 token \(policy\)[^]*cut 0 connections/)
+    expect(await done(['revoke', (await create('text')).name, '--reason', 'policy'])).toMatch(
+      /Revoked 1 token \(policy\)[^]*cut 0 connections/,
+    )
   })
 
   test('more than one needs --yes where nobody can be asked', async () => {
     const many = [
-      await create('many 1', { subject: 'Many@example.com' }), await create('many 2', { subject: 'many@example.com' }),
+      await create('many 1', { subject: 'Many@example.com' }),
+      await create('many 2', { subject: 'many@example.com' }),
     ]
     await fails(['revoke', '--subject', 'many@example.com', '--reason', 'offboarding'], /2 tokens would die.*--yes/)
     await fails(['revoke', '--subject', 'many@example.com', '--reason', 'offboarding'], /--yes/, { stdin: 'yes\n' })
@@ -206,7 +252,14 @@ describe('revoke', () => {
     expect(dry).toMatchObject({ dryRun: true, tokens: [{ name: 'many 1' }, { name: 'many 2' }] })
     for (const { token } of many) expect(await statusOf(token, 'events')).toBe(200)
     const text = await done([
-      'revoke', '--subject', 'many@example.com', '--server', 'events', '--reason', 'offboarding', '--yes',
+      'revoke',
+      '--subject',
+      'many@example.com',
+      '--server',
+      'events',
+      '--reason',
+      'offboarding',
+      '--yes',
     ])
     expect(text).toMatch(/Revoked 2 tokens/)
     for (const { token } of many) expect(await statusOf(token, 'events')).toBe(401)
@@ -217,9 +270,8 @@ describe('revoke', () => {
     await done(['revoke', '--group', 'PHOENIX', '--reason', 'other'])
     expect(await statusOf(grouped.token, 'events')).toBe(401)
     const [early, late] = [await create('early'), await create('late')]
-    const between = late.createdAt > early.createdAt ? late.createdAt : new Date(
-      Date.parse(late.createdAt) + 1,
-    ).toISOString()
+    const between =
+      late.createdAt > early.createdAt ? late.createdAt : new Date(Date.parse(late.createdAt) + 1).toISOString()
     await done(['revoke', 'early', 'late', '--issued-before', between, '--reason', 'other', '--yes'])
     expect(await statusOf(early.token, 'events')).toBe(401)
     const rest = await create('rest')
@@ -231,10 +283,10 @@ describe('revoke', () => {
 
 test('connections', async () => {
   const { token } = await node.createToken('connected', ['events'], { subject: 'someone' })
-  const stream = await open(
-    node.gate,
-    { target: '/s/events/x', headers: { ...bearer(token), 'User-Agent': 'evil\u009b31m' } },
-  )
+  const stream = await open(node.gate, {
+    target: '/s/events/x',
+    headers: { ...bearer(token), 'User-Agent': 'evil\u009b31m' },
+  })
   await stream.until(({ text }) => text.includes('data:'))
   const { items } = await json<{ items: { id: string }[] }>(['connections'], schemas.ConnectionPage)
   expect(items).toMatchObject([{ server: 'events', token: { name: 'connected', subject: 'someone' } }])
@@ -253,8 +305,10 @@ test('the audit: shown, exported, checkpoint', async () => {
   expect(page.next).toBeNull()
   const shown = await done(['audit', '--limit', '3'])
   expect(shown.trimEnd().split('\n')).toHaveLength(3)
-  const lines = (await done(['audit', 'export', '--format', 'jsonl'])).trimEnd().split('\n').map((line) =>
-    JSON.parse(line) as object)
+  const lines = (await done(['audit', 'export', '--format', 'jsonl']))
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as object)
   expect(lines).toEqual(page.items)
   await node.createToken('=cmd|calc', ['events'], { subject: 'a,"b"' })
   const csv = await done(['audit', 'export', '--format', 'csv'])
@@ -291,18 +345,22 @@ describe('API keys and --url', () => {
   test('a key is not sent along a redirect', async () => {
     const { key } = await makeKey(node, 'redirected', 'auditor')
     let seen = 0
-    const elsewhere = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch: () => {
-      seen += 1
-      return Response.json({ items: [], next: null })
-    } })
+    const elsewhere = Bun.serve({
+      port: 0,
+      hostname: '127.0.0.1',
+      fetch: () => {
+        seen += 1
+        return Response.json({ items: [], next: null })
+      },
+    })
     const away = Bun.serve({
       port: 0,
       hostname: '127.0.0.1',
       fetch: () => Response.redirect(`http://127.0.0.1:${elsewhere.port}/`),
     })
-    const ran = await portcullis(
-      ['token', 'ls', '--url', `http://127.0.0.1:${away.port}`], { env: { PORTCULLIS_API_KEY: key } },
-    )
+    const ran = await portcullis(['token', 'ls', '--url', `http://127.0.0.1:${away.port}`], {
+      env: { PORTCULLIS_API_KEY: key },
+    })
     expect([ran.code, seen]).toEqual([1, 0])
     away.stop(true)
     elsewhere.stop(true)
@@ -311,7 +369,8 @@ describe('API keys and --url', () => {
 
 test('operators', async () => {
   const created = await json<{ link: { url: string } }>(
-    ['operator', 'create', 'Ada Lovelace', '--role', 'auditor'], schemas.OperatorCreated,
+    ['operator', 'create', 'Ada Lovelace', '--role', 'auditor'],
+    schemas.OperatorCreated,
   )
   expect(created.link.url).toStartWith(`${node.console}/setup?code=`)
   const reset = await json<{ url: string }>(['operator', 'reset', 'Ada Lovelace'], schemas.Link)
@@ -328,7 +387,8 @@ test('keys: rotate, refuse to remove one in use, remove', async () => {
   const before = await json<Ring>(['key', 'ls'], schemas.RingKeyPage)
   const old = before.items[0]?.id ?? ''
   const [first, second] = [
-    await node.createToken('under old 1', ['echo']), await node.createToken('under old 2', ['echo']),
+    await node.createToken('under old 1', ['echo']),
+    await node.createToken('under old 2', ['echo']),
   ]
   await json(['key', 'rotate'], schemas.RingKey)
   const fresh = await node.createToken('under new', ['echo'])
@@ -341,7 +401,8 @@ test('keys: rotate, refuse to remove one in use, remove', async () => {
   await fails(['key', 'rm', old, '--revoke'], /--yes/)
   expect([await statusOf(first.token, 'echo'), await statusOf(second.token, 'echo')]).toEqual([200, 200])
   const removed = await json<{ id: string; revocation: { reason: string } }>(
-    ['key', 'rm', old, '--revoke', '--yes'], schemas.KeyRemoved,
+    ['key', 'rm', old, '--revoke', '--yes'],
+    schemas.KeyRemoved,
   )
   expect(removed).toMatchObject({ id: old, revocation: { reason: 'rotation' } })
   expect(await Promise.all([first, second, fresh].map(({ token }) => statusOf(token, 'echo')))).toEqual([401, 401, 200])
@@ -358,9 +419,13 @@ test('healthcheck and doctor', async () => {
   const ran = await cli(['doctor', '--json'])
   const { ok, checks } = documentOf<{ ok: boolean; checks: { check: string; level: string }[] }>(ran)
   expect(ran.code).toBe(ok ? 0 : 1)
-  for (const check of ['data folder', 'key file', 'database']) expect(checks).toContainEqual(expect.objectContaining({
-    check, level: 'ok',
-  }))
+  for (const check of ['data folder', 'key file', 'database'])
+    expect(checks).toContainEqual(
+      expect.objectContaining({
+        check,
+        level: 'ok',
+      }),
+    )
   chmodSync(join(node.data, 'portcullis.key'), 0o644)
   const broken = await cli(['doctor'])
   chmodSync(join(node.data, 'portcullis.key'), 0o600)

@@ -2,23 +2,58 @@ import { expect, test } from 'bun:test'
 import { documentOf, portcullis } from './run.ts'
 
 const COMMANDS = [
-  [], ['serve'], ['demo'], ['server'], ['server', 'add'], ['server', 'ls'], ['server', 'show'], ['server', 'rm'],
+  [],
+  ['serve'],
+  ['demo'],
+  ['server'],
+  ['server', 'add'],
+  ['server', 'ls'],
+  ['server', 'show'],
+  ['server', 'rm'],
   ['server', 'kill'],
-  ['server', 'close'], ['server', 'open'], ['token'], ['token', 'create'], ['token', 'ls'], ['token', 'show'],
+  ['server', 'close'],
+  ['server', 'open'],
+  ['token'],
+  ['token', 'create'],
+  ['token', 'ls'],
+  ['token', 'show'],
   ['token', 'rotate'],
-  ['revoke'], ['connections'], ['connection'], ['connection', 'kill'], ['audit'], ['audit', 'verify'],
+  ['revoke'],
+  ['connections'],
+  ['connection'],
+  ['connection', 'kill'],
+  ['audit'],
+  ['audit', 'verify'],
   ['audit', 'export'],
-  ['apikey'], ['apikey', 'create'], ['apikey', 'ls'], ['apikey', 'rm'], ['operator'], ['operator', 'create'],
+  ['apikey'],
+  ['apikey', 'create'],
+  ['apikey', 'ls'],
+  ['apikey', 'rm'],
+  ['operator'],
+  ['operator', 'create'],
   ['operator', 'ls'],
-  ['operator', 'rm'], ['operator', 'reset'], ['key'], ['key', 'ls'], ['key', 'rotate'], ['key', 'rm'], ['cluster'],
+  ['operator', 'rm'],
+  ['operator', 'reset'],
+  ['key'],
+  ['key', 'ls'],
+  ['key', 'rotate'],
+  ['key', 'rm'],
+  ['cluster'],
   ['backup'],
-  ['restore'], ['doctor'], ['selftest'], ['healthcheck'], ['setup'], ['version'],
+  ['restore'],
+  ['doctor'],
+  ['selftest'],
+  ['healthcheck'],
+  ['setup'],
+  ['version'],
 ]
 const inTurns = async <T>(all: T[], run: (one: T) => Promise<void>) => {
   const rest = [...all]
-  await Promise.all([1, 2, 3].map(async () => {
-    for (let next = rest.pop(); next; next = rest.pop()) await run(next)
-  }))
+  await Promise.all(
+    [1, 2, 3].map(async () => {
+      for (let next = rest.pop(); next; next = rest.pop()) await run(next)
+    }),
+  )
 }
 
 test('every command has --help', async () => {
@@ -33,9 +68,19 @@ test('every command has --help', async () => {
 test('the help of serve names every flag and its variable', async () => {
   const { stdout } = await portcullis(['serve', '--help'])
   const flags = [
-    'data', 'listen', 'console', 'public-url', 'console-url', 'allow-host', 'allow-origin', 'trusted-proxy', 'tls-cert',
+    'data',
+    'listen',
+    'console',
+    'public-url',
+    'console-url',
+    'allow-host',
+    'allow-origin',
+    'trusted-proxy',
+    'tls-cert',
     'tls-key',
-    'key-file', 'log-level', 'log-format',
+    'key-file',
+    'log-level',
+    'log-format',
   ]
   for (const flag of flags) {
     expect(stdout).toContain(`--${flag} `)
@@ -45,20 +90,35 @@ test('the help of serve names every flag and its variable', async () => {
 
 test('bad usage is 2, says what is wrong on stderr, and reaches no node', async () => {
   const wrong = [
-    ['nonsense'], ['server'], ['server', 'add'], ['server', 'add', 'x'], ['token', 'create', 'x'],
-    ['token', 'ls', '--nonsense'], ['token', 'ls', 'extra'],
-    ['revoke'], ['revoke', 'x'], ['revoke', 'x', '--reason', 'because'], ['revoke', '', '--reason', 'other'],
-    ['revoke', '--server', 'a', '--subject', '', '--reason', 'other'], ['server', 'close'],
+    ['nonsense'],
+    ['server'],
+    ['server', 'add'],
+    ['server', 'add', 'x'],
+    ['token', 'create', 'x'],
+    ['token', 'ls', '--nonsense'],
+    ['token', 'ls', 'extra'],
+    ['revoke'],
+    ['revoke', 'x'],
+    ['revoke', 'x', '--reason', 'because'],
+    ['revoke', '', '--reason', 'other'],
+    ['revoke', '--server', 'a', '--subject', '', '--reason', 'other'],
+    ['server', 'close'],
     ['server', 'close', 'a', '--all'],
-    ['apikey', 'create', 'x'], ['apikey', 'create', 'x', '--role', 'owner'],
+    ['apikey', 'create', 'x'],
+    ['apikey', 'create', 'x', '--role', 'owner'],
     ['operator', 'create', 'x', '--role', 'king'],
-    ['audit', 'export', '--format', 'xml'], ['audit', 'export'], ['audit', '--limit', '0'],
+    ['audit', 'export', '--format', 'xml'],
+    ['audit', 'export'],
+    ['audit', '--limit', '0'],
     ['connections', '--watch', '--json'],
-    ['token', 'rotate', 'x', '--grace', 'soon'], ['server', 'add', 'x', 'http://a', '--header', 'nonsense'], ['backup'],
+    ['token', 'rotate', 'x', '--grace', 'soon'],
+    ['server', 'add', 'x', 'http://a', '--header', 'nonsense'],
+    ['backup'],
     ['restore'],
     ['server', 'add', 'x', 'http://a', '--header', 'A: -', '--header', 'B: -'],
     ['server', 'add', 'x', 'http://a', '--kind', 'magic'],
-    ['token', 'ls', '--url', 'ftp://a'], ['token', 'ls', '--url', 'http://127.0.0.1:1'],
+    ['token', 'ls', '--url', 'ftp://a'],
+    ['token', 'ls', '--url', 'http://127.0.0.1:1'],
   ]
   await inTurns(wrong, async (args) => {
     const { code, stdout, stderr } = await portcullis(args, { env: { PORTCULLIS_DATA: '/nonexistent' } })
@@ -70,7 +130,11 @@ test('bad usage is 2, says what is wrong on stderr, and reaches no node', async 
 
 test('where no node answers it is 3, and says what was tried', async () => {
   const calls = [
-    ['token', 'ls'], ['revoke', 'x', '--reason', 'other'], ['healthcheck'], ['audit', 'verify'], ['setup'],
+    ['token', 'ls'],
+    ['revoke', 'x', '--reason', 'other'],
+    ['healthcheck'],
+    ['audit', 'verify'],
+    ['setup'],
     ['backup', '/tmp/never-made'],
   ]
   await inTurns(calls, async (args) => {
@@ -79,15 +143,14 @@ test('where no node answers it is 3, and says what was tried', async () => {
     expect(stderr).toContain('/nonexistent/folder/control.sock')
     expect(stderr).toContain('portcullis serve')
   })
-  const remote = await portcullis(
-    ['token', 'ls', '--url', 'http://127.0.0.1:1'], { env: { PORTCULLIS_API_KEY: 'pca_x' } },
-  )
+  const remote = await portcullis(['token', 'ls', '--url', 'http://127.0.0.1:1'], {
+    env: { PORTCULLIS_API_KEY: 'pca_x' },
+  })
   expect([remote.code, remote.stderr]).toEqual([3, expect.stringContaining('127.0.0.1:1')])
   expect(remote.stderr).not.toContain('pca_x')
-  const byDefault = await portcullis(
-    ['token', 'ls'],
-    { env: { HOME: '/nonexistent', XDG_STATE_HOME: '/nonexistent/state' } },
-  )
+  const byDefault = await portcullis(['token', 'ls'], {
+    env: { HOME: '/nonexistent', XDG_STATE_HOME: '/nonexistent/state' },
+  })
   expect(byDefault.code).toBe(3)
   expect(byDefault.stderr).toMatch(
     /\/nonexistent\/state\/portcullis\/control\.sock[^]*\/var\/lib\/portcullis\/control\.sock/,
@@ -95,9 +158,13 @@ test('where no node answers it is 3, and says what was tried', async () => {
 })
 
 test('what is still to come says so', async () => {
-  for (const args of [['cluster', 'status'], ['cluster', 'ticket', '--json'], ['selftest'], [
-    'server', 'add', 'x', '--stdio', '--', 'cat',
-  ], ['audit', 'export', '--format', 'ocsf']]) {
+  for (const args of [
+    ['cluster', 'status'],
+    ['cluster', 'ticket', '--json'],
+    ['selftest'],
+    ['server', 'add', 'x', '--stdio', '--', 'cat'],
+    ['audit', 'export', '--format', 'ocsf'],
+  ]) {
     const { code, stdout, stderr } = await portcullis(args)
     expect([args, code, stdout]).toEqual([args, 1, ''])
     expect(stderr).toContain('not available yet')
@@ -105,11 +172,13 @@ test('what is still to come says so', async () => {
 })
 
 test('version', async () => {
-  expect(
-    await portcullis(['version']),
-  ).toMatchObject({ code: 0, stdout: expect.stringMatching(/^portcullis \d+\.\d+\.\d+\n$/), stderr: '' })
-  expect(
-    documentOf<object>(await portcullis(['version', '--json'])),
-  ).toMatchObject({ version: expect.stringMatching(/^\d+\.\d+\.\d+$/) })
+  expect(await portcullis(['version'])).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^portcullis \d+\.\d+\.\d+\n$/),
+    stderr: '',
+  })
+  expect(documentOf<object>(await portcullis(['version', '--json']))).toMatchObject({
+    version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+  })
   expect((await portcullis(['--version'])).code).toBe(0)
 })

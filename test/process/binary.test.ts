@@ -1,6 +1,13 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import {
-  chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync,
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { documentOf, portcullis, ROOT, scratchFolder } from '../cli/run.ts'
@@ -21,14 +28,19 @@ let demo: ReturnType<typeof startDemo>
 
 const newestSource = (): number => {
   const files = ['src', 'drizzle'].flatMap((name) =>
-    readdirSync(join(ROOT, name), { recursive: true, encoding: 'utf8' }).map((file) => join(ROOT, name, file)))
+    readdirSync(join(ROOT, name), { recursive: true, encoding: 'utf8' }).map((file) => join(ROOT, name, file)),
+  )
   return Math.max(...[...files, join(ROOT, 'package.json')].map((file) => statSync(file).mtimeMs))
 }
 
 /** Nothing in the environment but the home that its data goes to. */
 const startDemo = () => {
   const child = Bun.spawn([...asUser, binary, 'demo', '--listen', '127.0.0.1:0', '--console', '127.0.0.1:0'], {
-    cwd: join(folder, 'hostile'), env: { HOME: home }, stdin: 'ignore', stdout: 'pipe', stderr: 'pipe',
+    cwd: join(folder, 'hostile'),
+    env: { HOME: home },
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'pipe',
   })
   const output = { stdout: '', stderr: '' }
   const collect = async (name: 'stdout' | 'stderr') => {
@@ -78,10 +90,11 @@ const run = (args: string[]) => portcullis([...args, '--data', data()], { comman
 test('the demo: its own curl, its own revoke, and the end of the stream', async () => {
   const [, line = ''] = /^\s*(curl .*)$/m.exec(demo.output.stdout) ?? []
   expect(line).toMatch(/^curl -N -H "Authorization: Bearer pcl_\w{36}" http:\S+\/s\/demo\/sse$/)
-  const curl = Bun.spawn(
-    ['sh', '-c', line],
-    { env: { PATH: process.env['PATH'] ?? '' }, stdout: 'pipe', stderr: 'ignore' },
-  )
+  const curl = Bun.spawn(['sh', '-c', line], {
+    env: { PATH: process.env['PATH'] ?? '' },
+    stdout: 'pipe',
+    stderr: 'ignore',
+  })
   let text = ''
   const read = (async () => {
     for await (const chunk of curl.stdout) text += new TextDecoder().decode(chunk)
@@ -96,16 +109,17 @@ test('the demo: its own curl, its own revoke, and the end of the stream', async 
   expect(revoked.stdout).toMatch(/Revoked 1 token \(compromised\)[^]*cut 1 connection/)
   await read
   expect(await curl.exited).toBe(0)
-  expect(
-    parseEvents(text).at(-1),
-  ).toMatchObject({ event: 'disconnect', data: expect.stringContaining('token_revoked') })
+  expect(parseEvents(text).at(-1)).toMatchObject({
+    event: 'disconnect',
+    data: expect.stringContaining('token_revoked'),
+  })
   const again = Bun.spawnSync(['sh', '-c', line.replace('curl -N', 'curl -s -i')])
   expect(again.stdout.toString()).toMatch(/^HTTP\/1\.1 401 /)
   expect(again.stdout.toString()).toMatch(/www-authenticate: Bearer .*invalid_token/i)
   await eventually(() => /revoked "Demo client": 1 cut/.test(demo.output.stdout))
 })
 
-test('what the demo made is its user\'s own', () => {
+test("what the demo made is its user's own", () => {
   expect((statSync(data()).mode & 0o777).toString(8)).toBe('700')
   const files = readdirSync(data())
   expect(files).toContain('portcullis.db')
@@ -114,9 +128,13 @@ test('what the demo made is its user\'s own', () => {
 })
 
 test('the folder it is started in decides nothing', () => {
-  expect(
-    readdirSync(join(folder, 'hostile')).toSorted(),
-  ).toEqual(['.env', 'bunfig.toml', 'evil.ts', 'package.json', 'tsconfig.json'])
+  expect(readdirSync(join(folder, 'hostile')).toSorted()).toEqual([
+    '.env',
+    'bunfig.toml',
+    'evil.ts',
+    'package.json',
+    'tsconfig.json',
+  ])
   expect(demo.output.stderr).toBe('')
 })
 
@@ -127,11 +145,14 @@ test('a MCP endpoint answers behind it', async () => {
   const response = await fetch(made.urls.demo, {
     method: 'POST',
     headers: {
-      Authorization: `Bearer ${made.token}`, 'Content-Type': 'application/json',
+      Authorization: `Bearer ${made.token}`,
+      'Content-Type': 'application/json',
       Accept: 'application/json, text/event-stream',
     },
     body: JSON.stringify({
-      jsonrpc: '2.0', id: 1, method: 'initialize',
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'initialize',
       params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
     }),
   })
@@ -145,12 +166,15 @@ test('its workers work: the audit verifies, a backup is made', async () => {
   const file = join(home, 'backup')
   const backup = await run(['backup', file])
   expect([backup.code, backup.stderr]).toEqual([0, ''])
-  const restored = await portcullis(
-    ['restore', file, '--data', join(home, 'restored')], { command: [...asUser, binary], cwd: folder },
-  )
+  const restored = await portcullis(['restore', file, '--data', join(home, 'restored')], {
+    command: [...asUser, binary],
+    cwd: folder,
+  })
   expect([restored.code, restored.stderr]).toEqual([0, ''])
   const offline = await portcullis(['audit', 'verify', '--db', join(home, 'restored/portcullis.db'), '--json'], {
-    command: [...asUser, binary], cwd: folder, env: { HOME: home },
+    command: [...asUser, binary],
+    cwd: folder,
+    env: { HOME: home },
   })
   expect([offline.code, documentOf<{ status: string }>(offline).status]).toEqual([0, 'intact'])
 })
@@ -158,7 +182,10 @@ test('its workers work: the audit verifies, a backup is made', async () => {
 test.skipIf(!isRoot || setpriv === null)('somebody else is told the exact command', async () => {
   const other = join(folder, 'of root')
   const child = Bun.spawn([binary, 'serve', '--data', other, '--listen', '127.0.0.1:0', '--console', '127.0.0.1:0'], {
-    env: {}, stdin: 'ignore', stdout: 'ignore', stderr: 'pipe',
+    env: {},
+    stdin: 'ignore',
+    stdout: 'ignore',
+    stderr: 'pipe',
   })
   await eventually(() => existsSync(join(other, 'control.sock')), { timeoutMs: 10_000 })
   const said = async (args: string[], env: Record<string, string> = {}) => {

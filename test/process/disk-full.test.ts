@@ -38,7 +38,10 @@ const restart = async (data: string) => {
 }
 
 const fill = (data: string): void => {
-  for (const [name, bytes] of [['fill-1', 65_536], ['fill-2', 1]] as const) {
+  for (const [name, bytes] of [
+    ['fill-1', 65_536],
+    ['fill-2', 1],
+  ] as const) {
     const fd = openSync(join(data, name), 'w')
     try {
       for (;;) writeSync(fd, new Uint8Array(bytes).fill(1))
@@ -92,9 +95,13 @@ test.skipIf(!isRoot)('a full disk: dead at once, and on disk as soon as it can b
   const issue = await node.api<Record<string, unknown>>('POST', '/tokens', { name: 'new', servers: ['events'] })
   expect([issue.status, issue.headers.get('content-type')]).toEqual([507, 'application/problem+json'])
   expect(issue.json).not.toHaveProperty('token')
-  expect((await node.api<{
-    items: TokenJson[],
-  }>('GET', '/tokens')).json.items.map(({ name }) => name)).toEqual(['dies', 'lives'])
+  expect(
+    (
+      await node.api<{
+        items: TokenJson[]
+      }>('GET', '/tokens')
+    ).json.items.map(({ name }) => name),
+  ).toEqual(['dies', 'lives'])
   expect(tokensBefore).toMatchObject({ items: [{ name: 'dies' }, { name: 'lives' }] })
   const rotation = await node.api('POST', `/tokens/${lives.id}/rotations`, {})
   expect(rotation.status).toBe(507)
@@ -102,14 +109,17 @@ test.skipIf(!isRoot)('a full disk: dead at once, and on disk as soon as it can b
 
   // What can't wait is in force.
   const { status, json: receipt } = await node.api<RevocationJson>('POST', '/revocations', {
-    tokens: [dies.id], reason: 'compromised', note: 'while full',
+    tokens: [dies.id],
+    reason: 'compromised',
+    note: 'while full',
   })
   expect(status).toBe(507)
   expect(receipt).toMatchObject({ durable: false, complete: false, connections: { cut: 1 }, tokens: [{ id: dies.id }] })
   await stream.done()
-  expect(
-    parseEvents(stream.text).at(-1),
-  ).toMatchObject({ event: 'disconnect', data: expect.stringContaining('token_revoked') })
+  expect(parseEvents(stream.text).at(-1)).toMatchObject({
+    event: 'disconnect',
+    data: expect.stringContaining('token_revoked'),
+  })
   expect(await statusOf(node, dies.token)).toBe(401)
   expect(await statusOf(node, lives.token)).toBe(200)
   expect((await node.api<TokenJson>('GET', `/tokens/${dies.id}`)).json.status).toBe('revoked')
@@ -117,9 +127,14 @@ test.skipIf(!isRoot)('a full disk: dead at once, and on disk as soon as it can b
   expect([notReady, why]).toEqual([503, expect.stringMatching(/database.*full/)])
 
   // Dead already: said as ever, also with a key under which the answer can't be kept.
-  const twice = await node.api<RevocationJson>('POST', '/revocations', { tokens: [dies.id], reason: 'other' }, {
-    'Idempotency-Key': 'twice',
-  })
+  const twice = await node.api<RevocationJson>(
+    'POST',
+    '/revocations',
+    { tokens: [dies.id], reason: 'other' },
+    {
+      'Idempotency-Key': 'twice',
+    },
+  )
   expect([twice.status, twice.json.tokens]).toEqual([200, []])
 
   const other = await open(node.gate, { target: '/s/events/sse', headers: bearer(lives.token) })
@@ -138,7 +153,12 @@ test.skipIf(!isRoot)('a full disk: dead at once, and on disk as soon as it can b
   free(node.data)
   await isReady(node)
   expect((await node.api<RevocationJson>('GET', `/revocations/${receipt.id}`)).json).toMatchObject({
-    id: receipt.id, at: receipt.at, actor: 'local:0', note: 'while full', durable: true, complete: true,
+    id: receipt.id,
+    at: receipt.at,
+    actor: 'local:0',
+    note: 'while full',
+    durable: true,
+    complete: true,
   })
   const revoked = await auditOf(node, 'token.revoke')
   expect(revoked).toMatchObject([{ actor: 'local:0', targetId: dies.id, reason: 'compromised' }])
@@ -182,9 +202,10 @@ test.skipIf(!isRoot)('kill -9 and a start while the disk is full: the journal ke
   await node.addServer('shut', events.url)
   const scope = await node.createToken('for shut', ['shut'])
   fill(node.data)
-  const { json: receipt } = await node.api<RevocationJson>(
-    'POST', '/revocations', { tokens: [dies.id], reason: 'compromised' },
-  )
+  const { json: receipt } = await node.api<RevocationJson>('POST', '/revocations', {
+    tokens: [dies.id],
+    reason: 'compromised',
+  })
   expect(receipt.durable).toBeFalse()
   await node.api('PUT', '/servers/shut/gate', { state: 'closed', reason: 'kept' })
   node.kill('SIGKILL')
@@ -222,7 +243,10 @@ test.skipIf(!isRoot)('more dead than the journal could list', async () => {
     const reach = database.query('INSERT INTO token_servers (token_id, server_id) VALUES (?, ?)')
     for (let index = 0; index < count; index += 1) {
       insert.run(
-        `tok_${index}`, `${index} ${'x'.repeat(90)}`, `${index}@${'x'.repeat(80)}.example`, Date.now() - 1_000,
+        `tok_${index}`,
+        `${index} ${'x'.repeat(90)}`,
+        `${index}@${'x'.repeat(80)}.example`,
+        Date.now() - 1_000,
         'system',
       )
       reach.run(`tok_${index}`, serverId)
@@ -232,9 +256,10 @@ test.skipIf(!isRoot)('more dead than the journal could list', async () => {
 
   const second = await restart(node.data)
   fill(node.data)
-  const { status, json } = await second.api<RevocationJson>(
-    'POST', '/revocations', { server: 'events', reason: 'compromised' },
-  )
+  const { status, json } = await second.api<RevocationJson>('POST', '/revocations', {
+    server: 'events',
+    reason: 'compromised',
+  })
   expect([status, json.durable, json.tokens.length]).toEqual([507, false, count + 1])
   second.kill('SIGKILL')
   await second.exited
@@ -275,15 +300,20 @@ test.skipIf(!isRoot)('an owner gets in, to revoke, kill and close, and for nothi
   await isReady(node)
   // The session stays what it was: signed in without a row of its own.
   for (const [method, path, body] of [
-    ['POST', '/tokens', { name: 'x', servers: ['events'] }], ['POST', '/apikeys', { name: 'x', role: 'operator' }],
-    ['PUT', '/servers/events/gate', { state: 'open' }], ['POST', '/keys', undefined],
+    ['POST', '/tokens', { name: 'x', servers: ['events'] }],
+    ['POST', '/apikeys', { name: 'x', role: 'operator' }],
+    ['PUT', '/servers/events/gate', { state: 'open' }],
+    ['POST', '/keys', undefined],
   ] as const) {
     const { status } = await call(method, path, body)
     expect([method, path, status]).toEqual([method, path, 403])
   }
   const again = await signIn(node, 'Grace', password)
   const opened = await consoleApi(node)(
-    'PUT', '/servers/events/gate', { state: 'open' }, { Cookie: again, 'Sec-Fetch-Site': 'same-origin' },
+    'PUT',
+    '/servers/events/gate',
+    { state: 'open' },
+    { Cookie: again, 'Sec-Fetch-Site': 'same-origin' },
   )
   expect(opened.status).toBe(200)
   expect(await auditOf(node, 'token.revoke')).toMatchObject([{ actor: 'operator:Grace', targetId: dies.id }])

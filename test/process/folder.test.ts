@@ -30,10 +30,10 @@ const filledFolder = async () => {
 // Set already, so that a process that only refuses does not replace itself first: half the time.
 const env = { BUN_CONFIG_MAX_HTTP_REQUESTS: '256' }
 const serve = (data: string) =>
-  portcullis(
-    ['serve', '--data', data, '--listen', '127.0.0.1:0', '--console', '127.0.0.1:0'],
-    { env, timeoutMs: 5_000 },
-  )
+  portcullis(['serve', '--data', data, '--listen', '127.0.0.1:0', '--console', '127.0.0.1:0'], {
+    env,
+    timeoutMs: 5_000,
+  })
 const statusOf = async (gate: string, secret: string) =>
   (await ask(gate, { target: '/s/echo/x', headers: bearer(secret) })).status
 
@@ -83,26 +83,40 @@ describe('the key file', () => {
     ['cut short', () => writeFileSync(folder.key, readFileSync(aside).subarray(0, 100)), /key file/],
     ['empty', () => writeFileSync(folder.key, ''), /key file/],
     ['a JSON null', () => writeFileSync(folder.key, 'null'), /key file/],
-    ['without keys', () => writeFileSync(folder.key, inOld((key) => key.keys.splice(0))), /no key/],
+    [
+      'without keys',
+      () =>
+        writeFileSync(
+          folder.key,
+          inOld((key) => key.keys.splice(0)),
+        ),
+      /no key/,
+    ],
     [
       'with a key too short',
-      () => writeFileSync(
-        folder.key,
-        inOld((key) => key.keys.forEach((entry) => Object.assign(entry, { secret: 'eA==' }))),
-      ),
+      () =>
+        writeFileSync(
+          folder.key,
+          inOld((key) => key.keys.forEach((entry) => Object.assign(entry, { secret: 'eA==' }))),
+        ),
       /damaged/,
     ],
     [
       'with a null for a key',
-      () => writeFileSync(folder.key, inOld((key) => Object.assign(key, { keys: [null] }))),
+      () =>
+        writeFileSync(
+          folder.key,
+          inOld((key) => Object.assign(key, { keys: [null] })),
+        ),
       /key file/,
     ],
     [
       'without the key that was used',
-      () => writeFileSync(
-        folder.key,
-        inOld((key) => key.keys.forEach((entry) => Object.assign(entry, { id: 'k0000000000' }))),
-      ),
+      () =>
+        writeFileSync(
+          folder.key,
+          inOld((key) => key.keys.forEach((entry) => Object.assign(entry, { id: 'k0000000000' }))),
+        ),
       /key/,
     ],
   ]
@@ -186,7 +200,7 @@ describe('the database', () => {
   })
 })
 
-test('a journal that can\'t be read is refused by name: it may hold a revocation', async () => {
+test("a journal that can't be read is refused by name: it may hold a revocation", async () => {
   const { data, live } = await filledFolder()
   const journal = join(data, 'portcullis.journal')
   const kept = readFileSync(journal)
@@ -218,7 +232,8 @@ test('kill -9: what was acknowledged holds, the audit verifies, the lock is free
     for (const { id } of receipts) expect((await node.api('GET', `/revocations/${id}`)).status).toBe(200)
     expect((await node.api<VerificationJson>('GET', '/audit/verification')).json).toMatchObject({ status: 'intact' })
     const [dies, lives] = [
-      await node.createToken(`dies ${round}`, ['echo']), await node.createToken(`lives ${round}`, ['echo']),
+      await node.createToken(`dies ${round}`, ['echo']),
+      await node.createToken(`lives ${round}`, ['echo']),
     ]
     secrets.push(dies.token, lives.token)
     receipts.push(await node.revoke({ tokens: [dies.id] }))

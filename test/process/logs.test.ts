@@ -62,9 +62,11 @@ test.each(['json', 'text'])('%s at info: no line a request, no secret', async (f
       return null
     }
   })
-  if (format === 'json') expect(parsed).toMatchObject([
-    { level: 'info', msg: 'portcullis is ready' }, { level: 'info', msg: 'stopping' },
-  ])
+  if (format === 'json')
+    expect(parsed).toMatchObject([
+      { level: 'info', msg: 'portcullis is ready' },
+      { level: 'info', msg: 'stopping' },
+    ])
   else {
     expect(parsed).toEqual([null, null])
     expect(lines[0]).toMatch(/^\S+ info .*ready/)
@@ -103,7 +105,14 @@ const strace = Bun.which('strace')
 test.skipIf(strace === null)('it connects to nothing that nobody configured', async () => {
   // No fault is injected: strace only lists the calls. Threads and workers are followed.
   const command = [
-    strace ?? '', '-f', '-qq', '-e', 'trace=connect,sendto,sendmsg', '-e', 'signal=none', process.execPath,
+    strace ?? '',
+    '-f',
+    '-qq',
+    '-e',
+    'trace=connect,sendto,sendmsg',
+    '-e',
+    'signal=none',
+    process.execPath,
     'src/main.ts',
   ]
   const node = await startNode({ command })
@@ -117,7 +126,10 @@ test.skipIf(strace === null)('it connects to nothing that nobody configured', as
   await node.stop()
   expect(node.stderr()).toMatch(/ready/)
   echo.stop()
-  const reached = node.stderr().split('\n').filter((line) => line.includes('AF_INET'))
+  const reached = node
+    .stderr()
+    .split('\n')
+    .filter((line) => line.includes('AF_INET'))
     .map((line) => `${/htons\((\d+)\)/.exec(line)?.[1]} ${/inet_(?:addr|pton)\(.*?"(.*?)"/.exec(line)?.[1]}`)
   expect([...new Set(reached)]).toEqual([`${new URL(echo.url).port} 127.0.0.1`])
 })

@@ -154,7 +154,7 @@ describe('portcullis.toml', () => {
   }
   test.concurrent.each([
     ['an unknown key', 'listenn = "127.0.0.1:0"\n', 'listenn'],
-    ['a flag\'s name in camel case', 'publicUrl = "http://a.example"\n', 'publicUrl'],
+    ["a flag's name in camel case", 'publicUrl = "http://a.example"\n', 'publicUrl'],
     ['the data folder itself', 'data = "/tmp"\n', 'data'],
     ['a bad value', 'log-level = "loud"\n', 'log-level'],
     ['a value of another type', 'listen = 7070\n', 'listen'],
@@ -197,7 +197,10 @@ describe('flags, then the environment, then the file', () => {
         // Closed in the meantime.
       }
     }
-    const listening = table.split('\n').slice(1).map((line) => line.trim().split(/\s+/))
+    const listening = table
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim().split(/\s+/))
       .filter((cells) => cells[3] === '0A' && inodes.has(cells[9] ?? ''))
       .map((cells) => Number.parseInt(cells[1]?.split(':')[1] ?? '', 16))
     for (const port of listening) {

@@ -59,7 +59,12 @@ test('one that waits may end, and no other begins', async () => {
   await eventually(() => slow.requests.length === 1)
   node.kill('SIGTERM')
   // Until the port is given up, nothing shows that it stops.
-  await eventually(() => ask(node.gate, { target: '/healthz' }).then(() => false, () => true))
+  await eventually(() =>
+    ask(node.gate, { target: '/healthz' }).then(
+      () => false,
+      () => true,
+    ),
+  )
   slow.last()?.answer('200 OK', ['Content-Type: text/plain'], 'done')
   await waiting.done()
   expect([waiting.status, waiting.text]).toEqual([200, 'done'])
