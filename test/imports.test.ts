@@ -21,7 +21,9 @@ const MAY: Record<string, string[]> = {
 const NOT_IN_DOMAIN = /^(?:elysia|@elysiajs\/|drizzle-orm|hono|bun:sqlite|commander|prom-client|htmx)/
 
 const src = join(import.meta.dir, '../src')
-const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => /\.tsx?$/.test(file) && !file.endsWith('.d.ts'))
+const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter(
+  (file) => /\.tsx?$/.test(file) && !file.endsWith('.d.ts'),
+)
 
 const partOf = (file: string): string => {
   if (file === 'main.ts') return 'main'
@@ -29,9 +31,11 @@ const partOf = (file: string): string => {
 }
 
 const importsOf = (file: string): string[] =>
-  [...readFileSync(join(src, file), 'utf8').matchAll(/^(?:import|export)\s[^'"]*?from\s+['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]/gm)].map(
-    ([, plain, dynamic]) => (plain ?? dynamic) as string,
-  )
+  [
+    ...readFileSync(join(src, file), 'utf8').matchAll(
+      /^(?:import|export)\s[^'"]*?from\s+['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]/gm,
+    ),
+  ].map(([, plain, dynamic]) => (plain ?? dynamic) as string)
 
 test.each(files)('%s imports only what its place allows', (file) => {
   const part = partOf(file)

@@ -46,7 +46,12 @@ for (const file of files) {
     if (count('fail') === 0) failed += 1
     console.log(text)
   } else if (/skipped loudly/i.test(text)) {
-    console.log(text.split('\n').filter((line) => /skipped loudly/i.test(line)).join('\n'))
+    console.log(
+      text
+        .split('\n')
+        .filter((line) => /skipped loudly/i.test(line))
+        .join('\n'),
+    )
   }
 }
 const slowest = slow.toSorted((a, b) => b[1] - a[1]).slice(0, 5)

@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { chmodSync, mkdirSync, statSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError, conflict, messageOf } from '../error.ts'
 
@@ -17,11 +17,18 @@ export const filesOf = (folder: string) => ({
 export const makeFolder = (folder: string): void => {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
-    // A folder that was there may be open to others.
-    if (statSync(folder).mode & 0o077) chmodSync(folder, 0o700)
   } catch (cause) {
     throw new AppError('invalid', `--data ${folder}: can't be made: ${messageOf(cause)}`, 'data', { cause })
   }
+  const mode = statSync(folder).mode & 0o777
+  if ((mode & 0o077) === 0) return
+  // Ours or empty, it is closed to others. Anything else, such as /tmp, is somebody else's to close.
+  const own = existsSync(filesOf(folder).database) || readdirSync(folder).length === 0
+  if (!own) {
+    const todo = `name a folder of its own, or do: chmod 700 ${folder}`
+    throw new AppError('invalid', `--data ${folder}: others may enter it (mode ${mode.toString(8)}); ${todo}`, 'data')
+  }
+  chmodSync(folder, 0o700)
 }
 
 /**

@@ -148,6 +148,24 @@ describe('credentials', () => {
     expect(await sent()).toEqual({ Authorization: CREDENTIAL, 'X-Other': null })
   })
 
+  test('do not follow a URL to another origin', async () => {
+    // Whoever may change a server could have its credential sent to a place of their own.
+    const thief = await startEcho()
+    const { status } = await node.api('PATCH', '/servers/sealed', { url: thief.url })
+    expect([200, 400]).toContain(status)
+    const { token } = await node.createToken('thief', ['sealed'])
+    await ask(node.gate, { target: '/s/sealed/x', headers: bearer(token) })
+    expect(thief.last()?.head.get('authorization') ?? null).toBeNull()
+    expect(thief.requests).toHaveLength(status === 200 ? 1 : 0)
+    expectProblem(
+      await node.api('PATCH', '/servers/sealed', { url: thief.url, headers: { Authorization: '***' } }),
+      400,
+    )
+    thief.stop()
+    await node.api('PATCH', '/servers/sealed', { url: echo.url, headers: { Authorization: CREDENTIAL } })
+    expect(await sent()).toEqual({ Authorization: CREDENTIAL, 'X-Other': null })
+  })
+
   test('are not in the database as they are', async () => {
     const database = new Database(join(node.data, 'portcullis.db'), { readonly: true })
     const tables = database.query("SELECT name FROM sqlite_master WHERE type = 'table'").all() as { name: string }[]

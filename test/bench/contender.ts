@@ -67,12 +67,7 @@ const playGate = async (node: TestNode, client: Child, streams: number): Promise
 }
 
 /** The executable, on a folder of its own; `cold` starts it anew for every kill. */
-export const startGate = async (
-  name: string,
-  client: Child,
-  originPort: number,
-  cold = false,
-): Promise<Contender> => {
+export const startGate = async (name: string, client: Child, originPort: number, cold = false): Promise<Contender> => {
   const command = [builtBinary()]
   const begin = async () => {
     const data = tempFolder()
@@ -101,15 +96,17 @@ export const startHaproxyContender = async (
   streamsMax: number,
 ): Promise<Contender | null> => {
   const haproxy = await startHaproxy(originPort, streamsMax + 100)
-  return haproxy && {
-    name: haproxy.name,
-    play: async (streams) => {
-      const command = { address: { unix: haproxy.socket }, http: false, bytes: haproxy.command }
-      const outcome = await play(client, { port: haproxy.port, request: get('/events'), streams, command })
-      return { outcome, failures: unended(outcome) }
-    },
-    stop: haproxy.stop,
-  }
+  return (
+    haproxy && {
+      name: haproxy.name,
+      play: async (streams) => {
+        const command = { address: { unix: haproxy.socket }, http: false, bytes: haproxy.command }
+        const outcome = await play(client, { port: haproxy.port, request: get('/events'), streams, command })
+        return { outcome, failures: unended(outcome) }
+      },
+      stop: haproxy.stop,
+    }
+  )
 }
 
 export const startFloors = async (client: Child): Promise<Contender[]> => {

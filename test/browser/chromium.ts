@@ -3,8 +3,13 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from 'p
 
 const executablePath = '/usr/bin/chromium'
 const args = [
-  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
 ]
 
 /** Whether there is a browser. Where tests must not be skipped, its absence is a failure of theirs. */

@@ -193,9 +193,9 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
     await page.setViewportSize({ width: 390, height: 844 })
     await page.goto(node.console)
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390)
-    const heights = await page.locator('button:visible, input:visible, summary:visible').evaluateAll((all) =>
-      all.map((element) => Math.round(element.getBoundingClientRect().height)),
-    )
+    const heights = await page
+      .locator('button:visible, input:visible, summary:visible')
+      .evaluateAll((all) => all.map((element) => Math.round(element.getBoundingClientRect().height)))
     expect(heights.length).toBeGreaterThan(3)
     expect(Math.min(...heights)).toBeGreaterThanOrEqual(44)
   })
@@ -222,9 +222,10 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
     const form = `<form method="post" action="${node.console}/revocations"><input name="token" value="${id}">`
     const hostile = Bun.serve({
       port: 0,
-      fetch: () => new Response(`${form}<input name="reason" value="other"><button>x</button></form>`, {
-        headers: { 'content-type': 'text/html' },
-      }),
+      fetch: () =>
+        new Response(`${form}<input name="reason" value="other"><button>x</button></form>`, {
+          headers: { 'content-type': 'text/html' },
+        }),
     })
     await page.goto(`http://localhost:${hostile.port}/`)
     await page.getByRole('button').click()

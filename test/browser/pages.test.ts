@@ -154,7 +154,10 @@ describe('passwords', () => {
     const link = await linkOfNew(node, 'barbara', 'operator')
     const code = new URL(link).searchParams.get('code') ?? ''
     const visitor = new Visitor(node.console)
-    for (const [password, again] of [['short', 'short'], [PASSWORD, `${PASSWORD}!`]] as const) {
+    for (const [password, again] of [
+      ['short', 'short'],
+      [PASSWORD, `${PASSWORD}!`],
+    ] as const) {
       const answer = await visitor.post('/setup', { code, password, again })
       expect(answer.status).toBe(400)
       expect(await answer.text()).not.toContain(`"${password}"`)

@@ -6,8 +6,16 @@ const chain = (length: number, salt = ''): AuditRow[] => {
   const rows: AuditRow[] = []
   for (let sequence = 1; sequence <= length; sequence++) {
     const row = {
-      sequence, at: sequence, node: 'n', actor: `local:${salt}`, action: 'token.issue', targetId: `t${sequence}`, targetName: null,
-      reason: null, details: '{}', previousHash: rows.at(-1)?.hash ?? GENESIS,
+      sequence,
+      at: sequence,
+      node: 'n',
+      actor: `local:${salt}`,
+      action: 'token.issue',
+      targetId: `t${sequence}`,
+      targetName: null,
+      reason: null,
+      details: '{}',
+      previousHash: rows.at(-1)?.hash ?? GENESIS,
     }
     rows.push({ ...row, hash: hashRow(row) })
   }
@@ -26,7 +34,19 @@ test('an untouched chain is intact, also against a head of its own', () => {
 })
 
 test('any changed field of any row is found, at that row or the next', () => {
-  const fields = ['at', 'node', 'actor', 'action', 'targetId', 'targetName', 'reason', 'details', 'previousHash', 'hash', 'sequence'] as const
+  const fields = [
+    'at',
+    'node',
+    'actor',
+    'action',
+    'targetId',
+    'targetName',
+    'reason',
+    'details',
+    'previousHash',
+    'hash',
+    'sequence',
+  ] as const
   fc.assert(
     fc.property(fc.integer({ min: 2, max: 20 }), fc.nat(), fc.constantFrom(...fields), (length, pick, field) => {
       const rows = chain(length)

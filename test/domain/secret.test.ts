@@ -35,17 +35,22 @@ test('one changed character makes it none, and a prefix is not another', () => {
   )
 })
 
-test.each(['', 'pcl_', 'pcl_short', `${generateSecret('pcl_')}x`, ` ${generateSecret('pcl_')}`, 'PCL_'.padEnd(40, '0')])(
-  '%p is no secret',
-  (text) => {
-    expect(isSecret('pcl_', text)).toBe(false)
-  },
-)
+test.each([
+  '',
+  'pcl_',
+  'pcl_short',
+  `${generateSecret('pcl_')}x`,
+  ` ${generateSecret('pcl_')}`,
+  'PCL_'.padEnd(40, '0'),
+])('%p is no secret', (text) => {
+  expect(isSecret('pcl_', text)).toBe(false)
+})
 
 test('a secret is found wherever it hides, and taken out of texts', () => {
   const secret = generateSecret('pcl_')
   const encoded = [...secret].map((character) => `%${character.charCodeAt(0).toString(16)}`).join('')
-  for (const text of [secret, `x=${secret}&y`, encoded, `Basic ${btoa(`user:${secret}`)}`]) expect(holdsSecret(text)).toBe(true)
+  for (const text of [secret, `x=${secret}&y`, encoded, `Basic ${btoa(`user:${secret}`)}`])
+    expect(holdsSecret(text)).toBe(true)
   for (const text of ['pcl_', 'pcl_of nothing', `Basic ${btoa('user:password')}`]) expect(holdsSecret(text)).toBe(false)
   expect(redact(`a ${secret} b ${secret}`)).toBe('a pcl_… b pcl_…')
 })

@@ -38,7 +38,13 @@ const selector: fc.Arbitrary<Selector> = fc.record(
 const population = fc.tuple(...ids.map(token))
 
 const record = (chosen: Selector, at: number): RevocationRecord => ({
-  id: `rev_${at}`, at, actor: 'local:0', reason: 'other', note: '', selector: chosen, tokens: [],
+  id: `rev_${at}`,
+  at,
+  actor: 'local:0',
+  reason: 'other',
+  note: '',
+  selector: chosen,
+  tokens: [],
 })
 
 const clone = (tokens: readonly Token[]): TokenIndex => {
@@ -56,7 +62,9 @@ test('an empty selector matches nothing', () => {
 test('each further condition only narrows what matches', () => {
   fc.assert(
     fc.property(population, selector, selector, (tokens, a, b) =>
-      tokens.every((one) => !matches({ ...a, ...b }, one) || matches(b, one) || Object.keys(b).length === 0 || b.all === true),
+      tokens.every(
+        (one) => !matches({ ...a, ...b }, one) || matches(b, one) || Object.keys(b).length === 0 || b.all === true,
+      ),
     ),
   )
 })
@@ -64,7 +72,11 @@ test('each further condition only narrows what matches', () => {
 test('subjects are compared folded', () => {
   fc.assert(
     fc.property(population, (tokens) =>
-      tokens.every((one) => matches({ subject: 'dev@example.com' }, one) === (one.subject !== null && fold(one.subject) === 'dev@example.com')),
+      tokens.every(
+        (one) =>
+          matches({ subject: 'dev@example.com' }, one) ===
+          (one.subject !== null && fold(one.subject) === 'dev@example.com'),
+      ),
     ),
   )
 })
@@ -88,17 +100,59 @@ test('revoking is monotone, idempotent and independent of order', () => {
 
 test('the predicate lets a token pass exactly when it lives, is for the server, and the server is open', () => {
   const upstream = (id: string, open: boolean, removed: boolean): Upstream => ({
-    id, name: 'x', url: new URL('http://localhost'), kind: 'auto', path: '', headers: [], state: open ? 'open' : 'closed',
-    reason: null, createdAt: 0, removedAt: removed ? 1 : null,
+    id,
+    name: 'x',
+    url: new URL('http://localhost'),
+    kind: 'auto',
+    path: '',
+    headers: [],
+    state: open ? 'open' : 'closed',
+    reason: null,
+    createdAt: 0,
+    removedAt: removed ? 1 : null,
   })
   fc.assert(
-    fc.property(token('tok_1'), fc.constantFrom(null, 4, 40), fc.boolean(), fc.boolean(), fc.integer({ min: 0, max: 60 }), (one, diesAt, open, removed, now) => {
-      const secret: Secret = { digest: 'd', keyId: 'k', token: one, createdAt: 0, diesAt }
-      const passes =
-        one.revokedAt === null && (one.expiresAt === null || now < one.expiresAt) && (diesAt === null || now < diesAt) &&
-        one.servers.has('srv_a') && open && !removed
-      return (denialOf(secret, upstream('srv_a', open, removed), now) === null) === passes
-    }),
+    fc.property(
+      token('tok_1'),
+      fc.constantFrom(null, 4, 40),
+      fc.boolean(),
+      fc.boolean(),
+      fc.integer({ min: 0, max: 60 }),
+      (one, diesAt, open, removed, now) => {
+        const secret: Secret = { digest: 'd', keyId: 'k', token: one, createdAt: 0, diesAt }
+        const passes =
+          one.revokedAt === null &&
+          (one.expiresAt === null || now < one.expiresAt) &&
+          (diesAt === null || now < diesAt) &&
+          one.servers.has('srv_a') &&
+          open &&
+          !removed
+        return (denialOf(secret, upstream('srv_a', open, removed), now) === null) === passes
+      },
+    ),
   )
-  expect(denialOf({ digest: '', keyId: '', createdAt: 0, diesAt: null, token: { ...record({}, 0), name: '', subject: null, group: null, servers: new Set(), createdAt: 0, createdBy: '', expiresAt: null, revokedAt: null, secrets: [] } }, undefined, 0)).toBe('server_unknown')
+  expect(
+    denialOf(
+      {
+        digest: '',
+        keyId: '',
+        createdAt: 0,
+        diesAt: null,
+        token: {
+          ...record({}, 0),
+          name: '',
+          subject: null,
+          group: null,
+          servers: new Set(),
+          createdAt: 0,
+          createdBy: '',
+          expiresAt: null,
+          revokedAt: null,
+          secrets: [],
+        },
+      },
+      undefined,
+      0,
+    ),
+  ).toBe('server_unknown')
 })

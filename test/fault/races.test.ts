@@ -61,7 +61,7 @@ class Flood {
     if (!this.#open) return
     const [burst, waitMs] = PACES[this.pace]
     let taken = true
-    for (let sent = 0; taken && sent < burst; ) {
+    for (let sent = 0; taken && sent < burst;) {
       const chunk = this.#next()
       sent += chunk.length
       taken = this.request.chunk(chunk)

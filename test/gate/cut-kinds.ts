@@ -27,10 +27,12 @@ const progress = 'event: message\ndata: {"jsonrpc":"2.0","method":"notifications
 const result = (id: number | string) => `data: ${JSON.stringify({ jsonrpc: '2.0', id, result: {} })}\n\n`
 const tail = `data: ${'x'.repeat(80_000)}`
 
-const streaming = (...chunks: (string | Uint8Array)[]) => (it: RawUpstreamRequest) => {
-  it.begin('200 OK', SSE)
-  chunks.forEach((chunk) => it.chunk(chunk))
-}
+const streaming =
+  (...chunks: (string | Uint8Array)[]) =>
+  (it: RawUpstreamRequest) => {
+    it.begin('200 OK', SSE)
+    chunks.forEach((chunk) => it.chunk(chunk))
+  }
 const received = (text: string) => (client: RawClient) => client.text === text
 
 /** What came after `before`, which must have come first, as events. */

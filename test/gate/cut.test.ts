@@ -122,10 +122,9 @@ describe.each(rows)('when %s', (_what, cause, server) => {
     const before = upstream.requests.length
     const headers = { ...bearer(bearing), ...request.headers, 'X-Kind': kind }
     const client = await open(node.gate, { ...request, target, headers })
-    const seen = await eventually(
-      () => upstream.requests.slice(before).find((it) => it.head.get('x-kind') === kind),
-      { what: `${kind} reaches the upstream` },
-    )
+    const seen = await eventually(() => upstream.requests.slice(before).find((it) => it.head.get('x-kind') === kind), {
+      what: `${kind} reaches the upstream`,
+    })
     return { client, upstream: seen }
   }
   const openKind = async ({ request, begun }: Kind, index: number): Promise<Flight> => {

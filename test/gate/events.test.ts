@@ -18,7 +18,10 @@ const stream = fc.array(event, { maxLength: 8 }).map((events) => events.join('')
 
 const cutAt = (bytes: Uint8Array, points: number[]): Uint8Array[] => {
   const sorted = [0, ...points.map((point) => point % (bytes.length + 1)), bytes.length].toSorted((a, b) => a - b)
-  return sorted.slice(1).map((end, index) => bytes.subarray(sorted[index], end)).filter((chunk) => chunk.length > 0)
+  return sorted
+    .slice(1)
+    .map((end, index) => bytes.subarray(sorted[index], end))
+    .filter((chunk) => chunk.length > 0)
 }
 
 /** The reference: whether a text ends with an event's end, by the definition and without cleverness. */

@@ -12,15 +12,22 @@ const ticking = () =>
     async fetch(request) {
       const path = new URL(request.url).pathname
       if (path === '/never') return new Promise<Response>(() => undefined)
-      if (path === '/echo') return new Response(await request.bytes(), { headers: { 'content-type': 'application/octet-stream' } })
+      if (path === '/echo')
+        return new Response(await request.bytes(), { headers: { 'content-type': 'application/octet-stream' } })
       if (path === '/session') {
         const sessionId = request.headers.get('mcp-session-id') ?? Bun.randomUUIDv7()
-        return Response.json({ jsonrpc: '2.0', id: 1, result: {} }, { headers: path === '/session' && request.method === 'POST' ? { 'mcp-session-id': sessionId } : {} })
+        return Response.json(
+          { jsonrpc: '2.0', id: 1, result: {} },
+          { headers: path === '/session' && request.method === 'POST' ? { 'mcp-session-id': sessionId } : {} },
+        )
       }
       const encoder = new TextEncoder()
-      return new Response(new ReadableStream({ start: (controller) => controller.enqueue(encoder.encode('data: hello\n\n')) }), {
-        headers: { 'content-type': 'text/event-stream' },
-      })
+      return new Response(
+        new ReadableStream({ start: (controller) => controller.enqueue(encoder.encode('data: hello\n\n')) }),
+        {
+          headers: { 'content-type': 'text/event-stream' },
+        },
+      )
     },
   })
 
@@ -85,7 +92,11 @@ test('a body that stops arriving is 408', async () => {
   for (const framing of ['Content-Length: 50', 'Content-Length: 5000000', 'Transfer-Encoding: chunked']) {
     const { hostname, port } = new URL(gate.url)
     let seen = ''
-    const socket = await Bun.connect({ hostname, port: Number(port), socket: { data: (_socket, bytes) => void (seen += bytes.toString()) } })
+    const socket = await Bun.connect({
+      hostname,
+      port: Number(port),
+      socket: { data: (_socket, bytes) => void (seen += bytes.toString()) },
+    })
     socket.write(`POST /s/up/echo HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${secret}\r\n${framing}\r\n\r\n`)
     if (framing.includes('chunked')) socket.write('1\r\nx\r\n')
     await eventually(() => seen.includes('body-timeout'), { what: framing })
@@ -111,7 +122,14 @@ test('the least recently used session makes room, and is 404 from then on', asyn
     const opened = await fetch(`${gate.url}/session`, { method: 'POST', headers, body: '{}' })
     return opened.headers.get('mcp-session-id') as string
   }
-  const use = async (sessionId: string) => (await fetch(`${gate.url}/session`, { method: 'POST', headers: { ...headers, 'mcp-session-id': sessionId }, body: '{}' })).status
+  const use = async (sessionId: string) =>
+    (
+      await fetch(`${gate.url}/session`, {
+        method: 'POST',
+        headers: { ...headers, 'mcp-session-id': sessionId },
+        body: '{}',
+      })
+    ).status
   const [first, second] = [await open(), await open()]
   // The clock of sessions counts milliseconds.
   const opened = Date.now()
@@ -123,19 +141,27 @@ test('the least recently used session makes room, and is 404 from then on', asyn
 
 test('a session whose id is too long is not bound, and so not usable', async () => {
   const long = 'x'.repeat(33)
-  using upstream = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: () => Response.json({}, { headers: { 'mcp-session-id': long } }) })
+  using upstream = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    fetch: () => Response.json({}, { headers: { 'mcp-session-id': long } }),
+  })
   await using gate = startSmallGate(upstream.url.href, { sessionIdBytesMax: 32 })
   const headers = bearer(gate.issue('one').secret)
   await fetch(`${gate.url}/mcp`, { method: 'POST', headers, body: '{}' })
   expect(gate.registry.size).toBe(0)
-  expect((await fetch(`${gate.url}/mcp`, { method: 'POST', headers: { ...headers, 'mcp-session-id': long }, body: '{}' })).status).toBe(404)
+  expect(
+    (await fetch(`${gate.url}/mcp`, { method: 'POST', headers: { ...headers, 'mcp-session-id': long }, body: '{}' }))
+      .status,
+  ).toBe(404)
 })
 
 test('tries with a dead token are counted, from more addresses than are kept together', async () => {
   using upstream = ticking()
   await using gate = startSmallGate(upstream.url.href, { evidenceAddressesMax: 2 })
   const { token } = gate.issue('one')
-  for (const address of ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4', '10.0.0.1']) gate.evidence.add(token.id, address, 1)
+  for (const address of ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4', '10.0.0.1'])
+    gate.evidence.add(token.id, address, 1)
   expect(gate.evidence.of(token.id).map(({ address, count }) => [address, count])).toEqual([
     ['10.0.0.1', 2],
     ['10.0.0.2', 1],

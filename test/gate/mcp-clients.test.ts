@@ -107,10 +107,14 @@ const everythings = {
   ],
   echo: ['echo', { message: 'hällo' }] as Setting['echo'],
 }
-const overSession = (rest: string): Setting['connect'] => async (road, secret) =>
-  sessionCalling(await connectSession(road, secret, rest))
-const overSse = (rest: string): Setting['connect'] => async (road, secret) =>
-  sessionCalling(await connectSse(road, secret, rest))
+const overSession =
+  (rest: string): Setting['connect'] =>
+  async (road, secret) =>
+    sessionCalling(await connectSession(road, secret, rest))
+const overSse =
+  (rest: string): Setting['connect'] =>
+  async (road, secret) =>
+    sessionCalling(await connectSse(road, secret, rest))
 
 const SETTINGS: Setting[] = [
   { what: 'SDK 1, sessions', server: 'sessions', connect: overSession('sessions/mcp'), ...own },
@@ -162,10 +166,12 @@ describe.each(rows)('%s, token by %s', (what, road, { server, connect, slow, ech
     const { id, token } = await node.createToken(`${what} by ${road}, cut`, [server])
     const client = await connect(road, token)
     let progress = 0
-    const call = client.call(...slow(30), () => (progress += 1)).then(
-      () => null,
-      (error: unknown) => ({ at: performance.now(), error: error as Error & { code?: number } }),
-    )
+    const call = client
+      .call(...slow(30), () => (progress += 1))
+      .then(
+        () => null,
+        (error: unknown) => ({ at: performance.now(), error: error as Error & { code?: number } }),
+      )
     await eventually(() => progress > 0)
     await node.revoke({ tokens: [id] })
     const cutAt = performance.now()

@@ -16,31 +16,71 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
   const servers = new UpstreamIndex()
   const registry = new Registry(own, Date.now, own.connectionsMax)
   const stored = new Map<string, unknown>()
-  const evidence = new Evidence({ evidenceOf: () => [], putEvidence: (rows) => void stored.set('evidence', [...rows]) }, own)
+  const evidence = new Evidence(
+    { evidenceOf: () => [], putEvidence: (rows) => void stored.set('evidence', [...rows]) },
+    own,
+  )
   const server: Upstream = {
-    id: 'srv_1', name: 'up', url: new URL(url), kind: options.kind ?? 'auto', path: '', headers: [], state: 'open', reason: null,
-    createdAt: 0, removedAt: null,
+    id: 'srv_1',
+    name: 'up',
+    url: new URL(url),
+    kind: options.kind ?? 'auto',
+    path: '',
+    headers: [],
+    state: 'open',
+    reason: null,
+    createdAt: 0,
+    removedAt: null,
   }
   servers.add(server)
   const issue = (name: string): { token: Token; secret: string } => {
     const secret = generateSecret('pcl_')
     const token: Token = {
-      id: `tok_${name}`, name, subject: null, group: null, servers: new Set(['srv_1']), createdAt: 0, createdBy: 'test', expiresAt: null,
-      revokedAt: null, secrets: [],
+      id: `tok_${name}`,
+      name,
+      subject: null,
+      group: null,
+      servers: new Set(['srv_1']),
+      createdAt: 0,
+      createdBy: 'test',
+      expiresAt: null,
+      revokedAt: null,
+      secrets: [],
     }
     token.secrets.push({ ...keys.digest(secret), token, createdAt: 0, diesAt: null })
     tokens.add(token)
     return { token, secret }
   }
-  const listener = Bun.serve({ hostname: '127.0.0.1', port: 0, idleTimeout: 0, development: false, fetch: () => new Response(null, { status: 503 }) })
+  const listener = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    idleTimeout: 0,
+    development: false,
+    fetch: () => new Response(null, { status: 503 }),
+  })
   const gate = new Gate({
-    tokens, servers, registry, keys, usage: new UsageMeter(), evidence, fold: new Fold(own.foldKeysMax), limits: own, now: Date.now,
-    hosts: [], origins: [], trustedProxies: [], publicUrl: new URL(`http://127.0.0.1:${listener.port}`), onUpstreamError: () => undefined,
+    tokens,
+    servers,
+    registry,
+    keys,
+    usage: new UsageMeter(),
+    evidence,
+    fold: new Fold(own.foldKeysMax),
+    limits: own,
+    now: Date.now,
+    hosts: [],
+    origins: [],
+    trustedProxies: [],
+    publicUrl: new URL(`http://127.0.0.1:${listener.port}`),
+    onUpstreamError: () => undefined,
   })
   listener.reload(gate.handlers)
   return {
     url: `http://127.0.0.1:${listener.port}/s/up`,
-    registry, evidence, issue, server,
+    registry,
+    evidence,
+    issue,
+    server,
     [Symbol.asyncDispose]: async () => {
       gate.stop()
       registry.stop()

@@ -3,7 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const folders = new Set<string>()
-process.on('exit', () => folders.forEach(removeFolder))
+const removeAll = () => folders.forEach(removeFolder)
+
+// The test runner ends without an 'exit'; outside of it there are no hooks.
+if (process.env.NODE_ENV === 'test') (await import('bun:test')).afterAll(removeAll)
+else process.on('exit', removeAll)
 
 /** A fresh folder that only this user may enter; gone when the test process ends, at the latest. */
 export const tempFolder = (): string => {

@@ -1,10 +1,6 @@
 import { Server as SessionServer } from '@modelcontextprotocol/sdk/server/index.js'
 import { WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/webStandardStreamableHttp.js'
-import {
-  CallToolRequestSchema,
-  type JSONRPCMessage,
-  ListToolsRequestSchema,
-} from '@modelcontextprotocol/sdk/types.js'
+import { CallToolRequestSchema, type JSONRPCMessage, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js'
 import { InMemoryServerEventBus, Server as StatelessServer, createMcpHandler } from '@modelcontextprotocol/server'
 import { type Noted, type Seen, TOOLS, callTool } from './mcp-tools.ts'
 
