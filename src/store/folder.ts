@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError, conflict, messageOf } from '../error.ts'
 
@@ -23,7 +23,7 @@ export const makeFolder = (folder: string): void => {
   const mode = statSync(folder).mode & 0o777
   if ((mode & 0o077) === 0) return
   // Ours or empty, it is closed to others. Anything else, such as /tmp, is somebody else's to close.
-  const own = existsSync(filesOf(folder).database) || readdirSync(folder).length === 0
+  const own = readdirSync(folder).every((name) => /^(?:portcullis\.|control\.sock$)/.test(name))
   if (!own) {
     const todo = `name a folder of its own, or do: chmod 700 ${folder}`
     throw new AppError('invalid', `--data ${folder}: others may enter it (mode ${mode.toString(8)}); ${todo}`, 'data')
