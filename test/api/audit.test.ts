@@ -5,11 +5,11 @@ import { copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { checkpointText, hashRow } from '../../src/audit.ts'
 import type { AuditRowJson, CheckpointJson, VerificationJson } from '../../src/server/api/schemas.ts'
-import { documentOf, portcullis, scratchFolder } from '../cli/run.ts'
+import { documentOf, portcullis } from '../cli/run.ts'
 import { type TestNode, startNode } from '../support/node.ts'
 import { ask, open } from '../support/raw.ts'
 import { bearer, unknownSecret } from '../support/secret.ts'
-import { removeFolder } from '../support/temp.ts'
+import { removeFolder, tempFolder } from '../support/temp.ts'
 import { startEvents } from '../support/upstreams/events.ts'
 import { consoleApi, makeKey } from './console.ts'
 import { expectProblem } from './shape.ts'
@@ -18,7 +18,7 @@ let data: string
 let node: TestNode
 let events: Awaited<ReturnType<typeof startEvents>>
 beforeAll(async () => {
-  data = scratchFolder()
+  data = tempFolder()
   events = await startEvents({ intervalMs: 20 })
   node = await startNode({ data })
 })
@@ -228,7 +228,7 @@ describe('audit verify', () => {
   }
 
   beforeAll(async () => {
-    folder = scratchFolder()
+    folder = tempFolder()
     checkpoint = (await node.api<CheckpointJson>('GET', '/audit/checkpoint')).json
     kept = save('checkpoint.json', checkpoint)
     await node.stop()
@@ -351,7 +351,7 @@ describe('audit verify', () => {
   })
 
   test('online: the same codes, also for what happens behind its back', async () => {
-    const copy = scratchFolder()
+    const copy = tempFolder()
     copyFileSync(join(data, 'portcullis.db'), join(copy, 'portcullis.db'))
     copyFileSync(join(data, 'portcullis.key'), join(copy, 'portcullis.key'))
     await using online = await startNode({ data: copy })

@@ -7,9 +7,9 @@ import { type TestNode, startNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
 import { ask } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
-import { removeFolder } from '../support/temp.ts'
+import { removeFolder, tempFolder } from '../support/temp.ts'
 import { startEcho } from '../support/upstreams/echo.ts'
-import { documentOf, portcullis, ROOT, scratchFolder, SOURCES } from './run.ts'
+import { documentOf, portcullis, ROOT, SOURCES } from './run.ts'
 
 let echo: Awaited<ReturnType<typeof startEcho>>
 let data: string
@@ -17,8 +17,8 @@ let folder: string
 let file: string
 beforeAll(async () => {
   echo = await startEcho()
-  data = scratchFolder()
-  folder = scratchFolder()
+  data = tempFolder()
+  folder = tempFolder()
   file = join(folder, 'backup')
 })
 afterAll(() => {
@@ -109,7 +109,7 @@ test('a round trip: nothing that died after the backup lives again', async () =>
 }, 30_000)
 
 test('into an empty folder it is whole', async () => {
-  const empty = join(scratchFolder(), 'new')
+  const empty = join(tempFolder(), 'new')
   expect((await restore(file, empty)).code).toBe(0)
   expect((statSync(empty).mode & 0o777).toString(8)).toBe('700')
   for (const name of ['portcullis.db', 'portcullis.key', 'portcullis.toml']) {
@@ -151,7 +151,7 @@ describe('restore refuses, and leaves everything as it was', () => {
   })
 
   test('a file that is not there', async () => {
-    const nowhere = join(scratchFolder(), 'never')
+    const nowhere = join(tempFolder(), 'never')
     const { code, stderr } = await restore(join(folder, 'missing'), nowhere)
     expect([code, stderr.includes('missing')]).toEqual([1, true])
     expect(existsSync(nowhere)).toBeFalse()
@@ -186,7 +186,7 @@ test("to stdout, and where it can't be written", async () => {
     stderr: 'pipe',
   })
   expect([await child.exited, await new Response(child.stderr).text()]).toEqual([0, ''])
-  const into = join(scratchFolder(), 'new')
+  const into = join(tempFolder(), 'new')
   expect((await restore(piped, into)).code).toBe(0)
   const missing = await portcullis(['backup', '/nonexistent/folder/backup', '--data', data])
   expect([missing.code, missing.stdout, missing.stderr.includes('/nonexistent')]).toEqual([1, '', true])

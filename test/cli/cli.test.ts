@@ -10,7 +10,8 @@ import { ask, open } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { startEcho } from '../support/upstreams/echo.ts'
 import { startEvents } from '../support/upstreams/events.ts'
-import { documentOf, portcullis, type RunOptions, scratchFolder } from './run.ts'
+import { documentOf, portcullis, type RunOptions } from './run.ts'
+import { tempFolder } from '../support/temp.ts'
 
 let node: TestNode
 let echo: Awaited<ReturnType<typeof startEcho>>
@@ -85,7 +86,7 @@ describe('servers', () => {
   })
 
   test('headers from a file, from stdin, and typed', async () => {
-    const file = join(scratchFolder(), 'key')
+    const file = join(tempFolder(), 'key')
     writeFileSync(file, 'from a file\n')
     const args = [
       'server',

@@ -1,6 +1,5 @@
-import { afterAll } from 'bun:test'
 import { join } from 'node:path'
-import { removeFolder, tempFolder } from '../support/temp.ts'
+import { tempFolder } from '../support/temp.ts'
 
 export const ROOT = join(import.meta.dir, '../..')
 export const SOURCES = [process.execPath, join(ROOT, 'src/main.ts')]
@@ -15,17 +14,8 @@ export type RunOptions = {
   timeoutMs?: number
 }
 
-const folders: string[] = []
-afterAll(() => folders.forEach(removeFolder))
-/** A fresh folder that is gone after the last test of the file: exit handlers don't run under `bun test`. */
-export const scratchFolder = (): string => {
-  const folder = tempFolder()
-  folders.push(folder)
-  return folder
-}
-
 // One home for all runs: Bun keeps its cache of compiled sources there.
-const home = scratchFolder()
+const home = tempFolder()
 
 /** One command line, run to its end as a user would; only what is given here is in its environment. */
 export const portcullis = async (args: string[], options: RunOptions = {}): Promise<Ran> => {

@@ -10,10 +10,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { documentOf, portcullis, ROOT, scratchFolder } from '../cli/run.ts'
+import { documentOf, portcullis, ROOT } from '../cli/run.ts'
 import { eventually } from '../support/poll.ts'
 import { parseEvents } from '../support/sse.ts'
-import { removeFolder } from '../support/temp.ts'
+import { removeFolder, tempFolder } from '../support/temp.ts'
 
 const NOBODY = 65_534
 const isRoot = process.getuid?.() === 0
@@ -55,7 +55,7 @@ beforeAll(async () => {
     const build = Bun.spawnSync([process.execPath, 'run', 'build'], { cwd: ROOT })
     if (build.exitCode !== 0) throw new Error(`the build failed: ${build.stderr.toString()}`)
   }
-  folder = scratchFolder()
+  folder = tempFolder()
   chmodSync(folder, 0o755)
   binary = join(folder, 'portcullis')
   copyFileSync(built, binary)

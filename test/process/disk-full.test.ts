@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { AuditRowJson, RevocationJson, TokenJson, VerificationJson } from '../../src/server/api/schemas.ts'
 import { consoleApi } from '../api/console.ts'
 import { cookieOf, makeOperator, postForm, setUp, signIn } from '../api/session.ts'
-import { documentOf, portcullis, scratchFolder } from '../cli/run.ts'
+import { documentOf, portcullis } from '../cli/run.ts'
 import { startNode, type TestNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
 import { ask, open } from '../support/raw.ts'
@@ -30,7 +30,7 @@ const startSmall = async (size = '6m') => {
   await node.addServer('events', events.url)
   return node
 }
-const home = scratchFolder()
+const home = tempFolder()
 const restart = async (data: string) => {
   const node = await startNode({ data, env: { HOME: home } })
   nodes.push(node)

@@ -3,11 +3,11 @@ import { Database } from 'bun:sqlite'
 import { chmodSync, copyFileSync, cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditRowJson, NodeJson, RevocationJson, VerificationJson } from '../../src/server/api/schemas.ts'
-import { portcullis, scratchFolder } from '../cli/run.ts'
+import { portcullis } from '../cli/run.ts'
 import { startNode } from '../support/node.ts'
 import { ask } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
-import { removeFolder } from '../support/temp.ts'
+import { removeFolder, tempFolder } from '../support/temp.ts'
 import { startEcho } from '../support/upstreams/echo.ts'
 
 let echo: Awaited<ReturnType<typeof startEcho>>
@@ -18,7 +18,7 @@ afterAll(() => echo.stop())
 
 /** A stopped folder with a server, a live token and a dead one. */
 const filledFolder = async () => {
-  const data = scratchFolder()
+  const data = tempFolder()
   const node = await startNode({ data })
   await node.addServer('echo', echo.url, { headers: { 'X-Key': 'a credential' } })
   const live = (await node.createToken('live', ['echo'])).token
@@ -50,7 +50,7 @@ test('a second serve on the folder refuses, and the first goes on', async () => 
   expect((await first.api('GET', '/node')).status).toBe(200)
   expect((await portcullis(['token', 'ls', '--data', first.data])).code).toBe(0)
   // A restore is a second one, too.
-  const backup = join(scratchFolder(), 'backup')
+  const backup = join(tempFolder(), 'backup')
   expect((await portcullis(['backup', backup, '--data', first.data])).code).toBe(0)
   const restore = await portcullis(['restore', backup, '--data', first.data])
   expect([restore.code, restore.stderr]).toEqual([1, expect.stringContaining('another portcullis')])
@@ -63,7 +63,7 @@ describe('the key file', () => {
   let aside: string
   beforeAll(async () => {
     folder = await filledFolder()
-    aside = join(scratchFolder(), 'portcullis.key')
+    aside = join(tempFolder(), 'portcullis.key')
     copyFileSync(folder.key, aside)
     const other = await startNode()
     another = readFileSync(join(other.data, 'portcullis.key'), 'utf8')
@@ -183,7 +183,7 @@ describe('the database', () => {
 
   test('gone while the key is there: not a start from nothing', async () => {
     const { data, database, live } = await filledFolder()
-    const aside = join(scratchFolder(), 'db')
+    const aside = join(tempFolder(), 'db')
     renameSync(database, aside)
     const started = await startNode({ data }).catch((error: unknown) => String(error))
     // Either way the old tokens must not pass, and the key file must still be the old database's.
@@ -220,7 +220,7 @@ test("a journal that can't be read is refused by name: it may hold a revocation"
 })
 
 test('kill -9: what was acknowledged holds, the audit verifies, the lock is free', async () => {
-  const data = scratchFolder()
+  const data = tempFolder()
   const secrets: string[] = []
   const receipts: RevocationJson[] = []
   for (let round = 0; round < 3; round += 1) {
@@ -249,7 +249,7 @@ test('a copied folder is another node, and says so in its audit', async () => {
   const original = await startNode({ data })
   const { json: before } = await original.api<NodeJson>('GET', '/node')
   await original.stop()
-  const copy = scratchFolder()
+  const copy = tempFolder()
   cpSync(data, copy, { recursive: true, preserveTimestamps: true })
 
   await using copied = await startNode({ data: copy })

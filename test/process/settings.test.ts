@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { chmodSync, existsSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { portcullis, type Ran, ROOT, scratchFolder } from '../cli/run.ts'
+import { portcullis, type Ran, ROOT } from '../cli/run.ts'
 import { startNode, type TestNode } from '../support/node.ts'
-import { removeFolder } from '../support/temp.ts'
+import { removeFolder, tempFolder } from '../support/temp.ts'
 
 let parent: string
 beforeAll(() => {
-  parent = scratchFolder()
+  parent = tempFolder()
 })
 afterAll(() => removeFolder(parent))
 
@@ -62,7 +62,7 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
   })
 
   test.concurrent('an empty --data is not the folder it is started in', async () => {
-    const cwd = scratchFolder()
+    const cwd = tempFolder()
     expectRefused((await serve({ '--data': '' }, {}, cwd)).ran, '--data')
     expect(readdirSync(cwd)).toEqual([])
     removeFolder(cwd)
@@ -145,7 +145,7 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
 
 describe('portcullis.toml', () => {
   const withToml = async (toml: string) => {
-    const folder = scratchFolder()
+    const folder = tempFolder()
     writeFileSync(join(folder, 'portcullis.toml'), toml)
     const ran = await portcullis(['serve', '--data', folder], { env: ONCE, timeoutMs: 8_000 })
     const left = readdirSync(folder)
@@ -176,7 +176,7 @@ describe('flags, then the environment, then the file', () => {
     'allow-host = ["toml-1.example", "toml-2.example"]',
     'log-format = "text"',
   ].join('\n')
-  const folder = scratchFolder()
+  const folder = tempFolder()
   writeFileSync(join(folder, 'portcullis.toml'), TOML)
   afterAll(() => removeFolder(folder))
   const start = (env: Record<string, string>, args: string[]) => startNode({ data: folder, env, args })
@@ -267,7 +267,7 @@ describe('the data folder', () => {
   })
 
   test('that was there, and open to others, is closed to them or refused', async () => {
-    const folder = scratchFolder()
+    const folder = tempFolder()
     chmodSync(folder, 0o755)
     const node = await startNode({ data: folder, env: { HOME: parent } }).catch((error: unknown) => String(error))
     if (typeof node === 'string') return expect(node).toMatch(/--data.*(chmod|mode)/)

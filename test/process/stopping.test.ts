@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { readdirSync } from 'node:fs'
 import type { TokenJson } from '../../src/server/api/schemas.ts'
-import { scratchFolder } from '../cli/run.ts'
 import { startNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
 import { ask, open } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
-import { removeFolder } from '../support/temp.ts'
+import { removeFolder, tempFolder } from '../support/temp.ts'
 import { startEcho } from '../support/upstreams/echo.ts'
 import { startEvents } from '../support/upstreams/events.ts'
 import { startRaw } from '../support/upstreams/raw.ts'
@@ -15,7 +14,7 @@ let data: string
 let events: Awaited<ReturnType<typeof startEvents>>
 let echo: Awaited<ReturnType<typeof startEcho>>
 beforeAll(async () => {
-  data = scratchFolder()
+  data = tempFolder()
   events = await startEvents({ intervalMs: 20 })
   echo = await startEcho()
 })
@@ -27,7 +26,7 @@ afterAll(() => {
 
 test.each(['SIGTERM', 'SIGINT'] as const)('%s ends it within 5 s, with streams and a request open', async (signal) => {
   const stuck = await startRaw(() => {})
-  const folder = scratchFolder()
+  const folder = tempFolder()
   const node = await startNode({ data: folder })
   await node.addServer('events', events.url)
   await node.addServer('stuck', stuck.url)
@@ -52,7 +51,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)('%s ends it within 5 s, with streams a
 
 test('one that waits may end, and no other begins', async () => {
   const slow = await startRaw(() => {})
-  const node = await startNode({ data: scratchFolder() })
+  const node = await startNode({ data: tempFolder() })
   await node.addServer('slow', slow.url)
   const { token } = await node.createToken('client', ['slow'])
   const waiting = await open(node.gate, { target: '/s/slow/x', headers: bearer(token) })
