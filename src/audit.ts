@@ -104,29 +104,6 @@ export const verifyChain = (rows: Iterable<AuditRow>, expected: readonly AuditHe
 
 export const EXIT_CODES: Record<VerificationStatus, number> = { intact: 0, altered: 1, truncated: 4, forked: 5 }
 
-/** A signed statement that the log had this hash at this row. */
-export interface Checkpoint {
-  database: string
-  node: string
-  sequence: number
-  hash: string
-  at: string
-  keyId: string
-  publicKey: string
-  signature: string
-}
-
-/** What the signature of a checkpoint is over. */
-export const checkpointText = (checkpoint: Omit<Checkpoint, 'keyId' | 'publicKey' | 'signature'>): string =>
-  JSON.stringify([
-    'portcullis audit checkpoint',
-    checkpoint.database,
-    checkpoint.node,
-    checkpoint.sequence,
-    checkpoint.hash,
-    checkpoint.at,
-  ])
-
 /** One kind of thing that a stranger did from one source, counted. */
 export interface Folded {
   action: string

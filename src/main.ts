@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import packageJson from '../package.json' with { type: 'json' }
 import { Access } from './access.ts'
 import { ApiKeys } from './apikey.ts'
-import { type Checkpoint, checkpointText, Fold } from './audit.ts'
+import { Fold } from './audit.ts'
+import { type Checkpoint, headOfCheckpoint, signCheckpoint } from './checkpoint.ts'
 import { run } from './cli/program.ts'
 import { type Config, defaultDataFolder, type Environment, loadConfig } from './config.ts'
 import { Control, putState } from './control.ts'
@@ -16,7 +17,7 @@ import { invalid, messageOf } from './error.ts'
 import { Gate } from './gate/gate.ts'
 import { probe } from './gate/probe.ts'
 import { Issuance } from './issuance.ts'
-import { KeyRing, signatureHolds } from './key.ts'
+import { KeyRing } from './key.ts'
 import { KeyRotation } from './key-rotation.ts'
 import { connectionsFor, limits } from './limits.ts'
 import { createLogger, type Logger } from './log.ts'
@@ -153,8 +154,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   })
   const checkpointNow = (): Checkpoint => {
     const { sequence, hash } = store.log.head
-    const said = { database: store.database, node: store.node, sequence, hash, at: formatTime(now()) }
-    return { ...said, ...store.keys.sign(checkpointText(said)) }
+    const statement = { database: store.database, node: store.node, sequence, hash, at: formatTime(now()) }
+    return signCheckpoint(statement, store.keys)
   }
   const node: Node = {
     id: store.node,
@@ -190,7 +191,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     verify: async (given) => {
       // The head that this node remembers: a log that was cut off behind its back is found out.
       const expected = [{ ...store.log.head }]
-      if (given) expected.push(checkedHead(given, store.database, (id) => store.keys.publicKey(id)))
+      if (given) expected.push(headOfCheckpoint(given, store.database, store.keys))
       const request = { file: files.database, expected }
       return (await runWorker<VerifyRequest, VerifyAnswer>('verify', request)).verification
     },
@@ -352,17 +353,6 @@ const demo = async (argv: string[]): Promise<number> => {
   return code
 }
 
-/** The head that a checkpoint vouches for. Throws `invalid` when it is another database's, or forged. */
-const checkedHead = (given: Checkpoint, database: string | null, publicKey: (id: string) => string | null) => {
-  if (database !== null && given.database !== database) throw invalid('the checkpoint is of another database')
-  const known = publicKey(given.keyId)
-  if (known !== given.publicKey)
-    throw invalid(`the checkpoint was signed by the key ${given.keyId}, which the key file does not hold`)
-  if (!signatureHolds(checkpointText(given), given.publicKey, given.signature))
-    throw invalid('the signature of the checkpoint does not hold')
-  return { sequence: given.sequence, hash: given.hash }
-}
-
 const verifyOffline = async (file: string, checkpoint: string | null, options: { data?: string }) => {
   const startedAt = performance.now()
   if (!existsSync(file)) throw invalid(`--db ${file}: there is no such file`)
@@ -376,9 +366,8 @@ const verifyOffline = async (file: string, checkpoint: string | null, options: {
     } catch (error) {
       throw invalid(`--checkpoint ${checkpoint}: ${messageOf(error)}`)
     }
-    // Without the ring of that very database, the key in the checkpoint is taken at its word.
-    const keys = ring && ring.database === given.database ? new KeyRing(ring) : null
-    expected.push(checkedHead(given, null, (id) => (keys ? keys.publicKey(id) : given.publicKey)))
+    const own = ring && ring.database === given.database ? new KeyRing(ring) : null
+    expected.push(headOfCheckpoint(given, null, own))
   }
   let result
   try {

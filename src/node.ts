@@ -1,6 +1,7 @@
 import type { Access } from './access.ts'
 import type { ApiKeys } from './apikey.ts'
-import type { AuditHead, AuditRow, Checkpoint, Fold, Verification } from './audit.ts'
+import type { AuditHead, AuditRow, Fold, Verification } from './audit.ts'
+import type { Checkpoint } from './checkpoint.ts'
 import type { Config } from './config.ts'
 import type { Control } from './control.ts'
 import type { Emergency } from './emergency.ts'
