@@ -19,12 +19,13 @@ export interface Checkpoint extends Statement {
   signature: string
 }
 
-const textOf = ({ database, node, sequence, hash, at }: Statement): string =>
+/** What the signature of a checkpoint is over. */
+export const checkpointText = ({ database, node, sequence, hash, at }: Statement): string =>
   JSON.stringify(['portcullis audit checkpoint', database, node, sequence, hash, at])
 
 export const signCheckpoint = (statement: Statement, ring: KeyRing): Checkpoint => ({
   ...statement,
-  ...ring.sign(textOf(statement)),
+  ...ring.sign(checkpointText(statement)),
 })
 
 /**
@@ -36,7 +37,7 @@ export const headOfCheckpoint = (given: Checkpoint, database: string | null, rin
   if (ring !== null && ring.publicKey(given.keyId) !== given.publicKey) {
     throw invalid(`the checkpoint was signed by the key ${given.keyId}, which the key file does not hold`)
   }
-  if (!signatureHolds(textOf(given), given.publicKey, given.signature)) {
+  if (!signatureHolds(checkpointText(given), given.publicKey, given.signature)) {
     throw invalid('the signature of the checkpoint does not hold')
   }
   return { sequence: given.sequence, hash: given.hash }
