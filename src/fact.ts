@@ -10,14 +10,6 @@ export interface Fact {
   payload: Record<string, unknown>
 }
 
-/** A fact with its number: `origin` and `seq` within a stream name it for ever. */
-export interface NumberedFact extends Fact {
-  origin: string
-  seq: number
-  /** Hybrid logical clock of the origin, as text that sorts. */
-  hlc: string
-}
-
 const COUNTER_DIGITS = 4
 const COUNTER_MAX = 36 ** COUNTER_DIGITS - 1
 

@@ -56,7 +56,6 @@ export const limits = {
   usageRetentionMs: 30 * 24 * 3_600_000,
   evidenceAddressesMax: 100,
   foldKeysMax: 10_000,
-  foldFlushMs: 60_000,
   clientNameLengthMax: 200,
 
   // Console
@@ -77,10 +76,9 @@ export const limits = {
   passwordLengthMax: 1_000,
   /** argon2id takes 64 MiB each: more at once would exhaust a small machine. */
   passwordHashesMax: 2,
-  /** The receipt waits this long for peers, unless `?wait=` says otherwise. */
-  ackWaitMs: 250,
   ackWaitMsMax: 60_000,
-  restoreBytesMax: 16 * 1024 ** 3,
+  /** A backup is read into memory. */
+  restoreBytesMax: 4 * 1024 ** 3,
 
   // Process
   journalBytes: 1024 * 1024,

@@ -79,7 +79,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const revocationStore = new RevocationStore(store)
   const usageStore = new UsageStore(store)
   const auditStore = new AuditStore(store)
-  const answers = new AnswerStore(store, limits.idempotencyMs)
+  const answers = new AnswerStore(store, limits.idempotencyMs, limits.idempotencyKeysMax)
   const servers = new UpstreamIndex()
   for (const server of serverStore.all()) servers.add(server)
   const tokens = new TokenIndex()

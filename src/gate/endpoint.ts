@@ -1,4 +1,4 @@
-import type { Upstream } from '../upstream.ts'
+import { basePath, type Upstream } from '../upstream.ts'
 import type { Exchange } from './exchange.ts'
 import type { Target } from './path.ts'
 import { parseEvents } from './sse.ts'
@@ -44,7 +44,7 @@ export const rewriteEndpoint = (
   if (first?.name !== 'endpoint' || !URL.canParse(first.data, requested)) return { kind: 'none' }
   const to = new URL(first.data, requested)
   if (to.origin !== server.url.origin) return { kind: 'foreign' }
-  const base = server.url.pathname.replace(/\/$/, '')
+  const base = basePath(server)
   const under = to.pathname === base || to.pathname.startsWith(`${base}/`)
   const rest = under ? to.pathname.slice(base.length) : `/~${to.pathname}`
   const token = target.secret ? `/t/${target.secret}` : ''

@@ -1,5 +1,5 @@
 import { holdsSecret } from '../secret.ts'
-import type { Upstream } from '../upstream.ts'
+import { basePath, type Upstream } from '../upstream.ts'
 
 // RFC 9110 §7.6.1, and what older agents send.
 const HOP_BY_HOP = new Set([
@@ -65,7 +65,7 @@ export const isEventStream = (headers: Headers): boolean =>
 export const redirectTarget = (location: string, requested: URL, server: Upstream, rest: string): string | null => {
   if (!URL.canParse(location, requested)) return null
   const to = new URL(location, requested)
-  const base = server.url.pathname.replace(/\/$/, '')
+  const base = basePath(server)
   const under = to.pathname === base || to.pathname.startsWith(`${base}/`)
   if (to.origin !== server.url.origin || !under || to.username || to.password) return null
   const up = '../'.repeat(rest.split('/').length - 1)

@@ -1,11 +1,11 @@
 import { AppError } from '../error.ts'
-import { isLinkLocal, type Upstream } from '../upstream.ts'
+import { basePath, isLinkLocal, type Upstream } from '../upstream.ts'
 
 /** Where a request's rest and query lead at the upstream. */
 export const upstreamUrl = (server: Upstream, rest: string, query: string, announced: boolean): URL => {
   const { origin, pathname } = server.url
   if (announced) return new URL(origin + rest + query)
-  return new URL(origin + (rest === '' ? pathname : pathname.replace(/\/$/, '') + rest) + query)
+  return new URL(origin + (rest === '' ? pathname : basePath(server) + rest) + query)
 }
 
 /** `fetch` as a gate needs it: nothing decoded, followed, or given up after five minutes. */

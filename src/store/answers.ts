@@ -1,4 +1,4 @@
-import { and, eq, lt } from 'drizzle-orm'
+import { and, desc, eq, lte } from 'drizzle-orm'
 import type { KeptAnswer } from '../node.ts'
 import type { Store } from './open.ts'
 import { idempotency } from './schema.ts'
@@ -8,6 +8,7 @@ export class AnswerStore {
   constructor(
     readonly store: Store,
     readonly lifeMs: number,
+    readonly keysMax: number,
   ) {}
 
   find(actor: string, key: string): KeptAnswer | null {
@@ -31,12 +32,19 @@ export class AnswerStore {
     })
   }
 
+  /** Forgets what is too old, and the oldest of what is too much. */
   prune(): void {
-    this.store.log.write(() =>
-      this.store.db
-        .delete(idempotency)
-        .where(lt(idempotency.at, this.store.now() - this.lifeMs))
-        .run(),
-    )
+    const { db, log, now } = this.store
+    log.write(() => {
+      const tooMuch = db
+        .select({ at: idempotency.at })
+        .from(idempotency)
+        .orderBy(desc(idempotency.at))
+        .offset(this.keysMax)
+      const last = tooMuch.limit(1).get()
+      db.delete(idempotency)
+        .where(lte(idempotency.at, Math.max(now() - this.lifeMs, last?.at ?? 0)))
+        .run()
+    })
   }
 }

@@ -1,8 +1,9 @@
 import { Database } from 'bun:sqlite'
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError, conflict, invalid, messageOf } from '../error.ts'
 import type { RingKey } from '../key.ts'
+import { limits } from '../limits.ts'
 import { filesOf } from './folder.ts'
 import { readKeyFile, syncFolder, writeKeyFile } from './keyfile.ts'
 import { openStore } from './open.ts'
@@ -102,6 +103,9 @@ type Backup = Awaited<ReturnType<typeof readBackup>>
 /** Reads a backup, before anything is touched. Throws `invalid` for what is none. */
 export const readBackup = async (file: string) => {
   let entries: Map<string, File>
+  if (existsSync(file) && statSync(file).size > limits.restoreBytesMax) {
+    throw invalid(`${file}: is larger than ${limits.restoreBytesMax} bytes, the most a backup may be`)
+  }
   try {
     entries = await new Bun.Archive(readFileSync(file)).files()
   } catch (error) {
