@@ -38,8 +38,8 @@ export class Downstream {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>
   #sink: Sink | null = null
   #finish: () => void = () => undefined
-  /** The socket does not take more: bytes of ours are still unsent. */
-  #blocked = false
+  /** Writes that the socket has not taken yet: bytes of ours are still unsent. */
+  #unsent = 0
   #farewell: Farewell | null = null
   #ended = false
   #silent = true
@@ -66,11 +66,11 @@ export class Downstream {
 
   /** Whether a last word can be said on a boundary: all was sent, and no event is unfinished. */
   get onBoundary(): boolean {
-    return !this.#blocked && this.events !== null && this.events.onBoundary
+    return !this.blocked && this.events !== null && this.events.onBoundary
   }
 
   get blocked(): boolean {
-    return this.#blocked
+    return this.#unsent > 0
   }
 
   /** Ends the client's side, in this run; what the upstream still says is not passed on. */
@@ -134,9 +134,9 @@ export class Downstream {
 
   /** Waits for a slow reader. Returns whether the stream still lives. */
   async #drained(written: Promise<number>): Promise<boolean> {
-    this.#blocked = true
+    this.#unsent += 1
     await written
-    this.#blocked = false
+    this.#unsent -= 1
     return !this.#ended
   }
 

@@ -257,7 +257,7 @@ export class Exchange implements Connection, DownstreamOwner {
   #leadRedirect(status: number, headers: Headers): Problem | null {
     const location = headers.get('location')
     if (location === null) return null
-    const led = redirectTarget(location, this.url, this.server, this.target.rest)
+    const led = redirectTarget(location, this.url, this.server, this.path)
     if (led !== null) headers.set('location', led)
     else if (status >= 300 && status < 400) return problems.upstreamRedirect
     else headers.delete('location')

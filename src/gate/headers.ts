@@ -59,15 +59,15 @@ export const isEventStream = (headers: Headers): boolean =>
   /^text\/event-stream\s*(?:;|$)/i.test(headers.get('content-type') ?? '')
 
 /**
- * What a redirect of the upstream means to the client, as a relative reference (RFC 3986 §4.2), so that a
- * token in the client's path is not repeated. Null: it leads out of the server's URL.
+ * What a redirect of the upstream means to a client at `path` (`/s/{server}/…`), as a relative reference
+ * (RFC 3986 §4.2), so that a token in the client's path is not repeated. Null: it leads out of the server's URL.
  */
-export const redirectTarget = (location: string, requested: URL, server: Upstream, rest: string): string | null => {
+export const redirectTarget = (location: string, requested: URL, server: Upstream, path: string): string | null => {
   if (!URL.canParse(location, requested)) return null
   const to = new URL(location, requested)
   const base = basePath(server)
   const under = to.pathname === base || to.pathname.startsWith(`${base}/`)
   if (to.origin !== server.url.origin || !under || to.username || to.password) return null
-  const up = '../'.repeat(rest.split('/').length - 1)
+  const up = '../'.repeat(path.split('/').length - 3)
   return `${up === '' ? './' : up}${server.name}${to.pathname.slice(base.length)}${to.search}${to.hash}`
 }
