@@ -50,7 +50,8 @@ export interface EvidenceAddress {
 }
 
 export interface EvidenceStore {
-  evidenceOf(tokenId: string): EvidenceAddress[]
+  /** By token; one query for all. */
+  evidenceOf(tokenIds: string[]): Map<string, EvidenceAddress[]>
   putEvidence(rows: Iterable<readonly [tokenId: string, EvidenceAddress]>): void
 }
 
@@ -77,9 +78,14 @@ export class Evidence {
     this.#changed.set(entry, tokenId)
   }
 
-  of(tokenId: string): EvidenceAddress[] {
-    const loaded = this.#byToken.get(tokenId)
-    return loaded ? [...loaded.values()] : this.store.evidenceOf(tokenId)
+  /** Who tried each of these tokens; those that nobody tried are left out. */
+  of(tokenIds: string[]): Map<string, EvidenceAddress[]> {
+    const found = this.store.evidenceOf(tokenIds.filter((id) => !this.#byToken.has(id)))
+    for (const id of tokenIds) {
+      const loaded = this.#byToken.get(id)
+      if (loaded) found.set(id, [...loaded.values()])
+    }
+    return found
   }
 
   flush(): void {
@@ -91,7 +97,8 @@ export class Evidence {
   #load(tokenId: string): Map<string, EvidenceAddress> {
     let addresses = this.#byToken.get(tokenId)
     if (!addresses) {
-      addresses = new Map(this.store.evidenceOf(tokenId).map((entry) => [entry.address, entry]))
+      const stored = this.store.evidenceOf([tokenId]).get(tokenId) ?? []
+      addresses = new Map(stored.map((entry) => [entry.address, entry]))
       this.#byToken.set(tokenId, addresses)
     }
     return addresses

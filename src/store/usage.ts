@@ -1,6 +1,5 @@
 import { inArray, lt, sql } from 'drizzle-orm'
 import type { EvidenceAddress, EvidenceStore, Usage, UsageStore as Counts } from '../usage.ts'
-import { eq } from 'drizzle-orm'
 import type { Store } from './open.ts'
 import { evidence, usageMinutes, usageTotals } from './schema.ts'
 
@@ -46,13 +45,16 @@ export class UsageStore implements Counts, EvidenceStore {
     return new Map(rows.map(({ tokenId, ...usage }) => [tokenId, usage]))
   }
 
-  evidenceOf(tokenId: string): EvidenceAddress[] {
-    const { address, count, firstAt, lastAt } = evidence
-    return this.store.db
-      .select({ address, count, firstAt, lastAt })
-      .from(evidence)
-      .where(eq(evidence.tokenId, tokenId))
-      .all()
+  evidenceOf(tokenIds: string[]): Map<string, EvidenceAddress[]> {
+    const found = new Map<string, EvidenceAddress[]>()
+    if (tokenIds.length === 0) return found
+    const rows = this.store.db.select().from(evidence).where(inArray(evidence.tokenId, tokenIds)).all()
+    for (const { tokenId, ...entry } of rows) {
+      const known = found.get(tokenId)
+      if (known) known.push(entry)
+      else found.set(tokenId, [entry])
+    }
+    return found
   }
 
   putEvidence(rows: Iterable<readonly [string, EvidenceAddress]>): void {

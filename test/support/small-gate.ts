@@ -17,7 +17,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
   const registry = new Registry(own, Date.now, own.connectionsMax)
   const stored = new Map<string, unknown>()
   const evidence = new Evidence(
-    { evidenceOf: () => [], putEvidence: (rows) => void stored.set('evidence', [...rows]) },
+    { evidenceOf: () => new Map(), putEvidence: (rows) => void stored.set('evidence', [...rows]) },
     own,
   )
   const server: Upstream = {

@@ -8,7 +8,7 @@ import type { Receipt } from '../../revocation.ts'
 import { formatTime, formatTimeOrNull } from '../../time.ts'
 import { statusOf, type Token } from '../../token.ts'
 import type { Upstream } from '../../upstream.ts'
-import type { Usage } from '../../usage.ts'
+import type { EvidenceAddress, Usage } from '../../usage.ts'
 
 /** The domain as the API's JSON. */
 
@@ -37,10 +37,9 @@ const serversOf = (node: Node, token: Token): Upstream[] =>
 
 const NO_USE: Usage = { requests: 0, refusals: 0, bytesIn: 0, bytesOut: 0, lastUsedAt: null, client: null }
 
-const presentToken = (node: Node, token: Token, stored: Usage) => {
+const presentToken = (node: Node, token: Token, stored: Usage, evidence: EvidenceAddress[]) => {
   const now = node.now()
   const pending = node.usage.pending(token.id)
-  const evidence = node.evidence.of(token.id)
   const servers = serversOf(node, token)
   const dying = token.secrets.find((secret) => secret.diesAt !== null && secret.diesAt > now)
   return {
@@ -77,8 +76,10 @@ const presentToken = (node: Node, token: Token, stored: Usage) => {
 }
 
 export const tokensJson = (node: Node, tokens: Token[]) => {
-  const totals = node.reads.totalsOf(tokens.map((token) => token.id))
-  return tokens.map((token) => presentToken(node, token, totals.get(token.id) ?? NO_USE))
+  const ids = tokens.map((token) => token.id)
+  const totals = node.reads.totalsOf(ids)
+  const evidence = node.evidence.of(ids)
+  return tokens.map((token) => presentToken(node, token, totals.get(token.id) ?? NO_USE, evidence.get(token.id) ?? []))
 }
 
 export const tokenJson = (node: Node, token: Token) => tokensJson(node, [token])[0] as ReturnType<typeof presentToken>
