@@ -20,15 +20,6 @@ const foldedOf = (token: Token): string => {
   return text
 }
 
-/** A client's name is counted with its use when a request ends; until then its connections tell. */
-const clientOf = (node: Node, tokenId: string): string | null => {
-  for (const { client } of node.registry.ofToken(tokenId)) if (client !== null) return client
-  return null
-}
-
-const rowsOf = (node: Node, tokens: Token[]) =>
-  tokensJson(node, tokens).map((row) => ({ ...row, client: row.client ?? clientOf(node, row.id) }))
-
 const byName = (a: Token, b: Token) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id < b.id ? -1 : 1)
 const endOf = ({ revokedAt, expiresAt }: Token) => revokedAt ?? expiresAt ?? 0
 
@@ -63,7 +54,7 @@ const tokenList = (node: Node, wanted: (token: Token) => boolean): { list: Token
     ...dead.slice(-max).toSorted((a, b) => endOf(b) - endOf(a)),
   ].slice(0, max)
   return {
-    list: { rows: rowsOf(node, shown), found: live.length + dead.length, total: tokens.byId.size },
+    list: { rows: tokensJson(node, shown), found: live.length + dead.length, total: tokens.byId.size },
     liveTokens,
   }
 }
