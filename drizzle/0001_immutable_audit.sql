@@ -31,6 +31,11 @@ BEGIN SELECT RAISE(ABORT, 'facts are immutable'); END;
 CREATE TRIGGER tokens_no_replace BEFORE INSERT ON tokens WHEN EXISTS (SELECT 1 FROM tokens WHERE id = NEW.id)
 BEGIN SELECT RAISE(ABORT, 'tokens are kept'); END;
 --> statement-breakpoint
+CREATE TRIGGER secrets_no_replace BEFORE INSERT ON secrets WHEN EXISTS (SELECT 1 FROM secrets WHERE digest = NEW.digest)
+BEGIN SELECT RAISE(ABORT, 'secrets are kept'); END;
+--> statement-breakpoint
+CREATE TRIGGER secrets_no_delete BEFORE DELETE ON secrets BEGIN SELECT RAISE(ABORT, 'secrets are kept'); END;
+--> statement-breakpoint
 CREATE TRIGGER revocations_no_replace BEFORE INSERT ON revocations WHEN EXISTS (SELECT 1 FROM revocations WHERE id = NEW.id)
 BEGIN SELECT RAISE(ABORT, 'revocations are immutable'); END;
 --> statement-breakpoint

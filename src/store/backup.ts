@@ -176,7 +176,8 @@ const mergeDead = (client: Database): number => {
       dies_at = (SELECT o.dies_at FROM old.secrets o WHERE o.digest = main.secrets.digest)
     WHERE digest IN (SELECT o.digest FROM old.secrets o WHERE o.dies_at IS NOT NULL
       AND (main.secrets.dies_at IS NULL OR o.dies_at < main.secrets.dies_at))`)
-  run('INSERT OR IGNORE INTO main.secrets SELECT * FROM old.secrets WHERE token_id IN (SELECT id FROM main.tokens)')
+  run(`INSERT INTO main.secrets SELECT * FROM old.secrets
+    WHERE token_id IN (SELECT id FROM main.tokens) AND digest NOT IN (SELECT digest FROM main.secrets)`)
   run('INSERT INTO main.revocations SELECT * FROM old.revocations WHERE id NOT IN (SELECT id FROM main.revocations)')
   run(`UPDATE main.api_keys SET revoked_at = (SELECT o.revoked_at FROM old.api_keys o WHERE o.id = main.api_keys.id)
     WHERE revoked_at IS NULL AND id IN (SELECT id FROM old.api_keys WHERE revoked_at IS NOT NULL)`)

@@ -183,6 +183,10 @@ describe('the database itself refuses', () => {
     'DELETE FROM tokens',
     `INSERT OR REPLACE INTO tokens (id, name, created_at, created_by)
       SELECT id, name, created_at, created_by FROM tokens`,
+    'DELETE FROM secrets',
+    'INSERT OR REPLACE INTO secrets SELECT digest, key_id, token_id, created_at, NULL FROM secrets',
+    'DELETE FROM revocations',
+    "UPDATE revocations SET actor = 'nobody'",
     'DELETE FROM facts',
     "UPDATE facts SET payload = '{}'",
   ])('%s', (sql) => {
