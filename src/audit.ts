@@ -115,6 +115,10 @@ export interface Folded {
   lastAt: number
 }
 
+export interface FoldStore {
+  appendFolded(folded: readonly Folded[]): void
+}
+
 /**
  * Counts what strangers can cause, so that it costs no commit each: one row a minute and source.
  * Past `keysMax` sources, the rest is counted together.
@@ -142,10 +146,10 @@ export class Fold {
     }
   }
 
-  /** Takes what was counted; the caller writes it, or gives it back. */
-  take(): Folded[] {
-    const taken = [...this.#entries.values()]
+  /** Writes what was counted. When the store refuses, the counts stay for the next time. */
+  flush(store: FoldStore): void {
+    if (this.#entries.size === 0) return
+    store.appendFolded([...this.#entries.values()])
     this.#entries = new Map()
-    return taken
   }
 }

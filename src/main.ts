@@ -152,11 +152,6 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     auditSequence: () => store.log.head.sequence,
     ready: () => problems().length === 0,
   })
-  const checkpointNow = (): Checkpoint => {
-    const { sequence, hash } = store.log.head
-    const statement = { database: store.database, node: store.node, sequence, hash, at: formatTime(now()) }
-    return signCheckpoint(statement, store.keys)
-  }
   const node: Node = {
     id: store.node,
     version,
@@ -195,7 +190,10 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       const request = { file: files.database, expected }
       return (await runWorker<VerifyRequest, VerifyAnswer>('verify', request)).verification
     },
-    checkpoint: checkpointNow,
+    checkpoint: () => {
+      const statement = { database: store.database, node: store.node, ...store.log.head, at: formatTime(now()) }
+      return signCheckpoint(statement, store.keys)
+    },
     backup: () =>
       makeBackup({
         folder: config.data,
@@ -216,25 +214,24 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   chmodSync(files.socket, 0o600)
   await rehearse(socket, revocationStore, log)
 
-  const flush = () => {
+  const flush = (at: number) => {
     try {
-      usage.flush(usageStore, now())
+      usage.flush(usageStore, at)
       evidence.flush()
-      auditStore.appendFolded(fold.take())
+      fold.flush(auditStore)
     } catch (error) {
       log.warn({ err: error }, 'usage could not be written')
     }
   }
-  // At the end of each minute, so that counts stand in the minute that they are of.
+  // When a minute ends, and for that minute, however late the timer is.
   let flushTimer: NodeJS.Timeout
   const flushLater = () => {
-    flushTimer = setTimeout(
-      () => {
-        flush()
-        flushLater()
-      },
-      limits.usageFlushMs - (now() % limits.usageFlushMs) - 1,
-    )
+    const end = now() - (now() % limits.usageFlushMs) + limits.usageFlushMs
+    const flushMinute = () => {
+      flush(end - 1)
+      flushLater()
+    }
+    flushTimer = setTimeout(flushMinute, end - now())
   }
   flushLater()
   const prune = () => {
@@ -258,7 +255,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     registry.stop()
     emergency.flush()
     emergency.stop()
-    flush()
+    flush(now())
     listener.close()
     journal.close()
     store.close()

@@ -6,7 +6,10 @@ import { refuseSecretIn } from './secret.ts'
 // oxlint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/
 
-/** How subjects and groups are compared: casefolded and NFKC-normalised. */
+/**
+ * How subjects and groups are compared: casefolded and NFKC-normalised. By way of upper case, since that
+ * takes apart what lower case alone leaves different, such as ß and ss.
+ */
 export const fold = (text: string): string => text.normalize('NFKC').toLowerCase().toUpperCase().toLowerCase().trim()
 
 /** One line of text from a person, trimmed. Throws `invalid`. */

@@ -30,7 +30,9 @@ const isMcp = async (server: Upstream, path: string): Promise<{ mcp: boolean; st
   const session = answer.headers.get('mcp-session-id')
   let mcp = session !== null
   if (isEventStream(answer.headers)) {
-    const first = await answer.body?.getReader().read()
+    const reader = answer.body?.getReader()
+    const first = await reader?.read()
+    await reader?.cancel()
     mcp ||= first?.value !== undefined && new TextDecoder().decode(first.value).includes('"jsonrpc"')
   } else {
     mcp ||= (await answer.text()).slice(0, limits.rpcBodyBytesMax).includes('"jsonrpc"')

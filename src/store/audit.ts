@@ -1,11 +1,11 @@
 import { and, asc, desc, eq, gt, lt, or, sql } from 'drizzle-orm'
-import type { AuditEvent, AuditRow, Folded } from '../audit.ts'
+import type { AuditEvent, AuditRow, Folded, FoldStore } from '../audit.ts'
 import type { AuditQuery } from '../node.ts'
 import type { Store } from './open.ts'
 import { audit } from './schema.ts'
 
 /** The audit log on disk: rows are only ever added. */
-export class AuditStore {
+export class AuditStore implements FoldStore {
   constructor(readonly store: Store) {}
 
   page({ limit, after, order, actor, action, target }: AuditQuery): AuditRow[] {

@@ -36,16 +36,18 @@ export class ServerStore implements ControlStore {
       targetName: server.name,
       details: publicly(server),
     }
-    this.store.log.change(event, [fact('change', 'server.put', this.#payload(server))], () => {
-      this.store.db.insert(servers).values(this.#row(server)).run()
+    const row = this.#row(server)
+    this.store.log.change(event, [fact('change', 'server.put', row)], () => {
+      this.store.db.insert(servers).values(row).run()
     })
   }
 
   updateServer(server: Upstream, changed: string[], actor: Actor): void {
     const details = { ...publicly(server), changed }
     const event = { actor: actor.name, action: 'server.change', targetId: server.id, targetName: server.name, details }
-    this.store.log.change(event, [fact('change', 'server.put', this.#payload(server))], () => {
-      this.store.db.update(servers).set(this.#row(server)).where(eq(servers.id, server.id)).run()
+    const row = this.#row(server)
+    this.store.log.change(event, [fact('change', 'server.put', row)], () => {
+      this.store.db.update(servers).set(row).where(eq(servers.id, server.id)).run()
     })
   }
 
@@ -73,13 +75,8 @@ export class ServerStore implements ControlStore {
     return this.store.keys.encrypt(JSON.stringify(server.headers), purpose(server.id))
   }
 
-  #row({ id, name, url, kind, path, state, reason, createdAt, removedAt, headers }: Upstream) {
-    const sealed = this.store.keys.encrypt(JSON.stringify(headers), purpose(id))
-    return { id, name, url: url.href, kind, path, state, reason, createdAt, removedAt, headers: sealed }
-  }
-
-  #payload(server: Upstream) {
-    return this.#row(server)
+  #row(server: Upstream) {
+    return { ...server, url: server.url.href, headers: this.#seal(server) }
   }
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { type AuditRow, Fold, GENESIS, hashRow, verifyChain } from '../../src/audit.ts'
+import { type AuditRow, Fold, type Folded, GENESIS, hashRow, verifyChain } from '../../src/audit.ts'
 
 const chain = (length: number, salt = ''): AuditRow[] => {
   const rows: AuditRow[] = []
@@ -76,10 +76,21 @@ test('what strangers do is counted by source, and past the bound together', () =
   const counts = new Fold(2)
   for (let round = 0; round < 5; round++) counts.add('gate.refuse', '10.0.0.1', null, round)
   for (const source of ['10.0.0.2', '10.0.0.3', '10.0.0.4']) counts.add('gate.refuse', source, null, 9)
-  expect(counts.take()).toMatchObject([
+  const written: Folded[][] = []
+  const store = { appendFolded: (folded: readonly Folded[]) => void written.push([...folded]) }
+  const refusing = {
+    appendFolded: () => {
+      throw new Error('disk full')
+    },
+  }
+  // What the store refuses stays for the next time; what it took is gone.
+  expect(() => counts.flush(refusing)).toThrow('disk full')
+  counts.flush(store)
+  counts.flush(store)
+  expect(written).toHaveLength(1)
+  expect(written[0]).toMatchObject([
     { source: '10.0.0.1', count: 5, firstAt: 0, lastAt: 4 },
     { source: '10.0.0.2', count: 1 },
     { source: 'many', count: 2 },
   ])
-  expect(counts.take()).toEqual([])
 })
