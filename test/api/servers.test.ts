@@ -8,7 +8,7 @@ import { bearer } from '../support/secret.ts'
 import { startEcho } from '../support/upstreams/echo.ts'
 import { expectProblem } from './shape.ts'
 
-const CREDENTIAL = 'Bearer upstream-credential-4711'
+const CREDENTIAL = 'Bearer upstream-credential-Qx4711zZ'
 let node: TestNode
 let echo: Awaited<ReturnType<typeof startEcho>>
 beforeAll(async () => {
@@ -125,7 +125,7 @@ describe('credentials', () => {
     ]
     for (const { status, json } of answers) {
       expect(status).toBeLessThan(300)
-      expect(JSON.stringify(json)).not.toContain('4711')
+      expect(JSON.stringify(json)).not.toContain('Qx4711zZ')
     }
     for (const { json } of [answers[0], answers[1], answers[3]] as { json: ServerJson }[]) {
       expect(json.headers).toEqual({ Authorization: '***', 'X-Other': '***' })
@@ -172,7 +172,7 @@ describe('credentials', () => {
     const everything = JSON.stringify(tables.map(({ name }) => database.query(`SELECT * FROM "${name}"`).all()))
     database.close()
     expect(everything).toContain('sealed')
-    expect(everything).not.toContain('4711')
+    expect(everything).not.toContain('Qx4711zZ')
     expect(everything).not.toContain(btoa(CREDENTIAL).slice(0, 20))
   })
 

@@ -6,7 +6,7 @@ import { consoleApi, makeKey } from './console.ts'
 import { cookieOf, makeOperator, postForm, setUp, signIn } from './session.ts'
 import { expectProblem } from './shape.ts'
 
-const PASSWORD = 'correct horse 4711'
+const PASSWORD = 'correct horse Qx4711zZ'
 let node: TestNode
 let owner: string
 let operator: string
@@ -170,8 +170,8 @@ describe('signing in', () => {
     const found = await rows('operator.sign-in')
     expect(found).toHaveLength(before + 1)
     expect(found.at(-1)).toMatchObject({ actor: 'operator:Ada', targetName: 'Ada', details: { address: '127.0.0.1' } })
-    expect(JSON.stringify(found)).not.toContain('4711')
-    expect(node.stderr()).not.toContain('4711')
+    expect(JSON.stringify(found)).not.toContain('Qx4711zZ')
+    expect(node.stderr()).not.toContain('Qx4711zZ')
   })
 
   test('a wrong one looks like an unknown one, echoes nothing, and too many are held off', async () => {
