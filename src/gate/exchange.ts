@@ -130,15 +130,16 @@ export class Exchange implements Connection, DownstreamOwner {
   /** A small JSON body of known length is read first: its requests' ids are needed for the cut. */
   async #callWithWhole(body: ReadableStream<Uint8Array>): Promise<void> {
     this.#body = new BodyReader(body, this.deps.limits)
+    let bytes: Uint8Array
     try {
-      const bytes = await this.#body.whole()
-      if (this.#ended) return
-      this.#received(bytes.length)
-      this.#readRpc(bytes)
-      this.#call(bytes)
+      bytes = await this.#body.whole()
     } catch (error) {
-      this.#failedBody(error)
+      return this.#failedBody(error)
     }
+    if (this.#ended) return
+    this.#received(bytes.length)
+    this.#readRpc(bytes)
+    this.#call(bytes)
   }
 
   /** A large body flows through; of one of unknown length, as much as may be JSON-RPC is read on the way. */
@@ -148,24 +149,26 @@ export class Exchange implements Connection, DownstreamOwner {
     const kept: Uint8Array[] = []
     this.#unread = !readable && this.#looksLikeRpc
     const pull = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
+      let chunk: Uint8Array | null
       try {
-        const chunk = await reader.read()
-        if (this.#ended || !this.mayPass()) return
-        const whole = readable && reader.bytes <= this.deps.limits.rpcBodyBytesMax
-        if (chunk === null) {
-          this.#uploaded = true
-          if (whole) this.#readRpc(Buffer.concat(kept))
-          return controller.close()
-        }
-        this.#received(chunk.length)
-        this.#unread = !whole && this.#looksLikeRpc
-        if (whole) kept.push(chunk)
-        else kept.length = 0
-        controller.enqueue(chunk)
+        chunk = await reader.read()
       } catch (error) {
         controller.error(error)
-        this.#failedBody(error)
+        return this.#failedBody(error)
       }
+      if (this.#ended || !this.mayPass()) return
+      const whole = readable && reader.bytes <= this.deps.limits.rpcBodyBytesMax
+      // An upstream that broke off has cancelled this stream: what throws here is told by the call itself.
+      if (chunk === null) {
+        this.#uploaded = true
+        if (whole) this.#readRpc(Buffer.concat(kept))
+        return controller.close()
+      }
+      this.#received(chunk.length)
+      this.#unread = !whole && this.#looksLikeRpc
+      if (whole) kept.push(chunk)
+      else kept.length = 0
+      controller.enqueue(chunk)
     }
     return new ReadableStream<Uint8Array>({ pull }, { highWaterMark: 0 })
   }

@@ -9,7 +9,7 @@ export const upstreamUrl = (server: Upstream, rest: string, query: string, annou
 }
 
 /** `fetch` as a gate needs it: nothing decoded, followed, or given up after five minutes. */
-export const callUpstream = (url: URL, init: RequestInit): Promise<Response> => {
+export const callUpstream = async (url: URL, init: RequestInit): Promise<Response> => {
   if (isLinkLocal(url.hostname)) throw new AppError('invalid', `${url.hostname} is link-local`)
   // `timeout` and `decompress` are the runtime's own, and not in the types of `fetch`.
   const options: RequestInit & { timeout: false; decompress: false } = {
