@@ -4,6 +4,7 @@ import type { KeyRing } from './key.ts'
 import { limits } from './limits.ts'
 import type { Actor } from './operator.ts'
 import type { Registry } from './registry.ts'
+import { hasToolRules, type Policy, policyOf, type PolicyRequest } from './policy.ts'
 import { generateSecret } from './secret.ts'
 import { line, lineOrNull } from './text.ts'
 import { type Clock, formatTime } from './time.ts'
@@ -18,6 +19,7 @@ export interface IssueRequest {
   group?: string | null
   /** Milliseconds since the epoch, or null for never. */
   expiresAt: number | null
+  policy?: PolicyRequest | null
 }
 
 export interface IssuanceStore {
@@ -25,6 +27,8 @@ export interface IssuanceStore {
   insertToken(token: Token, actor: Actor): void
   /** The new secret, and when the old ones die: one transaction with audit row and fact. */
   insertSecret(token: Token, secret: Secret, oldDieAt: number, actor: Actor): void
+  /** The policy, the audit row and the fact: one transaction. */
+  updatePolicy(token: Token, policy: Policy | null, actor: Actor): void
 }
 
 export interface IssuanceDeps {
@@ -72,6 +76,7 @@ export class Issuance {
       createdBy: actor.name,
       expiresAt: request.expiresAt,
       revokedAt: null,
+      policy: this.#policyFor(ids, request.policy),
       secrets: [],
     }
     const { secret, text } = this.#newSecret(token, at)
@@ -98,6 +103,25 @@ export class Issuance {
     registry.cut(cut, 'token_revoked')
     registry.rearm(token)
     return text
+  }
+
+  /** Another policy, in force at once: live connections began under the old one, and are cut. */
+  setPolicy(token: Token, request: PolicyRequest | null, actor: Actor): void {
+    const { registry, store, now } = this.deps
+    if (statusOf(token, now()) !== 'active') throw conflict(`the token is ${statusOf(token, now())}: make a new one`)
+    const policy = this.#policyFor([...token.servers], request)
+    store.updatePolicy(token, policy, actor)
+    token.policy = policy
+    registry.cut(registry.ofToken(token.id), 'connection_killed')
+  }
+
+  /** Rules about tools are worth nothing at a server whose traffic is not read. */
+  #policyFor(serverIds: readonly string[], request: PolicyRequest | null | undefined): Policy | null {
+    const policy = policyOf(request)
+    if (policy === null || !hasToolRules(policy)) return policy
+    const plain = serverIds.map((id) => this.deps.servers.byId.get(id)).find((server) => server?.kind === 'http')
+    if (plain) throw invalid(`${plain.name} is of kind http: rules about tools can't be kept there; leave it out`)
+    return policy
   }
 
   #newSecret(token: Token, at: number): { secret: Secret; text: string } {

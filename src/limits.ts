@@ -36,12 +36,35 @@ export const limits = {
   cancelSlice: 200,
   upstreamCloseMs: 5_000,
   probeMs: 5_000,
+  /** Servers are looked at so often, give or take a tenth, and so many at once. */
+  healthIntervalMs: 300_000,
+  healthTickMs: 1_000,
+  looksMax: 4,
+  /** HTTP+SSE announces its endpoint first of all; a stream that does not is something else. */
+  endpointMs: 1_000,
+  /** What a look at a server reads of it, in all: parsing more at once would hold up a revocation. */
+  introductionBytesMax: 2 * 1024 * 1024,
+  /** A list of tools that is longer, or never ends, is not taken. */
+  toolPagesMax: 32,
+  toolsMax: 2_000,
+  /** An answer that a policy must read (a list of tools, an event) is held whole up to this. */
+  policyAnswerBytesMax: 4 * 1024 * 1024,
+  /** Which tools are read-only is asked of a server again after this, and for a tool unknown, not sooner than that. */
+  toolHintsMs: 300_000,
+  toolHintsRetryMs: 2_000,
+  /** Endpoints whose tools' annotations are remembered: `/s/{server}/…` may lead to many. */
+  toolHintEndpointsMax: 1_000,
 
   // Domain
   nameLengthMax: 100,
   textLengthMax: 1_000,
   serversMax: 1_000,
   serversPerTokenMax: 100,
+  toolPatternsMax: 100,
+  /** MCP 2025-11-25 allows names of 128 characters. */
+  toolNameLengthMax: 128,
+  /** The times of a minute's calls are remembered, eight bytes each. */
+  callsPerMinuteMax: 10_000,
   headersPerServerMax: 32,
   headerValueBytesMax: 8 * 1024,
   revocationTokensMax: 1_000,
@@ -55,6 +78,12 @@ export const limits = {
   usageFlushMs: 60_000,
   usageRetentionMs: 30 * 24 * 3_600_000,
   evidenceAddressesMax: 100,
+  /** Rows of activity that one token can cause in a day: tools, addresses and clients are for clients to invent. */
+  activityKeysPerTokenMax: 500,
+  /** Minutes of activity older than this are put together to hours. */
+  activityMinutesMs: 24 * 3_600_000,
+  /** Rows read in one go, so that the loop stays free. */
+  activityRowsSlice: 1_000,
   foldKeysMax: 10_000,
   clientNameLengthMax: 200,
 

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import packageJson from '../package.json' with { type: 'json' }
 import { Access } from './access.ts'
+import { Activity } from './activity.ts'
 import { ApiKeys } from './apikey.ts'
 import { Fold } from './audit.ts'
 import { type Checkpoint, headOfCheckpoint, signCheckpoint } from './checkpoint.ts'
@@ -16,6 +17,7 @@ import { Emergency } from './emergency.ts'
 import { invalid, messageOf } from './error.ts'
 import { Gate } from './gate/gate.ts'
 import { probe } from './gate/probe.ts'
+import { Health } from './health.ts'
 import { Issuance } from './issuance.ts'
 import { KeyRing } from './key.ts'
 import { KeyRotation } from './key-rotation.ts'
@@ -31,6 +33,7 @@ import { listen, openFilesLimit, preflight } from './server/doors/listen.ts'
 import { socketDoor } from './server/doors/socket.ts'
 import { createMetrics } from './server/metrics.ts'
 import { createPages } from './server/pages/pages.ts'
+import { ActivityStore } from './store/activity.ts'
 import { AnswerStore } from './store/answers.ts'
 import { ApiKeyStore } from './store/apikey.ts'
 import { AuditStore } from './store/audit.ts'
@@ -78,6 +81,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const tokenStore = new TokenStore(store)
   const revocationStore = new RevocationStore(store)
   const usageStore = new UsageStore(store)
+  const activityStore = new ActivityStore(store)
   const auditStore = new AuditStore(store)
   const answers = new AnswerStore(store, limits.idempotencyMs, limits.idempotencyKeysMax)
   const servers = new UpstreamIndex()
@@ -86,6 +90,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   for (const token of tokenStore.all()) tokens.add(token)
   const registry = new Registry(limits, now, connectionsFor(openFilesLimit()))
   const usage = new UsageMeter()
+  const activity = new Activity(limits)
+  const health = new Health({ servers, probe, limits, now })
   const evidence = new Evidence(usageStore, limits)
   const fold = new Fold(limits.foldKeysMax)
   const journal = openJournal(files.journal, limits.journalBytes)
@@ -134,6 +140,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     keys: store.keys,
     usage,
     evidence,
+    activity,
     fold,
     limits,
     now,
@@ -143,10 +150,13 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     publicUrl: new URL(gateUrl),
     onUpstreamError: (server, error) =>
       log.debug({ server: server.name, err: error }, 'the server behind the gate failed'),
+    onAnswered: (server, failed) => health.answered(server.id, failed, now()),
   })
   const problems = (): string[] => [emergency.problem ?? store.log.problem()].filter((problem) => problem !== null)
   const metrics = createMetrics({
     registry,
+    servers,
+    health,
     gate: gate.counts,
     version: version.version,
     auditSequence: () => store.log.head.sequence,
@@ -172,17 +182,19 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     keys,
     usage,
     evidence,
+    activity,
     fold,
     emergency,
     answers,
     reads: {
+      activityOf: (id, since) => activityStore.rowsOf(id, since, limits.activityRowsSlice),
       totalsOf: (ids) => usageStore.totalsOf(ids),
       receipt: (id) => revocationStore.get(id),
       receipts: (limit, after) => revocationStore.page(limit, after),
       audit: (query) => auditStore.page(query),
       auditHead: () => store.log.head,
     },
-    probe,
+    health,
     verify: async (given) => {
       // The head that this node remembers: a log that was cut off behind its back is found out.
       const expected = [{ ...store.log.head }]
@@ -213,10 +225,12 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   listener.serve({ gate: gate.handlers, console: consoleDoor(node, api, createPages(node)), socket })
   chmodSync(files.socket, 0o600)
   await rehearse(socket, revocationStore, log)
+  health.start()
 
   const flush = (at: number) => {
     try {
       usage.flush(usageStore, at)
+      activity.flush(activityStore, at)
       evidence.flush()
       fold.flush(auditStore)
     } catch (error) {
@@ -234,15 +248,17 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     flushTimer = setTimeout(flushMinute, end - now())
   }
   flushLater()
-  const prune = () => {
+  const prune = async () => {
     try {
-      usageStore.prune(now() - limits.usageRetentionMs)
+      const before = now() - limits.usageRetentionMs
+      usageStore.prune(before)
+      for (const _ of activityStore.prune(before, now() - limits.activityMinutesMs)) await Bun.sleep(1)
       answers.prune()
     } catch (error) {
       log.warn({ err: error }, 'old usage could not be pruned')
     }
   }
-  const pruneTimer = setInterval(prune, 3_600_000)
+  const pruneTimer = setInterval(() => void prune(), 3_600_000)
 
   const stop = async () => {
     await listener.drain(
@@ -251,6 +267,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     )
     for (const timer of [flushTimer, pruneTimer]) clearTimeout(timer)
     gate.stop()
+    health.stop()
     metrics.stop()
     registry.stop()
     emergency.flush()

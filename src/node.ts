@@ -1,10 +1,12 @@
 import type { Access } from './access.ts'
+import type { Activity, ActivityRow } from './activity.ts'
 import type { ApiKeys } from './apikey.ts'
 import type { AuditHead, AuditRow, Fold, Verification } from './audit.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import type { Config } from './config.ts'
 import type { Control } from './control.ts'
 import type { Emergency } from './emergency.ts'
+import type { Health } from './health.ts'
 import type { Issuance } from './issuance.ts'
 import type { KeyRotation } from './key-rotation.ts'
 import type { Limits } from './limits.ts'
@@ -12,21 +14,13 @@ import type { Registry } from './registry.ts'
 import type { Receipt, Revocations } from './revocation.ts'
 import type { Clock } from './time.ts'
 import type { TokenIndex } from './token.ts'
-import type { Upstream, UpstreamIndex } from './upstream.ts'
+import type { UpstreamIndex } from './upstream.ts'
 import type { Evidence, Usage, UsageMeter } from './usage.ts'
 
 export interface Version {
   version: string
   commit: string | null
   date: string | null
-}
-
-/** What a probe found behind a URL. */
-export interface Probed {
-  reachable: boolean
-  found: 'mcp' | 'sse' | 'http' | 'nothing'
-  path: string
-  detail: string
 }
 
 /** Which rows of the audit log. */
@@ -69,9 +63,12 @@ export interface Node {
   keys: KeyRotation
   usage: UsageMeter
   evidence: Evidence
+  activity: Activity
   fold: Fold
   emergency: Emergency
   reads: {
+    /** What is written of a token's activity since then, in slices. */
+    activityOf(tokenId: string, since: number): Generator<ActivityRow[]>
     totalsOf(tokenIds: string[]): Map<string, Usage>
     receipt(id: string): Receipt | null
     receipts(limit: number, after: string | null): Receipt[]
@@ -82,7 +79,7 @@ export interface Node {
     find(actor: string, key: string): KeptAnswer | null
     keep(actor: string, key: string, answer: KeptAnswer): void
   }
-  probe(server: Upstream): Promise<Probed>
+  health: Health
   /** Verifies the log in a Worker; `expected` besides what the node itself knows. */
   verify(expected: Checkpoint | null): Promise<Verification>
   checkpoint(): Checkpoint

@@ -1,3 +1,4 @@
+import type { Policy } from './policy.ts'
 import type { Upstream } from './upstream.ts'
 
 /** One secret of a token, known by its HMAC digest alone. */
@@ -16,6 +17,8 @@ export interface Token {
   name: string
   subject: string | null
   group: string | null
+  /** What it may do at its servers; null: all. */
+  policy: Policy | null
   /** Ids, not names: a server added later under the same name is not reached. */
   servers: ReadonlySet<string>
   createdAt: number

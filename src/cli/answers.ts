@@ -11,15 +11,19 @@ import type {
 
 /** The API's JSON, as types only: the command line never loads the server's code. */
 export type {
+  ActivityJson,
   ApiKeyJson,
   AuditRowJson,
   CheckpointJson,
   ConnectionJson,
+  ConnectJson,
   NodeJson,
   OperatorJson,
+  PolicyJson,
   RevocationJson,
   RingKeyJson,
   ServerJson,
+  SnippetJson,
   TokenIssuedJson,
   TokenJson,
   VerificationJson,

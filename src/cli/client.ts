@@ -112,8 +112,8 @@ export class Client {
   }
 
   /** A body as it comes, for what is not JSON. */
-  async download(path: string): Promise<ReadableStream<Uint8Array>> {
-    const response = await this.open('GET', path)
+  async download(path: string, query?: Query): Promise<ReadableStream<Uint8Array>> {
+    const response = await this.open('GET', path, { query })
     if (!response.ok) throw await problemOf(response)
     if (!response.body) throw failed(`${response.url} answered with nothing.`)
     return response.body

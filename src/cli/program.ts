@@ -4,6 +4,7 @@ import { apikeyCommand } from './apikey.ts'
 import { auditCommand } from './audit.ts'
 import { backupCommand } from './backup.ts'
 import { Cli } from './cli.ts'
+import { connectCommand } from './connect.ts'
 import { connectionCommands } from './connection.ts'
 import { doctorCommand } from './doctor.ts'
 import { EXIT, Exit, systemCode } from './exit.ts'
@@ -40,6 +41,7 @@ const programFor = (argv: string[], hooks: Hooks): { program: Command; cli: Cli 
   serveCommands(program)
   serverCommand(program, cli)
   tokenCommand(program, cli)
+  connectCommand(program, cli)
   revokeCommand(program, cli)
   connectionCommands(program, cli)
   auditCommand(program, cli)

@@ -27,18 +27,42 @@ const FOUND: Record<NonNullable<ServerCreatedJson['probe']>['found'], string> = 
   nothing: 'nothing that answers yet',
 }
 
+type HealthJson = ServerJson['health']
+
+const mcpName = (mcp: NonNullable<HealthJson['mcp']>): string => `${mcp.name ?? 'nameless'} ${mcp.version ?? ''}`.trim()
+
+const mcpText = (mcp: HealthJson['mcp']): string | null =>
+  mcp &&
+  [
+    mcpName(mcp),
+    `revision ${mcp.revision} over ${mcp.transport === 'sse' ? 'HTTP+SSE' : 'HTTP'}`,
+    mcp.tools === null ? 'tools unknown' : counted(mcp.tools, 'tool'),
+  ].join(', ')
+
 const probeText = ({ probe }: ServerCreatedJson): string => {
   if (!probe) return 'not asked'
-  const where = probe.path === '' || probe.found === 'nothing' ? '' : ` at ${probe.path}`
+  const where = probe.path === '' ? '' : ` at ${probe.path}`
+  if (probe.mcp) return `${FOUND.mcp}${where}: ${mcpText(probe.mcp)}`
   return `${FOUND[probe.found]}${where}${probe.detail ? ` (${probe.detail})` : ''}`
 }
+
+const upText = ({ reachable }: HealthJson): string => (reachable === null ? '-' : reachable ? 'up' : 'down')
+
+const healthText = (health: HealthJson): string => {
+  if (health.reachable === null) return 'not looked at yet'
+  const state = health.reachable ? 'reachable' : 'not reachable'
+  return `${state}: ${health.detail} (looked at ${ago(health.lookedAt)})`
+}
+
+const errorsText = ({ requests, errorRate }: HealthJson): string =>
+  errorRate === null ? '-' : `${Math.round(errorRate * 1000) / 10}% of ${requests}`
 
 const createdText = (server: ServerCreatedJson): string =>
   fields([
     ['Server', server.name],
     ['Upstream', server.url],
     ['Found', probeText(server)],
-    ['URL for people', server.publicUrl],
+    ['URL to paste', server.publicUrl],
   ])
 
 const serverText = (server: ServerJson): string =>
@@ -49,6 +73,9 @@ const serverText = (server: ServerJson): string =>
     ['Kind', server.kind],
     ['Headers', Object.keys(server.headers).join(', ') || null],
     ['State', server.reason ? `${server.state} (${server.reason})` : server.state],
+    ['Health', healthText(server.health)],
+    ['MCP', mcpText(server.health.mcp)],
+    ['Errors, last hour', errorsText(server.health)],
     ['Connections', server.connections],
     ['URL for people', server.publicUrl],
     ['Created', `${server.createdAt} (${ago(server.createdAt)})`],
@@ -105,8 +132,15 @@ export const serverCommand = (program: Command, cli: Cli): void => {
     .description('list the servers')
     .action(async () => {
       const page = await cli.client().all<ServerJson>('/servers')
-      const head = ['NAME', 'STATE', 'KIND', 'UPSTREAM', 'CONNECTIONS', 'URL FOR PEOPLE']
-      const row = (s: ServerJson) => [s.name, s.state, s.kind, s.url, String(s.connections), s.publicUrl]
+      const head = [
+        ...['NAME', 'STATE', 'HEALTH', 'MCP', 'TOOLS', 'ERRORS'],
+        ...['KIND', 'UPSTREAM', 'CONNECTIONS', 'URL FOR PEOPLE'],
+      ]
+      const row = ({ health, ...s }: ServerJson) => [
+        ...[s.name, s.state, upText(health), health.mcp ? mcpName(health.mcp) : '-'],
+        ...[String(health.mcp?.tools ?? '-'), errorsText(health)],
+        ...[s.kind, s.url, String(s.connections), s.publicUrl],
+      ]
       await cli.print(page, () => table(head, page.items.map(row), 'No servers. Add one with `portcullis server add`.'))
     })
 

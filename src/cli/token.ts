@@ -1,27 +1,23 @@
 import type { Command } from 'commander'
 import { messageOf } from '../error.ts'
 import { parseDuration } from '../time.ts'
+import { tokenActivityCommand } from './activity.ts'
 import type { TokenIssuedJson, TokenJson } from './answers.ts'
 import type { Cli } from './cli.ts'
 import { segment } from './client.ts'
-import { usage } from './exit.ts'
-import { ago, bytes, fields, table } from './output.ts'
+import { clientOption, noSnippetText, saySnippet } from './connect.ts'
+import { EXIT, usage } from './exit.ts'
+import { listed } from './listed.ts'
+import { ago, bytes, fields, table, warn } from './output.ts'
+import { policyFrom, type PolicyOptions, policyOptions, policyText, tokenPolicyCommand } from './policy.ts'
 
-interface CreateOptions {
+interface CreateOptions extends PolicyOptions {
   server: string[]
   subject?: string
   group?: string
   expires?: string
+  client?: string
 }
-
-/** `a,b` and repeated flags alike, as one list. */
-const listed = (value: string, previous: string[] = []): string[] => [
-  ...previous,
-  ...value
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== ''),
-]
 
 const graceSecondsOf = (text: string): number => {
   try {
@@ -46,7 +42,28 @@ const issuedText = (token: TokenIssuedJson, done: string): string =>
       ['Expires', token.expiresAt],
       ...(token.oldSecretDiesAt ? [['Old secret dies', token.oldSecretDiesAt] as [string, string]] : []),
     ]),
+    '',
+    ...(token.connect?.curl ? ['Try it:', `  ${token.connect.curl.text.split('\n')[0]}`] : []),
+    'Ready to paste, for Cursor, VS Code, Claude Code and others:',
+    `  portcullis connect ${token.id} [--client CLIENT]`,
   ].join('\n')
+
+/** All about the new secret, or only what one client needs of it. */
+const printIssued = async (cli: Cli, token: TokenIssuedJson, done: string, client?: string): Promise<void> => {
+  const { connect, token: secret } = token
+  if (client === undefined || cli.json || !connect || !secret) return cli.print(token, () => issuedText(token, done))
+  const snippet = connect[client]
+  if (!snippet) {
+    // The token is made, and its secret must be seen all the same.
+    await cli.print(token, () => issuedText(token, done))
+    cli.exitCode = EXIT.failed
+    return warn(noSnippetText(connect, client))
+  }
+  await warn(`${done} ${token.name} (${token.id}).`)
+  await saySnippet(snippet)
+  // A client that asks for the token itself gets a snippet without it, and there is no second time to see it.
+  if (!snippet.text.includes(secret)) await warn(`The token, shown only now: ${secret}`)
+}
 
 const tokenText = (token: TokenJson): string =>
   [
@@ -61,6 +78,7 @@ const tokenText = (token: TokenJson): string =>
       ...(token.oldSecretDiesAt ? [['Old secret dies', token.oldSecretDiesAt] as [string, string]] : []),
       ...(token.revokedAt ? [['Revoked', token.revokedAt] as [string, string]] : []),
       ['Last used', token.lastUsedAt ? `${token.lastUsedAt} (${ago(token.lastUsedAt)})` : 'never'],
+      ['Policy', policyText(token.policy)],
       ['Client', token.client],
       ['Connections', token.connections],
       [
@@ -81,7 +99,7 @@ const tokenText = (token: TokenJson): string =>
 export const tokenCommand = (program: Command, cli: Cli): void => {
   const token = program.command('token').description('connection tokens: who may reach which servers')
 
-  token
+  const create = token
     .command('create')
     .description('create a token; its secret is shown once')
     .argument('<NAME>', 'what it is for, such as "Cursor IDE"')
@@ -89,11 +107,13 @@ export const tokenCommand = (program: Command, cli: Cli): void => {
     .option('--subject <WHO>', 'whose it is, such as an e-mail address')
     .option('--group <G>', 'a group it can be revoked with')
     .option('--expires <WHEN>', '30d, or 2026-12-31 (default: never)')
-    .action(async (name: string, { server: servers, subject, group, expires }: CreateOptions) => {
+  policyOptions(create)
+    .addOption(clientOption('print what to paste into this client, with the secret'))
+    .action(async (name: string, { server: servers, subject, group, expires, client, ...rest }: CreateOptions) => {
       if (servers.length === 0) throw usage('--server needs the name of at least one server')
-      const body = { name, servers, subject, group, expires }
+      const body = { name, servers, subject, group, expires, policy: policyFrom(rest) }
       const issued = await cli.client().post<TokenIssuedJson>('/tokens', body)
-      await cli.print(issued, () => issuedText(issued, 'Created token'))
+      await printIssued(cli, issued, 'Created token', client)
     })
 
   token
@@ -131,9 +151,13 @@ export const tokenCommand = (program: Command, cli: Cli): void => {
     .description('a new secret for the same token; the old one dies now, or when the grace ends')
     .argument('<ID>', 'its id or name')
     .option('--grace <TIME>', 'let the old secret live on for 10m, 12h or so (default: it dies now)', graceSecondsOf)
-    .action(async (id: string, { grace }: { grace?: number }) => {
+    .addOption(clientOption('print what to paste into this client, with the new secret'))
+    .action(async (id: string, { grace, client }: { grace?: number; client?: string }) => {
       const body = { graceSeconds: grace }
       const issued = await cli.client().post<TokenIssuedJson>(`/tokens/${segment(id)}/rotations`, body)
-      await cli.print(issued, () => issuedText(issued, 'New secret for token'))
+      await printIssued(cli, issued, 'New secret for token', client)
     })
+
+  tokenPolicyCommand(token, cli)
+  tokenActivityCommand(token, cli)
 }

@@ -16,6 +16,7 @@ export class BodyReader {
   constructor(
     body: ReadableStream<Uint8Array>,
     readonly limits: Limits,
+    readonly bytesMax: number = limits.requestBodyBytesMax,
   ) {
     this.#reader = body.getReader()
   }
@@ -30,7 +31,7 @@ export class BodyReader {
       const { done, value } = await Promise.race([this.#reader.read(), idle])
       if (done) return null
       this.bytes += value.length
-      if (this.bytes > this.limits.requestBodyBytesMax) throw new BodyError(problems.bodyTooLarge)
+      if (this.bytes > this.bytesMax) throw new BodyError(problems.bodyTooLarge)
       return value
     } finally {
       clearTimeout(timer)

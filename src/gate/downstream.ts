@@ -53,6 +53,8 @@ export class Downstream {
     readonly now: Clock,
     /** How long the first byte may take before an event stream opens with a comment. */
     readonly openMs: number,
+    /** What is said before anything of the upstream's. */
+    readonly opening: Uint8Array | null = null,
   ) {
     this.#reader = body.getReader()
     this.#wroteAt = now()
@@ -80,6 +82,15 @@ export class Downstream {
     if (this.#sink) this.#sayFarewell(this.#sink)
   }
 
+  /** Says something of ours between two events; false when it can't be said now. */
+  say(bytes: Uint8Array): boolean {
+    if (this.#ended || !this.#sink || !this.onBoundary) return false
+    const written = this.#write(bytes)
+    // A socket that fails here tells its stream so by `cancel` too.
+    if (written instanceof Promise) this.#drained(written).catch(() => this.owner.abandoned())
+    return true
+  }
+
   /** Frees the upstream. */
   cancel(): void {
     this.#ended = true
@@ -90,10 +101,7 @@ export class Downstream {
 
   /** Says something harmless on an event stream that was silent since `before`. */
   keepAlive(before: number): void {
-    if (this.#ended || !this.#sink || this.#wroteAt > before || !this.onBoundary) return
-    const written = this.#write(KEEP_ALIVE)
-    // A socket that fails here tells its stream so by `cancel` too.
-    if (written instanceof Promise) this.#drained(written).catch(() => this.owner.abandoned())
+    if (this.#wroteAt <= before) this.say(KEEP_ALIVE)
   }
 
   /** Called by the runtime when the header may go out; resolves when nothing more is to be said. */
@@ -102,6 +110,7 @@ export class Downstream {
       this.#finish = resolve
       this.#sink = sink
       if (this.#farewell) return this.#sayFarewell(sink)
+      if (this.opening) this.say(this.opening)
       // The runtime holds the header back until the first byte: a silent event stream must still open.
       if (this.events) setTimeout(() => this.#silent && this.keepAlive(this.now()), this.openMs)
       this.#move().catch((error: unknown) => {
@@ -114,7 +123,7 @@ export class Downstream {
     for (;;) {
       const { done, value } = await this.#reader.read()
       if (this.#ended || !this.owner.mayPass()) return
-      const bytes = done ? (this.events?.rest() ?? new Uint8Array(0)) : this.#passable(value)
+      const bytes = done ? this.#rest() : this.#passable(value)
       if (bytes.length > 0) {
         const written = this.#write(bytes)
         if (written instanceof Promise && !(await this.#drained(written))) return
@@ -130,6 +139,12 @@ export class Downstream {
   #passable(chunk: Uint8Array): Uint8Array {
     const bytes = this.events ? this.events.push(chunk) : chunk
     return bytes.length === 0 ? bytes : this.owner.passing(bytes)
+  }
+
+  /** An event that the upstream left unfinished: clients drop it, but it must not slip past its owner. */
+  #rest(): Uint8Array {
+    const rest = this.events?.rest() ?? new Uint8Array(0)
+    return rest.length === 0 ? rest : this.owner.passing(rest)
   }
 
   /** Waits for a slow reader. Returns whether the stream still lives. */

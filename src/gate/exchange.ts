@@ -1,3 +1,4 @@
+import type { Activity } from '../activity.ts'
 import type { Limits } from '../limits.ts'
 import { type Connection, type ConnectionKind, CUT_MESSAGES, type CutCause, type Registry } from '../registry.ts'
 import type { Clock } from '../time.ts'
@@ -5,12 +6,14 @@ import { type Denial, denialOf, type Secret } from '../token.ts'
 import type { UsageMeter } from '../usage.ts'
 import type { Upstream } from '../upstream.ts'
 import { BodyError, BodyReader } from './body.ts'
+import { Calls } from './calls.ts'
 import { Downstream, type DownstreamOwner, type Farewell, RESET } from './downstream.ts'
 import { type Endpoints, rewriteEndpoint } from './endpoint.ts'
+import { Guard, type GuardDeps } from './guard.ts'
 import { downwardHeaders, isEncoded, isEventStream, redirectTarget, upwardHeaders } from './headers.ts'
 import type { Target } from './path.ts'
-import { type Problem, problemOf, problemOfCut, problemResponse, problems } from './problem.ts'
-import { cutError, type RpcId, rpcRequests, strikeAnswered } from './rpc.ts'
+import { policyUnreadable, type Problem, problemOf, problemOfCut, problemResponse, problems } from './problem.ts'
+import { cutError, type RpcError } from './rpc.ts'
 import type { Session, Sessions } from './session.ts'
 import { BLANK_LINE, eventBytes, EventGate } from './sse.ts'
 import { callUpstream, upstreamUrl } from './upstream.ts'
@@ -21,6 +24,8 @@ export interface ExchangeDeps {
   sessions: Sessions
   endpoints: Endpoints
   usage: UsageMeter
+  activity: Activity
+  guard: GuardDeps
   limits: Limits
   now: Clock
   /** The path before `/s/` as clients see it. */
@@ -28,6 +33,10 @@ export interface ExchangeDeps {
   /** Event streams to be kept alive. */
   streams: Set<Exchange>
   onUpstreamError(server: Upstream, error: unknown): void
+  /** That a server answered, or failed to. */
+  onAnswered(server: Upstream, failed: boolean): void
+  /** That a token's policy refused a call, or a request. */
+  onPolicy(exchange: Exchange): void
 }
 
 const CAUSES: Partial<Record<Denial, CutCause>> = {
@@ -49,8 +58,9 @@ export class Exchange implements Connection, DownstreamOwner {
   client: string | null
   bytesIn = 0
   bytesOut = 0
-  /** JSON-RPC requests that this stream is to answer, and has not. */
-  readonly waiting = new Set<RpcId>()
+  readonly calls: Calls
+  /** Keeps it within its token's policy, where there is one. */
+  readonly guard: Guard | null
   session: Session | null = null
 
   /** The promise that the runtime waits for. */
@@ -62,10 +72,6 @@ export class Exchange implements Connection, DownstreamOwner {
   #timer: NodeJS.Timeout | undefined
   #body: BodyReader | null = null
   #uploaded = false
-  /** A JSON-RPC body too large to be read: whom an answer is for is not known. */
-  #unread = false
-  /** The body was JSON-RPC, and an event stream answers it. */
-  #answersRpc = false
   #down: Downstream | null = null
   /** The first event of this stream may announce an endpoint (HTTP+SSE). */
   #mayAnnounce = false
@@ -86,6 +92,9 @@ export class Exchange implements Connection, DownstreamOwner {
     this.path = `/s/${server.name}${target.announced ? '/~' : ''}${target.rest}`
     this.url = upstreamUrl(server, target.rest, target.query, target.announced)
     this.client = request.headers.get('user-agent')?.slice(0, deps.limits.clientNameLengthMax) ?? null
+    const { policy } = secret.token
+    this.guard = policy && new Guard(policy, this, deps.guard)
+    this.calls = new Calls(this, deps.activity, deps.now)
     this.#response = new Promise((resolve) => {
       this.#settle = resolve
     })
@@ -98,6 +107,15 @@ export class Exchange implements Connection, DownstreamOwner {
 
   get #usage() {
     return this.deps.usage.of(this.secret.token.id)
+  }
+
+  get token() {
+    return this.secret.token
+  }
+
+  /** It belongs to an MCP session, or to the announced endpoint of HTTP+SSE. */
+  get inSession(): boolean {
+    return this.session !== null || this.target.announced
   }
 
   #denial(): Denial | null {
@@ -120,6 +138,7 @@ export class Exchange implements Connection, DownstreamOwner {
     const hasBody = (length !== null && length !== '0') || request.headers.has('transfer-encoding')
     if (length !== null && Number(length) > deps.limits.requestBodyBytesMax) this.#refuse(problems.bodyTooLarge)
     else if (hasBody && (request.method === 'GET' || request.method === 'HEAD')) this.#refuse(problems.bodyUnexpected)
+    else if (this.guard?.judges) void this.#callJudged(request.body, this.guard)
     else if (!hasBody || !request.body) this.#call(null)
     else if (this.#isJson && length !== null && Number(length) <= deps.limits.rpcBodyBytesMax)
       void this.#callWithWhole(request.body)
@@ -127,19 +146,53 @@ export class Exchange implements Connection, DownstreamOwner {
     return this.#response
   }
 
+  /** Under a policy a body is read and judged before any of it goes up. */
+  async #callJudged(body: ReadableStream<Uint8Array> | null, guard: Guard): Promise<void> {
+    const bytes = body ? await this.#whole(body) : new Uint8Array(0)
+    if (bytes === null) return
+    const stream = this.#announcer
+    const verdict = await guard.judge(bytes, (stream ?? this).url)
+    if (this.#ended) return
+    if (verdict.problem) return this.#refuseByPolicy(verdict.problem)
+    if (verdict.client) this.client = verdict.client
+    for (const { method, name } of verdict.denied) {
+      this.calls.refused(method, name)
+      this.deps.onPolicy(this)
+    }
+    // The answers to calls of HTTP+SSE go where its other answers go.
+    if (stream && !stream.tell(guard.takeRefusals())) return this.#refuse(problems.streamBehind)
+    if (verdict.up === null) return this.#deliver(guard.refusalsAlone())
+    this.#readRpc(verdict.up)
+    this.#call(verdict.up)
+  }
+
+  /** Says answers of the gate's own on an event stream; false when it can't take them now. */
+  tell(answers: RpcError[]): boolean {
+    return answers.length === 0 || this.#down?.say(eventsBytes(answers)) === true
+  }
+
   /** A small JSON body of known length is read first: its requests' ids are needed for the cut. */
   async #callWithWhole(body: ReadableStream<Uint8Array>): Promise<void> {
-    this.#body = new BodyReader(body, this.deps.limits)
+    const bytes = await this.#whole(body)
+    if (bytes === null) return
+    this.#readRpc(bytes)
+    this.#call(bytes)
+  }
+
+  /** A whole JSON body, or null when the exchange ended over it. */
+  async #whole(body: ReadableStream<Uint8Array>): Promise<Uint8Array | null> {
+    const { limits } = this.deps
+    this.#body = new BodyReader(body, limits, limits.rpcBodyBytesMax)
     let bytes: Uint8Array
     try {
       bytes = await this.#body.whole()
     } catch (error) {
-      return this.#failedBody(error)
+      this.#failedBody(error)
+      return null
     }
-    if (this.#ended) return
+    if (this.#ended) return null
     this.#received(bytes.length)
-    this.#readRpc(bytes)
-    this.#call(bytes)
+    return bytes
   }
 
   /** A large body flows through; of one of unknown length, as much as may be JSON-RPC is read on the way. */
@@ -147,7 +200,7 @@ export class Exchange implements Connection, DownstreamOwner {
     const reader = new BodyReader(body, this.deps.limits)
     this.#body = reader
     const kept: Uint8Array[] = []
-    this.#unread = !readable && this.#looksLikeRpc
+    this.calls.unread = !readable && this.#looksLikeRpc
     const pull = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
       let chunk: Uint8Array | null
       try {
@@ -162,10 +215,16 @@ export class Exchange implements Connection, DownstreamOwner {
       if (chunk === null) {
         this.#uploaded = true
         if (whole) this.#readRpc(Buffer.concat(kept))
+        this.calls.notePlain()
         return controller.close()
       }
+      if (this.bytesIn === 0 && this.guard?.mayFlow(chunk) === false) {
+        return this.#refuseByPolicy(
+          policyUnreadable('a batch must come with its length, and be short enough to be read'),
+        )
+      }
       this.#received(chunk.length)
-      this.#unread = !whole && this.#looksLikeRpc
+      this.calls.unread = !whole && this.#looksLikeRpc
       if (whole) kept.push(chunk)
       else kept.length = 0
       controller.enqueue(chunk)
@@ -186,31 +245,29 @@ export class Exchange implements Connection, DownstreamOwner {
     return this.mcp && this.method === 'POST' && this.#isJson
   }
 
+  /** The stream of HTTP+SSE that announced the endpoint at which this arrived: answers go there. */
+  get #announcer(): Exchange | null {
+    return this.deps.endpoints.find(this.server, this.url.pathname + this.url.search)
+  }
+
   #readRpc(bytes: Uint8Array): void {
-    if (!this.mcp || this.method !== 'POST') return
-    const rpc = rpcRequests(bytes)
-    if (!rpc) return
-    if (rpc.client) this.client = rpc.client
-    if (rpc.ids === null) {
-      this.#unread = true
-      return
-    }
-    // Calls of HTTP+SSE are answered on the stream that announced their endpoint.
-    this.#answersRpc = true
-    const stream = this.deps.endpoints.find(this.server, this.url.pathname + this.url.search)
-    for (const id of rpc.ids) (stream ?? this).waiting.add(id)
+    if (this.mcp && this.method === 'POST') this.calls.read(bytes, this.#announcer?.calls ?? null)
   }
 
   /** Asks the predicate once more and starts the upstream request, in one run. */
   #call(body: Uint8Array | ReadableStream<Uint8Array> | null): void {
     if (!this.mayPass()) return
+    const full = this.calls.subscribes ? this.guard?.takeStream() : null
+    if (full) return this.#refuseByPolicy(full)
+    // What a body that flows asks for is known at its end.
+    if (!(body instanceof ReadableStream)) this.calls.notePlain()
     const { request, server, deps, url } = this
     const headers = upwardHeaders(request.headers, server)
     const length = request.headers.get('content-length')
     if (body instanceof ReadableStream && length !== null) headers.set('content-length', length)
     this.#uploaded = !(body instanceof ReadableStream)
     if (this.client !== null) this.#usage.client = this.client
-    this.#timer = setTimeout(() => this.#refuse(problems.upstreamTimeout), deps.limits.upstreamHeadersMs)
+    this.#timer = setTimeout(() => this.#failed(problems.upstreamTimeout), deps.limits.upstreamHeadersMs)
     const { signal } = this.#abort
     callUpstream(url, { method: request.method, headers, body: body as BodyInit | null, signal }).then(
       (answer) => this.#answered(answer),
@@ -223,7 +280,13 @@ export class Exchange implements Connection, DownstreamOwner {
     this.deps.onUpstreamError(this.server, error)
     const code = error instanceof Error && 'code' in error ? String(error.code) : ''
     const unreachable = /REFUSED|NOTFOUND|UNREACH|FailedToOpenSocket|EAI_AGAIN|TIMEDOUT|CERT/i.test(code)
-    this.#refuse(unreachable ? problems.upstreamRefused : problems.upstreamFailed)
+    this.#failed(unreachable ? problems.upstreamRefused : problems.upstreamFailed)
+  }
+
+  #failed(problem: Problem): void {
+    this.deps.onAnswered(this.server, true)
+    this.calls.failed()
+    this.#refuse(problem)
   }
 
   #failedBody(error: unknown): void {
@@ -235,17 +298,23 @@ export class Exchange implements Connection, DownstreamOwner {
   #answered(answer: Response): void {
     clearTimeout(this.#timer)
     if (this.#ended || !this.mayPass()) return drop(answer)
+    const { status, statusText } = answer
     const headers = downwardHeaders(answer.headers)
-    const refusal = answer.status === 401 ? problems.upstreamUnauthorized : this.#leadRedirect(answer.status, headers)
-    if (refusal) {
+    this.deps.onAnswered(this.server, status >= 500)
+    if (status >= 400) this.calls.failed()
+    const refusal = status === 401 ? problems.upstreamUnauthorized : this.#leadRedirect(status, headers)
+    const refusalByPolicy = refusal ? null : this.#refusalOfAnswer(status, headers)
+    if (refusal || refusalByPolicy) {
       drop(answer)
-      return this.#refuse(refusal)
+      return refusal ? this.#refuse(refusal) : this.#refuseByPolicy(refusalByPolicy as Problem)
     }
     this.#followSession(answer)
-    const init = { status: answer.status, statusText: answer.statusText, headers }
+    const init = { status, statusText, headers }
     const length = headers.get('content-length')
     const small = length !== null && Number(length) <= this.deps.limits.wholeBodyBytesMax && headers.has('content-type')
-    if (this.method === 'HEAD' || answer.status === 204 || answer.status === 304 || !answer.body) {
+    if (!isEventStream(headers) && this.guard?.changesBody(answer)) {
+      void this.#deliverChanged(answer, headers, this.guard)
+    } else if (this.method === 'HEAD' || status === 204 || status === 304 || !answer.body) {
       drop(answer)
       this.#deliver(new Response(null, init))
     } else if (small && !isEventStream(headers)) {
@@ -254,6 +323,27 @@ export class Exchange implements Connection, DownstreamOwner {
       headers.delete('content-length')
       this.#answer(new Response(this.#stream(answer.body, headers), init))
     }
+  }
+
+  /** Why the policy keeps back an answer, or null. */
+  #refusalOfAnswer(status: number, headers: Headers): Problem | null {
+    const unreadable = this.guard?.answerRefusal(status, headers) ?? null
+    // The answer to a call of MCP may be an event stream, but is not one that is held open.
+    const holdsStream = isEventStream(headers) && !this.calls.isRpc
+    return unreadable ?? (holdsStream ? (this.guard?.takeStream() ?? null) : null)
+  }
+
+  async #deliverChanged(answer: Response, headers: Headers, guard: Guard): Promise<void> {
+    const { limits } = this.deps
+    let response: Response
+    try {
+      const body = answer.body && new BodyReader(answer.body, limits, limits.policyAnswerBytesMax)
+      response = guard.changeBody(body && (await body.whole()), answer, headers)
+    } catch (error) {
+      this.deps.onUpstreamError(this.server, error)
+      return this.#refuseByPolicy(problems.policyAnswer)
+    }
+    if (!this.#ended && this.mayPass()) await this.#deliverWhole(response, response)
   }
 
   /** Turns a `Location` into one that leads through the gate; one that leads elsewhere is refused or dropped. */
@@ -286,6 +376,7 @@ export class Exchange implements Connection, DownstreamOwner {
     try {
       const bytes = await answer.bytes()
       if (this.#ended || !this.mayPass()) return
+      this.calls.answeredInBody(bytes)
       this.sent(bytes.length)
       this.#deliver(new Response(bytes, init))
     } catch (error) {
@@ -304,13 +395,11 @@ export class Exchange implements Connection, DownstreamOwner {
     const readable = events && !isEncoded(headers)
     this.#mayAnnounce = readable && this.mcp && this.method === 'GET'
     const { limits, now, streams } = this.deps
-    this.#down = new Downstream(
-      body,
-      readable ? new EventGate(limits.eventTailBytesMax) : null,
-      this,
-      now,
-      limits.streamOpenMs,
-    )
+    const tailBytesMax = this.guard?.listsTools ? limits.policyAnswerBytesMax : limits.eventTailBytesMax
+    const refusals = this.guard?.takeRefusals() ?? []
+    const opening = refusals.length > 0 ? eventsBytes(refusals) : null
+    const gate = readable ? new EventGate(tailBytesMax) : null
+    this.#down = new Downstream(body, gate, this, now, limits.streamOpenMs, opening)
     if (readable) streams.add(this)
     return this.#down.body
   }
@@ -328,8 +417,9 @@ export class Exchange implements Connection, DownstreamOwner {
     return denial === null
   }
 
-  passing(bytes: Uint8Array): Uint8Array {
-    strikeAnswered(this.waiting, bytes)
+  passing(chunk: Uint8Array): Uint8Array {
+    const bytes = this.guard?.listsTools ? this.#filtered(chunk, this.guard) : chunk
+    this.calls.answeredInEvents(bytes)
     if (!this.#mayAnnounce) return bytes
     this.#mayAnnounce = false
     const { server, target, deps, url } = this
@@ -339,6 +429,11 @@ export class Exchange implements Connection, DownstreamOwner {
     this.#announced = endpoint.upstream
     deps.endpoints.announce(server, endpoint.upstream, this)
     return endpoint.event
+  }
+
+  #filtered(chunk: Uint8Array, guard: Guard): Uint8Array {
+    if (this.#down?.events?.onBoundary !== true) throw new Error('an event is larger than a policy can read')
+    return guard.filterEvents(chunk)
   }
 
   sent(bytes: number): void {
@@ -389,16 +484,16 @@ export class Exchange implements Connection, DownstreamOwner {
 
   #lastWords(cause: CutCause): Farewell {
     const down = this.#down
-    if (!down?.events || down.blocked || this.#unread) return 'reset'
+    if (!down?.events || down.blocked || this.calls.unread) return 'reset'
     const message = CUT_MESSAGES[cause]
-    const errors = [...this.waiting].map((id) => eventBytes(cutError(id, cause, message)))
+    const errors = [...this.calls.waiting].map((id) => eventBytes(cutError(id, cause, message)))
     if (!down.onBoundary) return errors.length > 0 ? [BLANK_LINE, ...errors] : 'reset'
-    if (this.#answersRpc) return errors
+    if (this.calls.isRpc) return errors
     return [...errors, eventBytes({ error: { type: cause, message } }, 'disconnect')]
   }
 
   release(cause: CutCause): void {
-    if (this.session && this.waiting.size > 0) this.session.cancel(this.waiting, CUT_MESSAGES[cause])
+    if (this.session && this.calls.anyWaiting) this.session.cancel(this.calls.waiting, CUT_MESSAGES[cause])
     this.#down?.cancel()
   }
 
@@ -407,6 +502,11 @@ export class Exchange implements Connection, DownstreamOwner {
     this.#leave()
     this.#stopUpstream()
     this.#down?.end('reset')
+  }
+
+  #refuseByPolicy(problem: Problem): void {
+    this.deps.onPolicy(this)
+    this.#refuse(problem)
   }
 
   /** An answer of the gate's own, before the upstream's has begun. */
@@ -429,6 +529,7 @@ export class Exchange implements Connection, DownstreamOwner {
     clearTimeout(this.#timer)
     this.deps.registry.remove(this)
     this.deps.streams.delete(this)
+    this.guard?.release()
     this.session?.parts.delete(this)
     if (this.#announced !== null) this.deps.endpoints.forget(this.server, this.#announced)
   }
@@ -438,3 +539,6 @@ export class Exchange implements Connection, DownstreamOwner {
 const drop = (answer: Response): void => {
   answer.body?.cancel().catch(() => undefined)
 }
+
+const eventsBytes = (messages: readonly unknown[]): Uint8Array =>
+  Buffer.concat(messages.map((message) => eventBytes(message)))

@@ -1,10 +1,12 @@
 import type { Server } from 'bun'
 import { clientAddress, type Cidr } from '../address.ts'
+import type { Activity } from '../activity.ts'
 import type { Fold } from '../audit.ts'
 import { AppError } from '../error.ts'
 import { hostCheck } from '../host.ts'
 import type { KeyRing } from '../key.ts'
 import type { Limits } from '../limits.ts'
+import { Quotas } from '../quota.ts'
 import type { Registry } from '../registry.ts'
 import { holdsSecret, isSecret } from '../secret.ts'
 import type { Clock } from '../time.ts'
@@ -13,9 +15,11 @@ import type { Upstream, UpstreamIndex } from '../upstream.ts'
 import type { Evidence, UsageMeter } from '../usage.ts'
 import { Endpoints } from './endpoint.ts'
 import { Exchange, type ExchangeDeps } from './exchange.ts'
+import { introduce } from './introduce.ts'
 import { parsePath, routeDepths, splitUrl, type Target } from './path.ts'
 import { type Problem, problemOf, problemResponse, problems } from './problem.ts'
 import { Sessions } from './session.ts'
+import { ToolHints } from './tool-hints.ts'
 import { upstreamUrl } from './upstream.ts'
 
 export interface GateOptions {
@@ -25,6 +29,7 @@ export interface GateOptions {
   keys: KeyRing
   usage: UsageMeter
   evidence: Evidence
+  activity: Activity
   fold: Fold
   limits: Limits
   now: Clock
@@ -35,6 +40,8 @@ export interface GateOptions {
   trustedProxies: readonly Cidr[]
   publicUrl: URL
   onUpstreamError(server: Upstream, error: unknown): void
+  /** That a server answered, or failed to: for its error rate. */
+  onAnswered(server: Upstream, failed: boolean): void
 }
 
 /** A refusal on its way out of `#admit`. */
@@ -59,15 +66,23 @@ export class Gate {
   readonly #run = Bun.randomUUIDv7('base64url').slice(0, 10)
 
   constructor(readonly options: GateOptions) {
-    const { registry, usage, limits, now, publicUrl, onUpstreamError } = options
+    const { registry, usage, activity, limits, now, publicUrl, onUpstreamError, onAnswered } = options
     this.#isOurs = hostCheck([publicUrl.hostname, ...options.hosts])
     this.#origins = new Set([publicUrl.origin, ...options.origins])
     this.#exchange = {
       registry,
       usage,
+      activity,
+      guard: {
+        quotas: new Quotas(now),
+        hints: new ToolHints(async (server, url) => (await introduce(server, url, limits.probeMs)).tools, limits, now),
+        limits,
+      },
       limits,
       now,
       onUpstreamError,
+      onAnswered,
+      onPolicy: ({ secret, address }) => this.#count('gate.policy', secret, address),
       sessions: new Sessions(registry, limits, now),
       endpoints: new Endpoints(),
       prefix: publicUrl.pathname.replace(/\/$/, ''),
@@ -180,7 +195,9 @@ export class Gate {
       return denial ? this.#deny(denial, secret, address) : new Refused(overLimit(error))
     }
     const denial = denialOf(secret, server, now())
-    const refused = denial ? this.#deny(denial, secret, address) : this.#ownSession(exchange)
+    const refused = denial
+      ? this.#deny(denial, secret, address)
+      : (this.#ownSession(exchange) ?? this.#underPolicy(exchange))
     if (refused) {
       registry.remove(exchange)
       return refused
@@ -192,16 +209,25 @@ export class Gate {
   }
 
   #deny(denial: Denial, secret: Secret, address: string): Refused {
-    const { usage, evidence, fold, now } = this.options
-    const { token } = secret
-    usage.of(token.id).refusals += 1
-    if (denial === 'token_revoked' || denial === 'token_expired' || denial === 'secret_rotated') {
-      evidence.add(token.id, address, now())
-      fold.add('gate.dead-token', address, token, now())
-    } else {
-      fold.add('gate.refuse', address, token, now())
-    }
+    const isDead = denial === 'token_revoked' || denial === 'token_expired' || denial === 'secret_rotated'
+    if (isDead) this.options.evidence.add(secret.token.id, address, this.options.now())
+    this.#count(isDead ? 'gate.dead-token' : 'gate.refuse', secret, address)
     return new Refused(problemOf(denial))
+  }
+
+  #underPolicy(exchange: Exchange): Refused | null {
+    const problem = exchange.guard?.refusal()
+    if (!problem) return null
+    exchange.guard?.release()
+    this.#count('gate.policy', exchange.secret, exchange.address)
+    return new Refused(problem)
+  }
+
+  /** A refusal, in the token's usage and in the folded audit. */
+  #count(action: string, { token }: Secret, address: string): void {
+    const { usage, fold, now } = this.options
+    usage.of(token.id).refusals += 1
+    fold.add(action, address, token, now())
   }
 
   /** A session, or an announced endpoint, serves the token that opened it alone. */

@@ -1,95 +1,71 @@
+import { AppError, messageOf } from '../error.ts'
+import type { Probe, Probed } from '../health.ts'
 import { limits } from '../limits.ts'
-import type { Probed } from '../node.ts'
 import type { Upstream } from '../upstream.ts'
-import { upwardHeaders, isEventStream } from './headers.ts'
+import { upwardHeaders } from './headers.ts'
+import { type Introduced, introduce, noAnswer } from './introduce.ts'
 import { callUpstream, upstreamUrl } from './upstream.ts'
 
-const INITIALIZE = JSON.stringify({
-  jsonrpc: '2.0',
-  id: 0,
-  method: 'initialize',
-  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'portcullis-probe', version: '1' } },
+/** Where MCP servers are, under the URL that people give. */
+const PATHS = ['', '/mcp', '/sse']
+
+const http = (path: string, detail: string): Probed => ({ reachable: true, found: 'http', path, detail, mcp: null })
+
+const mcp = (path: string, url: URL, { tools, ...said }: Introduced): Probed => ({
+  reachable: true,
+  found: said.transport === 'sse' ? 'sse' : 'mcp',
+  path,
+  detail: `MCP answers at ${url.href}`,
+  mcp: { ...said, tools: tools?.length ?? null },
 })
 
-const ask = async (server: Upstream, path: string, method: 'GET' | 'POST', accept: string) => {
-  const headers = upwardHeaders(new Headers({ accept }), server)
-  if (method === 'POST') headers.set('content-type', 'application/json')
-  const url = upstreamUrl(server, path, '', false)
-  const init = {
-    method,
-    headers,
-    signal: AbortSignal.timeout(limits.probeMs),
-    ...(method === 'POST' ? { body: INITIALIZE } : {}),
-  }
-  return { url, answer: await callUpstream(url, init) }
+const slugOf = (error: unknown): string | null => (error instanceof AppError ? error.slug : null)
+
+const unreachable = (error: unknown): Probed => {
+  const late = slugOf(error) === 'upstream-timeout' || (error instanceof Error && error.name === 'TimeoutError')
+  const detail = late ? `nothing answered within ${limits.probeMs / 1000} s` : messageOf(noAnswer(error))
+  return { reachable: false, found: 'nothing', path: '', detail, mcp: null }
 }
 
-/** Whether an answer to `initialize` is MCP's; a session that it opened is closed again. */
-const isMcp = async (server: Upstream, path: string): Promise<{ mcp: boolean; status: number }> => {
-  const { url, answer } = await ask(server, path, 'POST', 'application/json, text/event-stream')
-  const session = answer.headers.get('mcp-session-id')
-  let mcp = session !== null
-  if (isEventStream(answer.headers)) {
-    const reader = answer.body?.getReader()
-    const first = await reader?.read()
-    await reader?.cancel()
-    mcp ||= first?.value !== undefined && new TextDecoder().decode(first.value).includes('"jsonrpc"')
-  } else {
-    mcp ||= (await answer.text()).slice(0, limits.rpcBodyBytesMax).includes('"jsonrpc"')
-  }
-  if (session !== null) {
-    const headers = upwardHeaders(new Headers(), server)
-    headers.set('mcp-session-id', session)
-    await callUpstream(url, { method: 'DELETE', headers, signal: AbortSignal.timeout(limits.probeMs) })
-  }
-  return { mcp, status: answer.status }
-}
-
-const isSse = async (server: Upstream, path: string): Promise<boolean> => {
-  const { answer } = await ask(server, path, 'GET', 'text/event-stream')
+const get = async (server: Upstream): Promise<Probed> => {
+  const headers = upwardHeaders(new Headers({ accept: '*/*' }), server)
+  const signal = AbortSignal.timeout(limits.probeMs)
+  const answer = await callUpstream(upstreamUrl(server, server.path, '', false), { headers, signal })
   await answer.body?.cancel()
-  return answer.ok && isEventStream(answer.headers)
+  return http('', `HTTP answers (${answer.status})`)
 }
 
-/** Looks what answers behind a server's URL: an MCP endpoint at it, at `/mcp`, HTTP+SSE at `/sse`, or HTTP. */
-export const probe = async (server: Upstream): Promise<Probed> => {
-  const paths = server.path === '' ? ['', '/mcp'] : [server.path]
-  let status = 0
+/** What speaks MCP; else an event stream, or what would not say without other credentials; else null. */
+const findMcp = async (server: Upstream): Promise<Probed | null> => {
+  const deadline = performance.now() + limits.probeMs
+  let second: Probed | null = null
+  for (const path of server.path === '' ? PATHS : [server.path]) {
+    const url = upstreamUrl(server, path, '', false)
+    const leftMs = deadline - performance.now()
+    if (leftMs <= 0) break
+    try {
+      return mcp(path, url, await introduce(server, url, leftMs))
+    } catch (error) {
+      const slug = slugOf(error)
+      if (slug === 'no-mcp-stream') second ??= { ...http(path, `an event stream answers at ${url.href}`), found: 'sse' }
+      else if (slug === 'upstream-unauthorized') second ??= http(path, messageOf(error))
+      else if (slug !== 'no-mcp') throw error
+    }
+  }
+  return second
+}
+
+/** Looks for MCP at a server's URL and its usual places below, then for anything that answers. */
+export const probe: Probe = async (server, before) => {
   try {
-    if (server.kind !== 'http') {
-      for (const path of paths) {
-        const found = await isMcp(server, path)
-        status = found.status
-        if (found.mcp)
-          return {
-            reachable: true,
-            found: 'mcp',
-            path,
-            detail: `MCP answers at ${upstreamUrl(server, path, '', false).href}`,
-          }
-      }
-      for (const path of server.path === '' ? ['/sse', ''] : [server.path]) {
-        if (await isSse(server, path))
-          return {
-            reachable: true,
-            found: 'sse',
-            path,
-            detail: `an event stream answers at ${upstreamUrl(server, path, '', false).href}`,
-          }
-      }
-    } else {
-      const { answer } = await ask(server, server.path, 'GET', '*/*')
-      status = answer.status
-      await answer.body?.cancel()
+    if (server.kind === 'http') return await get(server)
+    if (before?.found === 'http') {
+      // What is no MCP server is asked again only once it answers otherwise: a POST may do something there.
+      const found = await get(server)
+      if (found.detail === before.detail) return found
     }
-    return { reachable: true, found: 'http', path: '', detail: `HTTP answers (${status})` }
+    return (await findMcp(server)) ?? (await get(server))
   } catch (error) {
-    const timedOut = error instanceof Error && error.name === 'TimeoutError'
-    return {
-      reachable: false,
-      found: 'nothing',
-      path: '',
-      detail: timedOut ? `nothing answered within ${limits.probeMs / 1000} s` : 'nothing answers there yet',
-    }
+    return unreachable(error)
   }
 }

@@ -145,7 +145,43 @@ export const problems = {
     title: 'Server timed out',
     detail: 'The server behind the gate did not answer in time.',
   },
+  policyAnswer: {
+    status: 502,
+    slug: 'policy-unreadable',
+    title: 'Answer unreadable under the policy',
+    detail: "The token's policy hides tools, and the server's answer could not be read for that.",
+  },
+  streamBehind: {
+    status: 503,
+    slug: 'stream-behind',
+    title: 'Stream behind',
+    detail: 'The answer to a refused call goes to the event stream, which is not read.',
+    retryAfterS: 1,
+  },
+  tooManyStreams: {
+    status: 429,
+    slug: 'too-many-streams',
+    title: 'Too many streams',
+    detail: 'The token holds open as many event streams as its policy allows.',
+    retryAfterS: 5,
+  },
 } satisfies Record<string, Problem>
+
+/** What a policy about tools can't judge is not let through. */
+export const policyUnreadable = (why: string): Problem => ({
+  status: 403,
+  slug: 'policy-unreadable',
+  title: 'Request unreadable under the policy',
+  detail: `The token's policy restricts tools, and this request can't be judged by it: ${why}.`,
+})
+
+export const rateLimited = (perMinute: number, retryAfterS: number): Problem => ({
+  status: 429,
+  slug: 'rate-limited',
+  title: 'Too many calls',
+  detail: `The token's policy allows ${perMinute} calls a minute.`,
+  retryAfterS,
+})
 
 const denials: Record<Denial, Problem> = {
   token_revoked: token('token-revoked', 'Token revoked', 'The token was revoked.'),

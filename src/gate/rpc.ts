@@ -1,25 +1,35 @@
 import { limits } from '../limits.ts'
 import { parseEvents } from './sse.ts'
 
-/** JSON-RPC 2.0 as far as a gate must read it: which requests wait for an answer. */
+/** JSON-RPC 2.0 as far as a gate must read it: which requests wait for an answer, and how they were answered. */
 
 export type RpcId = string | number
 
-export interface RpcRequests {
-  /** Ids of requests; notifications have none. Null: more than are remembered. */
-  ids: Set<RpcId> | null
+/** One request: what is asked for, never what is said. */
+export interface RpcRequest {
+  id: RpcId
+  method: string
+  /** Of the tool or prompt; empty where there is none. */
+  name: string
+  argumentBytes: number
+}
+
+export interface RpcBody {
+  /** Notifications and answers are left out. Null: more than are remembered. */
+  requests: RpcRequest[] | null
   /** The client's own name, where it is told. */
   client: string | null
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
-const isId = (value: unknown): value is RpcId => typeof value === 'string' || typeof value === 'number'
+export const isId = (value: unknown): value is RpcId => typeof value === 'string' || typeof value === 'number'
 
 const text = (value: unknown): string => (typeof value === 'string' ? value.trim() : '')
 
 /** MCP says who calls in `initialize` (to 2025-11-25), or in each request's `_meta` (2026-07-28). */
-const clientName = (message: Record<string, unknown>): string | null => {
+export const clientName = (message: Record<string, unknown>): string | null => {
   const params = isRecord(message.params) ? message.params : {}
   const envelope = isRecord(params._meta) ? params._meta : {}
   const info = params.clientInfo ?? envelope['io.modelcontextprotocol/clientInfo']
@@ -36,40 +46,78 @@ const parse = (bytes: Uint8Array | string): unknown => {
   }
 }
 
-/** The requests in a POST's body, or null when it is not JSON-RPC. */
-export const rpcRequests = (body: Uint8Array): RpcRequests | null => {
-  if (!Buffer.from(body.buffer, body.byteOffset, body.byteLength).includes('"jsonrpc"')) return null
+const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+const requestOf = (message: Record<string, unknown>): RpcRequest => {
+  const params = isRecord(message.params) ? message.params : {}
+  const args = params.arguments
+  return {
+    id: message.id as RpcId,
+    method: message.method as string,
+    name: typeof params.name === 'string' ? params.name : '',
+    argumentBytes: args === undefined ? 0 : Buffer.byteLength(JSON.stringify(args)),
+  }
+}
+
+/** What a POST's body asks for, or null when it is not JSON-RPC. */
+export const readRpc = (body: Uint8Array): RpcBody | null => {
+  if (!bufferOf(body).includes('"jsonrpc"')) return null
   const parsed = parse(body)
   const messages = (Array.isArray(parsed) ? parsed : [parsed]).filter(isRecord)
   if (!messages.some((message) => message.jsonrpc === '2.0')) return null
   const requests = messages.filter((message) => typeof message.method === 'string' && isId(message.id))
   return {
-    ids: requests.length > limits.rpcIdsMax ? null : new Set(requests.map((message) => message.id as RpcId)),
+    requests: requests.length > limits.rpcIdsMax ? null : requests.map(requestOf),
     client: messages.map(clientName).find((name) => name !== null) ?? null,
   }
 }
 
-/** Takes out of `waiting` what the events in these bytes answer. */
-export const strikeAnswered = (waiting: Set<RpcId>, bytes: Uint8Array): void => {
-  if (waiting.size === 0) return
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (!buffer.includes('"result"') && !buffer.includes('"error"')) return
-  for (const { data } of parseEvents(new TextDecoder().decode(bytes))) {
-    const parsed = parse(data)
-    for (const message of (Array.isArray(parsed) ? parsed : [parsed]).filter(isRecord)) {
-      if (isId(message.id) && message.method === undefined && ('result' in message || 'error' in message))
-        waiting.delete(message.id)
-    }
-  }
+/** That a request was answered; `failed`: by an error, of JSON-RPC or of the tool. */
+export interface RpcAnswer {
+  id: RpcId
+  failed: boolean
+}
+
+const answersIn = (parsed: unknown): RpcAnswer[] =>
+  (Array.isArray(parsed) ? parsed : [parsed]).filter(isRecord).flatMap((message) => {
+    const { id, result } = message
+    if (!isId(id) || message.method !== undefined || !('result' in message || 'error' in message)) return []
+    return [{ id, failed: 'error' in message || (isRecord(result) && result.isError === true) }]
+  })
+
+/** The answers in these bytes of whole events. */
+export const answersInEvents = (bytes: Uint8Array): RpcAnswer[] => {
+  const buffer = bufferOf(bytes)
+  if (!buffer.includes('"result"') && !buffer.includes('"error"')) return []
+  return parseEvents(new TextDecoder().decode(bytes)).flatMap(({ data }) => answersIn(parse(data)))
+}
+
+/** Those of the answers in a JSON body that failed: success needs no parsing. */
+export const failuresInBody = (body: Uint8Array): RpcAnswer[] => {
+  const buffer = bufferOf(body)
+  if (!buffer.includes('"error"') && !buffer.includes('"isError"')) return []
+  return answersIn(parse(body)).filter(({ failed }) => failed)
 }
 
 /** -32001 is taken: SDK 1 uses it for its own timeout. */
 const CUT_CODE = -32080
+const POLICY_CODE = -32081
+export interface RpcError {
+  jsonrpc: '2.0'
+  id: RpcId
+  error: { code: number; message: string; data?: { type: string } }
+}
 
-export const cutError = (id: RpcId, type: string, message: string) => ({
+export const cutError = (id: RpcId, type: string, message: string): RpcError => ({
   jsonrpc: '2.0',
   id,
   error: { code: CUT_CODE, message, data: { type } },
+})
+
+export const policyError = (id: RpcId, type: string, message: string): RpcError => ({
+  jsonrpc: '2.0',
+  id,
+  error: { code: POLICY_CODE, message, data: { type } },
 })
 
 export const cancelled = (requestId: RpcId, reason: string) => ({

@@ -114,18 +114,48 @@ export interface ServerEvent {
   data: string
 }
 
+const BLANK_LINES = /((?:\r\n|\n|\r(?!\n)){2,})/
+const LINE_END = /\r\n|\n|\r/
+
+const eventOf = (block: string): ServerEvent | null => {
+  const data: string[] = []
+  let name = 'message'
+  for (const line of block.split(LINE_END)) {
+    const [, field, value = ''] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? []
+    if (field === 'data') data.push(value)
+    else if (field === 'event') name = value
+  }
+  return data.length > 0 ? { name, data: data.join('\n') } : null
+}
+
 /** The events of a text that holds whole events. */
 export const parseEvents = (text: string): ServerEvent[] =>
   text
     .replace(/^\ufeff/, '')
-    .split(/(?:\r\n|\n|\r(?!\n)){2,}/)
-    .flatMap((block) => {
-      const data: string[] = []
-      let name = 'message'
-      for (const line of block.split(/\r\n|\n|\r/)) {
-        const [, field, value = ''] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? []
-        if (field === 'data') data.push(value)
-        else if (field === 'event') name = value
-      }
-      return data.length > 0 ? [{ name, data: data.join('\n') }] : []
-    })
+    .split(BLANK_LINES)
+    .flatMap((block, index) => (index % 2 === 0 ? (eventOf(block) ?? []) : []))
+
+/** An event's block with other data, in one line, and all its other lines as they were. */
+const withData = (block: string, data: string): string => {
+  const lines = block.split(LINE_END)
+  const at = lines.findIndex((line) => /^data(?::|$)/.test(line))
+  return [...lines.slice(0, at), `data: ${data}`, ...lines.slice(at).filter((line) => !/^data(?::|$)/.test(line))].join(
+    '\n',
+  )
+}
+
+/** Whole events with some of their data changed; `change` gives null for what stays. What has no change is uncopied. */
+export const changeEvents = (bytes: Uint8Array, change: (event: ServerEvent) => string | null): Uint8Array => {
+  const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
+  const mark = text.startsWith('\ufeff') ? '\ufeff' : ''
+  const parts = text.slice(mark.length).split(BLANK_LINES)
+  let changed = false
+  for (const [index, block] of parts.entries()) {
+    const event = index % 2 === 0 ? eventOf(block) : null
+    const data = event && change(event)
+    if (data === null) continue
+    parts[index] = withData(block, data)
+    changed = true
+  }
+  return changed ? encoder.encode(mark + parts.join('')) : bytes
+}

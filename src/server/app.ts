@@ -1,6 +1,7 @@
 import { openapi } from '@elysiajs/openapi'
 import { Elysia } from 'elysia'
 import type { Node } from '../node.ts'
+import { activityRoutes } from './api/activity.ts'
 import { auditRoutes } from './api/audit.ts'
 import { connectionRoutes } from './api/connections.ts'
 import { nodeRoutes } from './api/node.ts'
@@ -25,7 +26,8 @@ export const createApi = (node: Node) =>
       ),
     )
     .use(serverRoutes(node)) //     /servers, /servers/:name, …/gate, …/connections, …/probes, /gate
-    .use(tokenRoutes(node)) //      /tokens, /tokens/:id, …/rotations
+    .use(tokenRoutes(node)) //      /tokens, /tokens/:id, …/connect, …/policy, …/rotations
+    .use(activityRoutes(node)) //   /tokens/:id/activity
     .use(revocationRoutes(node)) // /revocations, /revocations/:id
     .use(connectionRoutes(node)) // /connections, /connections/:id
     .use(auditRoutes(node)) //      /audit, /audit/verification, /audit/checkpoint

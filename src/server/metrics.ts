@@ -1,9 +1,13 @@
 import { Counter, Gauge, Histogram, Registry as Metrics } from 'prom-client'
+import type { Health } from '../health.ts'
 import type { Registry } from '../registry.ts'
+import type { Upstream, UpstreamIndex } from '../upstream.ts'
 
 /** What the metrics are read from. */
 export interface MetricsSources {
   registry: Registry
+  servers: UpstreamIndex
+  health: Health
   gate: { requests: number; refusals: ReadonlyMap<string, number> }
   version: string
   auditSequence(): number
@@ -53,7 +57,27 @@ export const createMetrics = (sources: MetricsSources) => {
       },
     })
   }
-  const { registry, gate } = sources
+  /** By id, since names are for those who sign in. Set anew each time: a server may have gone. Null: nothing to tell. */
+  const byServer = (
+    Metric: typeof Counter | typeof Gauge,
+    name: string,
+    help: string,
+    read: (server: Upstream) => number | null,
+  ) =>
+    new Metric({
+      name,
+      help,
+      registers,
+      labelNames: ['server'],
+      collect() {
+        this.reset()
+        for (const server of servers.byName.values()) {
+          const value = read(server)
+          if (value !== null) this.inc({ server: server.id }, value)
+        }
+      },
+    })
+  const { registry, gate, servers, health } = sources
   gauge('portcullis_info', `version ${sources.version}`, () => 1)
   gauge('portcullis_ready', '1 when the node is ready', () => (sources.ready() ? 1 : 0))
   gauge('portcullis_connections', 'Live connections, sessions included', () => registry.size)
@@ -62,6 +86,28 @@ export const createMetrics = (sources: MetricsSources) => {
   counter('portcullis_requests_total', 'Requests at the gate', () => gate.requests)
   labelled('portcullis_refusals_total', 'Refusals of the gate by reason', 'reason', () => gate.refusals)
   labelled('portcullis_cuts_total', 'Connections cut by cause', 'cause', () => Object.entries(registry.cuts))
+  byServer(Gauge, 'portcullis_server_up', '1 when the last look reached the server', (server) => {
+    const { last } = health.of(server)
+    return last && Number(last.reachable)
+  })
+  byServer(
+    Gauge,
+    'portcullis_server_tools',
+    'Tools that the server listed at the last look',
+    (server) => health.of(server).last?.mcp?.tools ?? null,
+  )
+  byServer(
+    Counter,
+    'portcullis_server_requests_total',
+    'Requests that servers were to answer',
+    (server) => health.of(server).total.requests,
+  )
+  byServer(
+    Counter,
+    'portcullis_server_errors_total',
+    'Of those, failures of the server: unreachable, broken off, 500 or above',
+    (server) => health.of(server).total.errors,
+  )
   const delay = new Histogram({
     name: 'portcullis_loop_delay_seconds',
     help: 'How late a timer of 100 ms was',

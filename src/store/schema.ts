@@ -1,4 +1,5 @@
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import type { Policy } from '../policy.ts'
 
 /** Times are milliseconds since the epoch. Nothing here is a secret: digests and sealed values only. */
 
@@ -31,6 +32,7 @@ export const tokens = sqliteTable('tokens', {
   expiresAt: integer('expires_at'),
   revokedAt: integer('revoked_at'),
   revocationId: text('revocation_id'),
+  policy: text('policy', { mode: 'json' }).$type<Policy>(),
 })
 
 export const tokenServers = sqliteTable(
@@ -121,6 +123,32 @@ export const evidence = sqliteTable(
     lastAt: integer('last_at').notNull(),
   },
   (table) => [primaryKey({ columns: [table.tokenId, table.address] })],
+)
+
+/** What tokens did: by the minute, after a day by the hour. Texts are empty where there is nothing to say. */
+export const activity = sqliteTable(
+  'activity',
+  {
+    tokenId: text('token_id').notNull(),
+    minute: integer('minute').notNull(),
+    serverId: text('server_id').notNull(),
+    method: text('method').notNull(),
+    name: text('name').notNull(),
+    address: text('address').notNull(),
+    client: text('client').notNull(),
+    calls: integer('calls').notNull(),
+    errors: integer('errors').notNull(),
+    refused: integer('refused').notNull(),
+    argumentBytes: integer('argument_bytes').notNull(),
+    firstAt: integer('first_at').notNull(),
+    lastAt: integer('last_at').notNull(),
+  },
+  (table) => [
+    primaryKey({
+      columns: [table.tokenId, table.minute, table.serverId, table.method, table.name, table.address, table.client],
+    }),
+    index('activity_minute').on(table.minute),
+  ],
 )
 
 export const operators = sqliteTable(

@@ -1,6 +1,7 @@
 import { eq, isNull, or, sql } from 'drizzle-orm'
 import type { IssuanceStore } from '../issuance.ts'
 import type { Actor } from '../operator.ts'
+import type { Policy } from '../policy.ts'
 import type { Secret, Token } from '../token.ts'
 import { fact } from './log.ts'
 import type { Store } from './open.ts'
@@ -33,7 +34,8 @@ export class TokenStore implements IssuanceStore {
     const { log, db } = this.store
     const { secrets: own, servers, ...row } = token
     const reach = [...servers]
-    const details = { subject: token.subject, group: token.group, servers: reach, expiresAt: token.expiresAt }
+    const { subject, group, expiresAt, policy } = token
+    const details = { subject, group, servers: reach, expiresAt, ...(policy && { policy }) }
     const event = { actor: actor.name, action: 'token.issue', targetId: token.id, targetName: token.name, details }
     const payload = { ...row, servers: reach, secrets: own.map(secretRow) }
     log.change(event, [fact('change', 'token.issue', payload)], () => {
@@ -63,6 +65,15 @@ export class TokenStore implements IssuanceStore {
         .where(eq(secrets.tokenId, token.id))
         .run()
       db.insert(secrets).values(secretRow(secret)).run()
+    })
+  }
+
+  updatePolicy(token: Token, policy: Policy | null, actor: Actor): void {
+    const { log, db } = this.store
+    const details = { policy, before: token.policy }
+    const event = { actor: actor.name, action: 'token.policy', targetId: token.id, targetName: token.name, details }
+    log.change(event, [fact('change', 'token.policy', { id: token.id, policy })], () => {
+      db.update(tokens).set({ policy }).where(eq(tokens.id, token.id)).run()
     })
   }
 

@@ -20,6 +20,7 @@ const token = (id: string): fc.Arbitrary<Token> =>
     createdBy: fc.constant('local:0'),
     expiresAt: fc.constantFrom(null, 5, 50),
     revokedAt: fc.constantFrom(null, null, 3),
+    policy: fc.constant(null),
     secrets: fc.constant([]),
   })
 
@@ -148,6 +149,7 @@ test('the predicate lets a token pass exactly when it lives, is for the server, 
           createdBy: '',
           expiresAt: null,
           revokedAt: null,
+          policy: null,
           secrets: [],
         },
       },

@@ -1,3 +1,4 @@
+import { Activity } from '../../src/activity.ts'
 import { Fold } from '../../src/audit.ts'
 import { Gate } from '../../src/gate/gate.ts'
 import { KeyRing, newRingKey } from '../../src/key.ts'
@@ -45,6 +46,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
       createdBy: 'test',
       expiresAt: null,
       revokedAt: null,
+      policy: null,
       secrets: [],
     }
     token.secrets.push({ ...keys.digest(secret), token, createdAt: 0, diesAt: null })
@@ -65,6 +67,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
     keys,
     usage: new UsageMeter(),
     evidence,
+    activity: new Activity(own),
     fold: new Fold(own.foldKeysMax),
     limits: own,
     now: Date.now,
@@ -73,6 +76,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
     trustedProxies: [],
     publicUrl: new URL(`http://127.0.0.1:${listener.port}`),
     onUpstreamError: () => undefined,
+    onAnswered: () => undefined,
   })
   listener.reload(gate.handlers)
   return {

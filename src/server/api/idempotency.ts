@@ -6,6 +6,7 @@ import { contextOf } from '../context.ts'
 /** What may stand in an answer once, and is null when the answer is given again: secrets, and one-time links. */
 const SHOWN_ONCE: [path: RegExp, field: string][] = [
   [/\/tokens(\/|$)/, 'token'],
+  [/\/tokens(\/|$)/, 'connect'],
   [/\/apikeys$/, 'key'],
   [/\/operators$/, 'link'],
   [/links$/, 'url'],

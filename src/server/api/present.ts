@@ -1,5 +1,6 @@
 import type { ApiKey } from '../../apikey.ts'
 import type { AuditRow } from '../../audit.ts'
+import { type Reachable, snippetsFor } from '../../connect.ts'
 import { MASK } from '../../control.ts'
 import type { Node } from '../../node.ts'
 import type { Operator } from '../../operator.ts'
@@ -7,12 +8,25 @@ import type { Connection } from '../../registry.ts'
 import type { Receipt } from '../../revocation.ts'
 import { formatTime, formatTimeOrNull } from '../../time.ts'
 import { statusOf, type Token } from '../../token.ts'
-import type { Upstream } from '../../upstream.ts'
+import { basePath, type Upstream } from '../../upstream.ts'
 import type { EvidenceAddress, Usage } from '../../usage.ts'
 
 /** The domain as the API's JSON. */
 
 export const publicUrl = (node: Node, server: Upstream): string => `${node.gateUrl}/s/${server.name}${server.path}`
+
+const healthJson = (node: Node, server: Upstream) => {
+  const { last, hour } = node.health.of(server)
+  return {
+    reachable: last?.reachable ?? null,
+    lookedAt: formatTimeOrNull(last?.at ?? null),
+    detail: last?.detail ?? null,
+    mcp: last?.mcp ?? null,
+    requests: hour.requests,
+    errors: hour.errors,
+    errorRate: hour.requests === 0 ? null : hour.errors / hour.requests,
+  }
+}
 
 export const serverJson = (node: Node, server: Upstream) => ({
   id: server.id,
@@ -24,6 +38,7 @@ export const serverJson = (node: Node, server: Upstream) => ({
   state: server.state,
   reason: server.reason,
   connections: node.registry.ofServer(server.id).size,
+  health: healthJson(node, server),
   publicUrl: publicUrl(node, server),
   createdAt: formatTime(server.createdAt),
 })
@@ -53,6 +68,11 @@ const presentToken = (node: Node, token: Token, stored: Usage, evidence: Evidenc
     createdBy: token.createdBy,
     expiresAt: formatTimeOrNull(token.expiresAt),
     oldSecretDiesAt: formatTimeOrNull(dying?.diesAt ?? null),
+    policy: token.policy && {
+      ...token.policy,
+      allow: token.policy.allow && [...token.policy.allow],
+      deny: [...token.policy.deny],
+    },
     revokedAt: formatTimeOrNull(token.revokedAt),
     lastUsedAt: formatTimeOrNull(pending.lastUsedAt ?? stored.lastUsedAt),
     client: pending.client ?? stored.client,
@@ -83,6 +103,21 @@ export const tokensJson = (node: Node, tokens: Token[]) => {
 }
 
 export const tokenJson = (node: Node, token: Token) => tokensJson(node, [token])[0] as ReturnType<typeof presentToken>
+
+/** Where HTTP+SSE is served, its path says so: that is how the probe finds it. */
+const reachable = (node: Node, server: Upstream): Reachable => ({
+  name: server.name,
+  url: publicUrl(node, server),
+  kind: server.kind,
+  transport: (basePath(server) + server.path).endsWith('/sse') ? 'sse' : 'http',
+})
+
+/** What to paste into each client; `credential` is the secret, this one time, or its placeholder. */
+export const connectJson = (node: Node, token: Token, credential: string) =>
+  snippetsFor(
+    serversOf(node, token).map((server) => reachable(node, server)),
+    credential,
+  )
 
 /** One node knows of no peers: what it committed and cut is complete. */
 export const receiptJson = (receipt: Receipt) => ({

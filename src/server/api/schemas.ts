@@ -40,11 +40,28 @@ export const ServerPatch = Type.Object(
   },
   { additionalProperties: false },
 )
+const Mcp = Type.Object({
+  name: Nullable(Type.String()),
+  version: Nullable(Type.String()),
+  revision: Type.String({ description: 'of the specification', examples: ['2026-07-28'] }),
+  transport: OneOf(['http', 'sse'] as const),
+  tools: Nullable(Type.Integer({ description: 'how many; null: it has none, or would not list them all' })),
+})
 export const Probe = Type.Object({
   reachable: Type.Boolean(),
   found: OneOf(['mcp', 'sse', 'http', 'nothing'] as const),
   path: Type.String(),
   detail: Type.String(),
+  mcp: Nullable(Mcp),
+})
+const Health = Type.Object({
+  reachable: Nullable(Type.Boolean({ description: 'null: not looked at since the start, or the change' })),
+  lookedAt: Nullable(Time),
+  detail: Nullable(Type.String()),
+  mcp: Nullable(Mcp),
+  requests: Type.Integer({ description: 'through the gate in the last hour' }),
+  errors: Type.Integer({ description: 'of those, failures of the server: unreachable, broken off, 500 or above' }),
+  errorRate: Nullable(Type.Number({ minimum: 0, maximum: 1 })),
 })
 export const Server = Type.Object({
   id: Type.String(),
@@ -56,6 +73,7 @@ export const Server = Type.Object({
   state: OneOf(['open', 'closed'] as const),
   reason: Nullable(Type.String()),
   connections: Type.Integer(),
+  health: Health,
   publicUrl: Type.String(),
   createdAt: Time,
 })
@@ -77,6 +95,25 @@ export const GateState = Type.Composite([
 ])
 
 // Tokens
+const Patterns = Type.Array(Type.String(), { description: 'names of tools; * stands for any characters, ? for one' })
+/** What is left out restricts nothing. */
+export const PolicyPut = Type.Object(
+  {
+    allow: Type.Optional(Nullable(Patterns)),
+    deny: Type.Optional(Patterns),
+    readOnly: Type.Optional(Type.Boolean({ description: 'only tools that are annotated with readOnlyHint' })),
+    callsPerMinute: Type.Optional(Nullable(Type.Integer())),
+    concurrentStreams: Type.Optional(Nullable(Type.Integer())),
+  },
+  { additionalProperties: false },
+)
+export const Policy = Type.Object({
+  allow: Nullable(Patterns),
+  deny: Patterns,
+  readOnly: Type.Boolean(),
+  callsPerMinute: Nullable(Type.Integer()),
+  concurrentStreams: Nullable(Type.Integer()),
+})
 export const TokenCreate = Type.Object(
   {
     name: Type.String(),
@@ -85,6 +122,7 @@ export const TokenCreate = Type.Object(
     group: Type.Optional(Nullable(Type.String())),
     expires: Type.Optional(Nullable(Type.String({ description: '30d, or 2026-12-31' }))),
     expiresAt: Type.Optional(Nullable(Time)),
+    policy: Type.Optional(Nullable(PolicyPut)),
   },
   { additionalProperties: false },
 )
@@ -99,6 +137,7 @@ export const Token = Type.Object({
   createdBy: Type.String(),
   expiresAt: Nullable(Time),
   oldSecretDiesAt: Nullable(Time),
+  policy: Nullable(Policy),
   revokedAt: Nullable(Time),
   lastUsedAt: Nullable(Time),
   client: Nullable(Type.String()),
@@ -114,13 +153,53 @@ export const Token = Type.Object({
   }),
   urls: Type.Record(Type.String(), Type.String()),
 })
-/** `token` is the secret: here, once, and never again (null when an Idempotency-Key answers a second time). */
-export const TokenIssued = Type.Composite([Token, Type.Object({ token: Nullable(Type.String()) })])
+export const Snippet = Type.Object({
+  title: Type.String(),
+  kind: OneOf(['command', 'file', 'code'] as const),
+  file: Nullable(Type.String({ description: 'where to put it' })),
+  language: OneOf(['sh', 'json', 'toml', 'yaml', 'python', 'javascript'] as const),
+  text: Type.String(),
+  note: Nullable(Type.String()),
+  links: Type.Array(Type.Object({ server: Type.String(), url: Type.String() }), {
+    description: 'install links, without any secret',
+  }),
+})
+export const Connect = Type.Record(Type.String(), Snippet, { description: 'what to paste into a client, by its id' })
+/** `token` is the secret, and `connect` holds it: here, once (both null when an Idempotency-Key answers again). */
+export const TokenIssued = Type.Composite([
+  Token,
+  Type.Object({ token: Nullable(Type.String()), connect: Nullable(Connect) }),
+])
 export const TokenPage = Page(Token)
 export const RotationCreate = Type.Object(
   { graceSeconds: Type.Optional(Type.Integer({ minimum: 0 })) },
   { additionalProperties: false },
 )
+
+const CallCounts = {
+  calls: Type.Integer(),
+  errors: Type.Integer({ description: 'answered by an error of JSON-RPC, of the tool, or of HTTP' }),
+  refused: Type.Integer({ description: "refused by the token's policy; not in calls" }),
+  argumentBytes: Type.Integer(),
+}
+const CallTimes = { firstAt: Time, lastAt: Time }
+const Called = { ...CallCounts, ...CallTimes }
+export const Activity = Type.Object({
+  token: Type.Object({
+    id: Type.String(),
+    name: Type.String(),
+    subject: Nullable(Type.String()),
+    status: OneOf(['active', 'expired', 'revoked'] as const),
+  }),
+  since: Time,
+  until: Time,
+  ...CallCounts,
+  tools: Type.Array(Type.Object({ server: Type.String(), name: Type.String(), ...Called })),
+  methods: Type.Array(Type.Object({ server: Type.String(), method: Type.String(), ...Called })),
+  addresses: Type.Array(Type.Object({ address: Type.String(), ...Called })),
+  clients: Type.Array(Type.Object({ client: Type.String(), ...Called })),
+  truncated: Type.Boolean({ description: 'a list had more entries than are shown; CSV has all' }),
+})
 
 // Revocations
 export const RevocationCreate = Type.Object(
@@ -279,7 +358,11 @@ export const Node = Type.Object({
 
 export type ServerJson = Static<typeof Server>
 export type TokenJson = Static<typeof Token>
+export type ActivityJson = Static<typeof Activity>
+export type PolicyJson = Static<typeof Policy>
 export type TokenIssuedJson = Static<typeof TokenIssued>
+export type SnippetJson = Static<typeof Snippet>
+export type ConnectJson = Static<typeof Connect>
 export type RevocationJson = Static<typeof Revocation>
 export type ConnectionJson = Static<typeof Connection>
 export type AuditRowJson = Static<typeof AuditRow>

@@ -12,6 +12,7 @@ import {
   GatePut,
   GateState,
   PageQuery,
+  Probe,
   Server,
   ServerCreate,
   ServerCreated,
@@ -53,9 +54,9 @@ export const serverRoutes = (node: Node) =>
         const { actor } = contextOf(request)
         requireRole(actor, 'operator')
         const { probe, ...wanted } = body
-        const draft = node.control.draft(wanted)
-        const found = probe === false ? null : await node.probe(draft)
-        const server = { ...draft, path: draft.path === '' ? (found?.path ?? '') : draft.path }
+        const server = node.control.draft(wanted)
+        const found = probe === false ? null : await node.health.look(server)
+        if (found && server.path === '') server.path = found.path
         node.control.add(server, actor)
         set.status = 201
         set.headers.location = `/api/v1/servers/${server.name}`
@@ -76,7 +77,9 @@ export const serverRoutes = (node: Node) =>
       ({ request, params, body }) => {
         const { actor } = contextOf(request)
         requireRole(actor, 'operator')
-        return serverJson(node, node.control.change(params.name, body, actor))
+        const server = node.control.change(params.name, body, actor)
+        if (Object.keys(body).length > 0) node.health.changed(server)
+        return serverJson(node, server)
       },
       { params: Named, body: ServerPatch, response: { 200: Server } },
     )
@@ -127,7 +130,7 @@ export const serverRoutes = (node: Node) =>
         requireRole(contextOf(request).actor, 'operator')
         const server = node.control.find(params.name)
         if (server.removedAt !== null) throw new AppError('not_found', 'that server was removed')
-        return node.probe(server)
+        return node.health.look(server)
       },
-      { params: Named },
+      { params: Named, response: { 200: Probe } },
     )

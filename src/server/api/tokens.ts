@@ -1,14 +1,24 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
+import { PLACEHOLDER } from '../../connect.ts'
 import { conflict, invalid, notFound } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import { requireRole } from '../../operator.ts'
 import { parseExpiry } from '../../time.ts'
-import type { Token } from '../../token.ts'
+import { statusOf, type Token } from '../../token.ts'
 import { contextOf } from '../context.ts'
 import { behind, pageOf, pageRequest } from './page.ts'
-import { tokenJson, tokensJson } from './present.ts'
-import { PageQuery, RotationCreate, TokenCreate, TokenIssued, TokenPage, Token as TokenSchema } from './schemas.ts'
+import { connectJson, tokenJson, tokensJson } from './present.ts'
+import {
+  Connect,
+  PageQuery,
+  PolicyPut,
+  RotationCreate,
+  TokenCreate,
+  TokenIssued,
+  TokenPage,
+  Token as TokenSchema,
+} from './schemas.ts'
 
 /** `expires` as people type it, or `expiresAt`; not both. */
 export const expiryOf = (body: { expires?: string | null; expiresAt?: string | null }, now: number): number | null => {
@@ -18,7 +28,7 @@ export const expiryOf = (body: { expires?: string | null; expiresAt?: string | n
 }
 
 /** One token, by id or by the name of one that lives. */
-const find = (node: Node, idOrName: string): Token => {
+export const findToken = (node: Node, idOrName: string): Token => {
   const found = node.tokens.resolve(idOrName, node.now())
   if (found.length > 1) throw conflict(`${found.length} tokens have that name: use the id`)
   if (!found[0]) throw notFound('no token has that id or name')
@@ -50,13 +60,13 @@ export const tokenRoutes = (node: Node) =>
       ({ request, body, set }) => {
         const { actor } = contextOf(request)
         requireRole(actor, 'operator')
-        const { name, servers, subject, group } = body
+        const { name, servers, subject, group, policy } = body
         const expiresAt = expiryOf(body, node.now())
-        const { token, secret } = node.issuance.issue({ name, servers, subject, group, expiresAt }, actor)
+        const { token, secret } = node.issuance.issue({ name, servers, subject, group, expiresAt, policy }, actor)
         set.status = 201
         set.headers.location = `/api/v1/tokens/${token.id}`
         set.headers['cache-control'] = 'no-store'
-        return { ...tokenJson(node, token), token: secret }
+        return { ...tokenJson(node, token), token: secret, connect: connectJson(node, token, secret) }
       },
       { body: TokenCreate, response: { 201: TokenIssued } },
     )
@@ -64,21 +74,43 @@ export const tokenRoutes = (node: Node) =>
       '/tokens/:id',
       ({ request, params }) => {
         requireRole(contextOf(request).actor, 'auditor')
-        return tokenJson(node, find(node, params.id))
+        return tokenJson(node, findToken(node, params.id))
       },
       { params: Identified, response: { 200: TokenSchema } },
+    )
+    .get(
+      '/tokens/:id/connect',
+      ({ request, params }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const token = findToken(node, params.id)
+        const status = statusOf(token, node.now())
+        if (status !== 'active') throw conflict(`the token is ${status}: no client gets in with it`)
+        return connectJson(node, token, PLACEHOLDER)
+      },
+      { params: Identified, response: { 200: Connect } },
+    )
+    .put(
+      '/tokens/:id/policy',
+      ({ request, params, body }) => {
+        const { actor } = contextOf(request)
+        requireRole(actor, 'operator')
+        const token = findToken(node, params.id)
+        node.issuance.setPolicy(token, body, actor)
+        return tokenJson(node, token)
+      },
+      { params: Identified, body: PolicyPut, response: { 200: TokenSchema } },
     )
     .post(
       '/tokens/:id/rotations',
       ({ request, params, body, set }) => {
         const { actor } = contextOf(request)
         requireRole(actor, 'operator')
-        const token = find(node, params.id)
+        const token = findToken(node, params.id)
         const secret = node.issuance.rotate(token, (body?.graceSeconds ?? 0) * 1_000, actor)
         set.status = 201
         set.headers.location = `/api/v1/tokens/${token.id}`
         set.headers['cache-control'] = 'no-store'
-        return { ...tokenJson(node, token), token: secret }
+        return { ...tokenJson(node, token), token: secret, connect: connectJson(node, token, secret) }
       },
       { params: Identified, body: Type.Optional(RotationCreate), response: { 201: TokenIssued } },
     )

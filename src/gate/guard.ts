@@ -1,0 +1,304 @@
+import type { Limits } from '../limits.ts'
+import { asksForHint, hasToolRules, type Policy, toolDenial, type ToolDenial } from '../policy.ts'
+import type { Quotas } from '../quota.ts'
+import { fold } from '../text.ts'
+import type { Token } from '../token.ts'
+import type { Upstream } from '../upstream.ts'
+import { isEncoded, isEventStream } from './headers.ts'
+import { type Problem, policyUnreadable, problems, rateLimited } from './problem.ts'
+import { clientName, isId, isRecord, policyError, type RpcError } from './rpc.ts'
+import { changeEvents } from './sse.ts'
+import { type Message, readStrict, rewriteJson, type StrictBody } from './strict.ts'
+import type { ToolHints } from './tool-hints.ts'
+
+/** What every guard of a gate shares. */
+export interface GuardDeps {
+  quotas: Quotas
+  hints: ToolHints
+  limits: Limits
+}
+
+/** What a guard must know of its exchange. */
+export interface Guarded {
+  token: Token
+  server: Upstream
+  request: Request
+  /** It belongs to an MCP session, or to the announced endpoint of HTTP+SSE. */
+  inSession: boolean
+}
+
+/** A call that was refused: its answer, unless it was a notification. */
+export interface DeniedCall {
+  method: string
+  name: string
+  answer: RpcError | null
+}
+
+export interface Verdict {
+  /** Why nothing of it may go up, in HTTP's words. */
+  problem: Problem | null
+  /** What goes up, or null: nothing is left of it. */
+  up: Uint8Array | null
+  denied: DeniedCall[]
+  /** The client's own name, where it is told. */
+  client: string | null
+}
+
+const DENIALS: Record<ToolDenial, string> = {
+  tool_denied: 'The policy of the connection token does not allow this tool',
+  tool_not_read_only: 'The policy of the connection token allows only tools that their server calls read-only',
+}
+
+const JSON_TYPE = /^application\/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?$/i
+const IS_JSON = /[/+]json\b/i
+
+/** MCP 2026-07-28 encodes what no header may hold: `=?base64?…?=`. */
+const decodeHeader = (value: string): string => {
+  const encoded = /^=\?base64\?([A-Za-z0-9+/=]*)\?=$/.exec(value)?.[1]
+  return encoded === undefined ? value : Buffer.from(encoded, 'base64').toString()
+}
+
+/** Keeps one exchange within its token's policy. Exchanges of tokens without a policy have none. */
+export class Guard {
+  /** What is answered may list tools. */
+  listsTools = false
+  readonly #rules: boolean
+  #holdsStream = false
+  /** Answers to what was refused: they go beside those of the upstream. */
+  #refusals: RpcError[] = []
+  #batch = false
+
+  constructor(
+    readonly policy: Policy,
+    readonly of: Guarded,
+    readonly deps: GuardDeps,
+  ) {
+    this.#rules = hasToolRules(policy)
+  }
+
+  get #accepts(): string {
+    return this.of.request.headers.get('accept') ?? ''
+  }
+
+  /** Whether the body must be read before it goes up. */
+  get judges(): boolean {
+    const { server, request } = this.of
+    if (server.kind === 'http' || request.method !== 'POST') return false
+    if (this.#rules) return true
+    const length = request.headers.get('content-length')
+    const readable = length === null || Number(length) <= this.deps.limits.rpcBodyBytesMax
+    return this.policy.callsPerMinute !== null && readable && IS_JSON.test(request.headers.get('content-type') ?? '')
+  }
+
+  /** Why the request may not go on, as far as its head tells. */
+  refusal(): Problem | null {
+    const { request, inSession } = this.of
+    const refusal = this.#rules ? this.#unreadable() : null
+    if (refusal) return refusal
+    if (request.method === 'GET' && /text\/event-stream/i.test(this.#accepts)) {
+      this.listsTools = this.#rules
+      const full = this.takeStream()
+      if (full) return full
+    }
+    // A POST that is read is counted by what it asks for; MCP's own GET and DELETE are no calls.
+    const isMcp = inSession || this.of.server.kind === 'mcp'
+    return this.judges || (isMcp && request.method !== 'POST') ? null : this.takeCalls(1)
+  }
+
+  /** Under rules about tools only what MCP knows may pass: what else a server offers at HTTP can't be judged. */
+  #unreadable(): Problem | null {
+    const { server, request, inSession } = this.of
+    const { method, headers } = request
+    if (server.kind === 'http') return policyUnreadable('the server is no MCP server')
+    if (method === 'GET') {
+      const asksForEvents = /text\/event-stream/i.test(this.#accepts)
+      return asksForEvents ? null : policyUnreadable('a GET must accept text/event-stream')
+    }
+    if (method === 'DELETE') return inSession ? null : policyUnreadable('a DELETE must end a session')
+    if (method !== 'POST') return policyUnreadable(`MCP has no ${method}`)
+    if (!JSON_TYPE.test(headers.get('content-type') ?? ''))
+      return policyUnreadable('the body must be application/json in UTF-8')
+    return isEncoded(headers) ? policyUnreadable('the body must not be compressed') : null
+  }
+
+  /** Takes a place for an event stream, once; why there is none, or null. */
+  takeStream(): Problem | null {
+    const { concurrentStreams } = this.policy
+    if (concurrentStreams === null || this.#holdsStream) return null
+    this.#holdsStream = this.deps.quotas.takeStream(this.of.token.id, concurrentStreams)
+    return this.#holdsStream ? null : problems.tooManyStreams
+  }
+
+  takeCalls(count: number): Problem | null {
+    const { callsPerMinute } = this.policy
+    if (callsPerMinute === null || count === 0) return null
+    const retryAfterS = this.deps.quotas.takeCalls(this.of.token.id, count, callsPerMinute)
+    return retryAfterS === null ? null : rateLimited(callsPerMinute, retryAfterS)
+  }
+
+  /** Gives back what the exchange held. */
+  release(): void {
+    if (this.#holdsStream) this.deps.quotas.giveStream(this.of.token.id)
+    this.#holdsStream = false
+  }
+
+  /** Whether a body that is not read may begin so: a batch could hold any number of calls. */
+  mayFlow(first: Uint8Array): boolean {
+    const counted = this.policy.callsPerMinute !== null && this.of.server.kind !== 'http'
+    return !counted || !/^[\s\ufeff]*\[/.test(new TextDecoder().decode(first.subarray(0, 64)))
+  }
+
+  /** Judges a whole body. `url`: where the tools of its endpoint are listed. */
+  async judge(body: Uint8Array, url: URL): Promise<Verdict> {
+    const strict = readStrict(body)
+    if (!strict) return this.#judgeUnread(body)
+    const { batch, messages } = strict
+    if (this.#rules && !batch && this.#headersDiffer(messages[0] as Message)) {
+      const problem = policyUnreadable('Mcp-Method or Mcp-Name says another thing than the body')
+      return { problem, up: null, denied: [], client: null }
+    }
+    const denials = await Promise.all(messages.map((message) => this.#denialOf(message, url)))
+    const denied = denials.filter((denial) => denial !== null)
+    const kept = messages.filter((_, index) => denials[index] === null)
+    this.listsTools = this.#rules && kept.some(({ method }) => method === 'tools/list')
+    const problem = this.takeCalls(kept.filter(({ method }) => method === 'tools/call').length)
+    const up = kept.length === 0 ? null : denied.length === 0 ? body : without(body, denials)
+    this.#refusals = denied.flatMap(({ answer }) => answer ?? [])
+    this.#batch = batch
+    return { problem, up, denied, client: messages.map(clientName).find((name) => name !== null) ?? null }
+  }
+
+  #judgeUnread(body: Uint8Array): Verdict {
+    const unread = { up: body, denied: [], client: null }
+    if (this.#rules || !this.mayFlow(body)) {
+      return { ...unread, problem: policyUnreadable('the body is no JSON-RPC, or could be read in two ways') }
+    }
+    return { ...unread, problem: this.takeCalls(1) }
+  }
+
+  async #denialOf(message: Message, url: URL): Promise<DeniedCall | null> {
+    const { method } = message
+    if (!this.#rules || typeof method !== 'string') return null
+    const params = isRecord(message.params) ? message.params : {}
+    const name = typeof params.name === 'string' ? params.name : ''
+    const id = isId(message.id) ? message.id : null
+    const isCall = method === 'tools/call'
+    // Another method of the tools, or one that a lenient server takes for theirs, can't be judged by a tool's name.
+    if (!isCall && (method === 'tools/list' || !fold(method).startsWith('tools/'))) return null
+    const reason = isCall && name !== '' ? await this.#denialOfTool(name, url) : 'tool_denied'
+    return reason && { method, name, answer: id === null ? null : policyError(id, reason, DENIALS[reason]) }
+  }
+
+  async #denialOfTool(name: string, url: URL): Promise<ToolDenial | null> {
+    const readOnly = asksForHint(this.policy, name) && (await this.deps.hints.isReadOnly(this.of.server, url, name))
+    return toolDenial(this.policy, name, readOnly)
+  }
+
+  /** The headers of 2026-07-28 may be what a server goes by: they must name what is judged. */
+  #headersDiffer({ method, params }: Message): boolean {
+    const { headers } = this.of.request
+    const saidMethod = headers.get('mcp-method')
+    if (saidMethod !== null && decodeHeader(saidMethod) !== method) return true
+    const saidName = headers.get('mcp-name')
+    return method === 'tools/call' && saidName !== null && decodeHeader(saidName) !== (isRecord(params) && params.name)
+  }
+
+  // Answers
+
+  /** Why an answer that may list tools can't be let through, or null. */
+  answerRefusal(status: number, headers: Headers): Problem | null {
+    if (this.#refusals.length > 0 && isEncoded(headers)) return problems.policyAnswer
+    if (!this.listsTools) return null
+    const type = headers.get('content-type') ?? ''
+    const readable = isEventStream(headers) || (this.of.request.method === 'POST' && IS_JSON.test(type))
+    if (readable) return isEncoded(headers) ? problems.policyAnswer : null
+    // Errors list no tools, and neither does an answer without a body.
+    return status >= 300 || status === 202 || status === 204 ? null : problems.policyAnswer
+  }
+
+  /** What was refused, once: for whoever says it. */
+  takeRefusals(): RpcError[] {
+    const refusals = this.#refusals
+    this.#refusals = []
+    return refusals
+  }
+
+  /** The answer to a request of which nothing is left to go up. */
+  refusalsAlone(): Response {
+    const refusals = this.takeRefusals()
+    if (refusals.length === 0) return new Response(null, { status: 202 })
+    return Response.json(this.#batch ? refusals : refusals[0], { headers: { 'cache-control': 'no-store' } })
+  }
+
+  /** Whether an answer that is no event stream must be read: to take tools out, or to put refusals in. */
+  changesBody({ ok, headers }: Response): boolean {
+    return (this.listsTools && IS_JSON.test(headers.get('content-type') ?? '')) || (ok && this.#refusals.length > 0)
+  }
+
+  /** That answer with its changes. Throws when it can't be read. */
+  changeBody(body: Uint8Array | null, { ok, status, headers }: Response, to: Headers): Response {
+    const kept = body && this.listsTools ? this.filterBody(body) : body
+    const refusals = ok ? this.takeRefusals() : []
+    to.delete('content-length')
+    if (refusals.length === 0) return new Response(kept as BodyInit | null, { status, headers: to })
+    to.set('content-type', headers.get('content-type') ?? 'application/json')
+    return new Response(withAnswers(kept, refusals), { status: 200, headers: to })
+  }
+
+  /** A JSON body with the tools taken out that the token may not call. Throws when it is no JSON. */
+  filterBody(body: Uint8Array): Uint8Array {
+    if (body.length === 0) return body
+    const json = new TextDecoder('utf-8', { fatal: true }).decode(body)
+    return this.#changes(JSON.parse(json)) ? new TextEncoder().encode(rewriteJson(json, this.#filtered)) : body
+  }
+
+  /** Whole events with those tools taken out. Throws when a message is no JSON. */
+  filterEvents(bytes: Uint8Array): Uint8Array {
+    return changeEvents(bytes, ({ name, data }) => {
+      // An event without data, or one that is not MCP's, carries no message.
+      if (data === '' || name !== 'message') return null
+      return this.#changes(JSON.parse(data)) ? rewriteJson(data, this.#filtered) : null
+    })
+  }
+
+  #changes(parsed: unknown): boolean {
+    return listsIn(parsed).some(({ tools, cacheScope }) => cacheScope === 'public' || !tools.every(this.#mayShow))
+  }
+
+  readonly #filtered = (parsed: unknown): unknown => {
+    for (const result of listsIn(parsed)) {
+      result.tools = result.tools.filter(this.#mayShow)
+      // A list that was made for one token must not be kept for others.
+      if (result.cacheScope !== undefined) result.cacheScope = 'private'
+    }
+    return parsed
+  }
+
+  readonly #mayShow = (tool: unknown): boolean => {
+    if (!isRecord(tool) || typeof tool.name !== 'string') return false
+    const readOnly = isRecord(tool.annotations) && tool.annotations.readOnlyHint === true
+    return toolDenial(this.policy, tool.name, readOnly) === null
+  }
+}
+
+type ToolList = Record<string, unknown> & { tools: unknown[] }
+
+const listsIn = (parsed: unknown): ToolList[] =>
+  (Array.isArray(parsed) ? parsed : [parsed]).flatMap((message: unknown) => {
+    const result = isRecord(message) ? message.result : null
+    return isRecord(result) && Array.isArray(result.tools) ? [result as ToolList] : []
+  })
+
+/** A JSON answer, or none, with more answers beside it, as a batch has them. */
+const withAnswers = (body: Uint8Array | null, answers: RpcError[]): string =>
+  body === null || body.length === 0
+    ? JSON.stringify(answers)
+    : rewriteJson(new TextDecoder().decode(body), (parsed) => [parsed, answers].flat())
+
+/** A batch without the messages that were denied. */
+const without = (body: Uint8Array, denials: readonly (DeniedCall | null)[]): Uint8Array =>
+  new TextEncoder().encode(
+    rewriteJson(new TextDecoder().decode(body), (parsed) =>
+      (parsed as StrictBody['messages']).filter((_, index) => denials[index] === null),
+    ),
+  )

@@ -1,0 +1,184 @@
+import type { Limits } from './limits.ts'
+import type { Clock } from './time.ts'
+import type { Upstream, UpstreamIndex } from './upstream.ts'
+
+/** What an MCP server says of itself. */
+export interface McpIdentity {
+  name: string | null
+  version: string | null
+  revision: string
+  transport: 'http' | 'sse'
+  /** How many; null when it has none, or would not list them all. */
+  tools: number | null
+}
+
+/** What a look found behind a server's URL. */
+export interface Probed {
+  reachable: boolean
+  found: 'mcp' | 'sse' | 'http' | 'nothing'
+  path: string
+  detail: string
+  mcp: McpIdentity | null
+}
+
+/** Looks what answers behind a server's URL; `before` is what did the last time. Never throws. */
+export type Probe = (server: Upstream, before: Probed | null) => Promise<Probed>
+
+/** Answers that passed the gate, and those that were the server's failures. */
+export interface Traffic {
+  requests: number
+  errors: number
+}
+
+const MINUTE_MS = 60_000
+const MINUTES = 60
+
+/** The traffic of the last hour by the minute, and all there was since the start. */
+class TrafficMeter {
+  readonly total: Traffic = { requests: 0, errors: 0 }
+  readonly #minutes: ({ minute: number } & Traffic)[] = []
+
+  count(failed: boolean, now: number): void {
+    const minute = Math.floor(now / MINUTE_MS)
+    const place = minute % MINUTES
+    let bucket = this.#minutes[place]
+    if (bucket?.minute !== minute) this.#minutes[place] = bucket = { minute, requests: 0, errors: 0 }
+    for (const traffic of [this.total, bucket]) {
+      traffic.requests++
+      if (failed) traffic.errors++
+    }
+  }
+
+  lastHour(now: number): Traffic {
+    const sum = { requests: 0, errors: 0 }
+    const oldest = Math.floor(now / MINUTE_MS) - MINUTES
+    // Places of minutes that never were are holes, and skipped.
+    this.#minutes.forEach(({ minute, requests, errors }) => {
+      if (minute <= oldest) return
+      sum.requests += requests
+      sum.errors += errors
+    })
+    return sum
+  }
+}
+
+interface HealthRecord {
+  last: (Probed & { at: number }) | null
+  dueAt: number
+  current: Promise<Probed> | null
+  next: Promise<Probed> | null
+  readonly traffic: TrafficMeter
+}
+
+export interface HealthDeps {
+  servers: UpstreamIndex
+  probe: Probe
+  limits: Limits
+  now: Clock
+}
+
+/** How the servers are, in memory only: a restart looks again. */
+export class Health {
+  readonly #records = new WeakMap<Upstream, HealthRecord>()
+  readonly #startedAt: number
+  #timer: NodeJS.Timeout | undefined
+  #looking = 0
+  readonly #waiting: (() => void)[] = []
+
+  constructor(readonly deps: HealthDeps) {
+    this.#startedAt = deps.now()
+  }
+
+  /** Looks at every open server now and then, first at those from before the start. */
+  start(): void {
+    this.#timer = setInterval(() => this.#lookAtDue(), this.deps.limits.healthTickMs)
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+
+  /** Counts an answer. `failed`: the server could not be reached, broke off, or answered 500 or above. */
+  answered(serverId: string, failed: boolean, now: number): void {
+    const server = this.deps.servers.byId.get(serverId)
+    if (server) this.#of(server).traffic.count(failed, now)
+  }
+
+  /** The last look, and the traffic of the last hour and since the start. */
+  of(server: Upstream) {
+    const { last, traffic } = this.#of(server)
+    return { last, hour: traffic.lastHour(this.deps.now()), total: traffic.total }
+  }
+
+  /** Looks now. One look at a server at a time: whoever asks while it is under way gets the one after it. */
+  look(server: Upstream): Promise<Probed> {
+    const record = this.#of(server)
+    record.dueAt = this.#nextAt()
+    record.next ??= this.#lookAfter(record, server)
+    return record.next
+  }
+
+  /** Its URL, path or headers are others than those that were looked at. */
+  changed(server: Upstream): void {
+    this.#of(server).last = null
+    void this.look(server)
+  }
+
+  async #lookAfter(record: HealthRecord, server: Upstream): Promise<Probed> {
+    await record.current
+    record.next = null
+    record.current = this.#inTurn(() => this.#look(record, server, null))
+    return record.current
+  }
+
+  async #look(record: HealthRecord, server: Upstream, before: Probed | null): Promise<Probed> {
+    const { probe, now } = this.deps
+    // A copy: credentials that are changed meanwhile must not go where the old ones belonged.
+    const probed = await probe({ ...server }, before)
+    record.last = { ...probed, at: now() }
+    // Servers that were all looked at when the node started are not for ever after.
+    record.dueAt = this.#nextAt()
+    return probed
+  }
+
+  #nextAt(): number {
+    const { limits, now } = this.deps
+    return now() + limits.healthIntervalMs * (0.9 + Math.random() / 5)
+  }
+
+  /** What nobody waits for takes only the turns that are free, the longest overdue first. */
+  #lookAtDue(): void {
+    const { servers, limits, now } = this.deps
+    const due = [...servers.byName.values()]
+      .map((server) => ({ server, record: this.#of(server) }))
+      .filter(({ server, record }) => server.state === 'open' && record.dueAt <= now())
+      .toSorted((a, b) => a.record.dueAt - b.record.dueAt)
+    for (const { server, record } of due) {
+      if (this.#looking >= limits.looksMax) return
+      record.dueAt = this.#nextAt()
+      record.current = this.#inTurn(() => this.#look(record, server, record.last))
+    }
+  }
+
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#looking >= this.deps.limits.looksMax) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    this.#looking++
+    try {
+      return await work()
+    } finally {
+      this.#looking--
+      this.#waiting.shift()?.()
+    }
+  }
+
+  #of(server: Upstream): HealthRecord {
+    let record = this.#records.get(server)
+    if (!record) {
+      // One that was added without a look is left alone for a while, as was asked for.
+      const dueAt = server.createdAt < this.#startedAt ? 0 : this.#nextAt()
+      record = { last: null, dueAt, current: null, next: null, traffic: new TrafficMeter() }
+      this.#records.set(server, record)
+    }
+    return record
+  }
+}
