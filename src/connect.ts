@@ -211,7 +211,7 @@ const CLIENTS: readonly Client[] = [
     title: 'Continue',
     calls: 'mcp',
     kind: 'file',
-    file: '.continue/mcpServers/portcullis.yaml',
+    file: '~/.continue/config.yaml',
     language: 'yaml',
     text: (entries, credential) =>
       [

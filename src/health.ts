@@ -91,7 +91,7 @@ export class Health {
 
   /** Looks at every open server now and then, first at those from before the start. */
   start(): void {
-    this.#timer = setInterval(() => this.#lookAtDue(), this.deps.limits.healthTickMs)
+    this.#timer = setInterval(() => this.lookAtDue(), this.deps.limits.healthTickMs)
   }
 
   stop(): void {
@@ -120,8 +120,24 @@ export class Health {
 
   /** Its URL, path or headers are others than those that were looked at. */
   changed(server: Upstream): void {
-    this.#of(server).last = null
-    void this.look(server)
+    const record = this.#of(server)
+    record.last = null
+    record.dueAt = 0
+    if (server.state === 'open') void this.look(server)
+  }
+
+  /** What nobody waits for takes only the turns that are free, the longest overdue first. */
+  lookAtDue(): void {
+    const { servers, limits, now } = this.deps
+    const due = [...servers.byName.values()]
+      .map((server) => ({ server, record: this.#of(server) }))
+      .filter(({ server, record }) => server.state === 'open' && record.dueAt <= now())
+      .toSorted((a, b) => a.record.dueAt - b.record.dueAt)
+    for (const { server, record } of due) {
+      if (this.#looking >= limits.looksMax) return
+      record.dueAt = this.#nextAt()
+      record.current = this.#inTurn(() => this.#look(record, server, record.last))
+    }
   }
 
   async #lookAfter(record: HealthRecord, server: Upstream): Promise<Probed> {
@@ -144,20 +160,6 @@ export class Health {
   #nextAt(): number {
     const { limits, now } = this.deps
     return now() + limits.healthIntervalMs * (0.9 + Math.random() / 5)
-  }
-
-  /** What nobody waits for takes only the turns that are free, the longest overdue first. */
-  #lookAtDue(): void {
-    const { servers, limits, now } = this.deps
-    const due = [...servers.byName.values()]
-      .map((server) => ({ server, record: this.#of(server) }))
-      .filter(({ server, record }) => server.state === 'open' && record.dueAt <= now())
-      .toSorted((a, b) => a.record.dueAt - b.record.dueAt)
-    for (const { server, record } of due) {
-      if (this.#looking >= limits.looksMax) return
-      record.dueAt = this.#nextAt()
-      record.current = this.#inTurn(() => this.#look(record, server, record.last))
-    }
   }
 
   async #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -155,14 +155,18 @@ export class Registry {
   cut(connections: Iterable<Connection>, cause: CutCause): CutResult {
     let cut = 0
     let firstCutAt: number | null = null
+    const sessions: Connection[] = []
     for (const connection of [...connections]) {
       if (!this.#byId.has(connection.id)) continue
       this.remove(connection)
       connection.end(cause)
       firstCutAt ??= performance.now()
       cut += 1
-      this.#releases.push([connection, cause])
+      if (connection.kind === 'session') sessions.push(connection)
+      else this.#releases.push([connection, cause])
     }
+    // The calls of a session are cancelled upstream before the session is ended there, however many slices it takes.
+    for (const session of sessions) this.#releases.push([session, cause])
     this.cuts[cause] += cut
     if (cut > 0) setImmediate(() => this.#releaseSlice())
     const lastCutAt =

@@ -522,6 +522,11 @@ export class Exchange implements Connection, DownstreamOwner {
     this.#body?.cancel()
   }
 
+  /** Refused before it began. */
+  withdraw(): void {
+    this.#leave()
+  }
+
   /** Ends the exchange, and takes it out of every list, once. */
   #leave(): void {
     if (this.#ended) return

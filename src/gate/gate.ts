@@ -186,7 +186,9 @@ export class Gate {
   #enter(request: Request, target: Target, secret: Secret, address: string, requestId: string): Exchange | Refused {
     const { servers, registry, usage, now } = this.options
     const server = servers.byName.get(target.server)
-    if (!server) return this.#deny(denialOf(secret, undefined, now()) as Denial, secret, address)
+    // Asked before anything is made: some clients hammer a 401 without pause.
+    const refusal = denialOf(secret, server, now())
+    if (refusal || !server) return this.#deny(refusal ?? 'server_unknown', secret, address)
     const exchange = new Exchange(request, target, secret, server, address, requestId, this.#exchange)
     try {
       registry.add(exchange)
@@ -199,7 +201,7 @@ export class Gate {
       ? this.#deny(denial, secret, address)
       : (this.#ownSession(exchange) ?? this.#underPolicy(exchange))
     if (refused) {
-      registry.remove(exchange)
+      exchange.withdraw()
       return refused
     }
     const use = usage.of(secret.token.id)
@@ -218,7 +220,6 @@ export class Gate {
   #underPolicy(exchange: Exchange): Refused | null {
     const problem = exchange.guard?.refusal()
     if (!problem) return null
-    exchange.guard?.release()
     this.#count('gate.policy', exchange.secret, exchange.address)
     return new Refused(problem)
   }

@@ -5,7 +5,7 @@ import { fold } from '../text.ts'
 import type { Token } from '../token.ts'
 import type { Upstream } from '../upstream.ts'
 import { isEncoded, isEventStream } from './headers.ts'
-import { type Problem, policyUnreadable, problems, rateLimited } from './problem.ts'
+import { headerMismatch, type Problem, policyUnreadable, problems, rateLimited } from './problem.ts'
 import { clientName, isId, isRecord, policyError, type RpcError } from './rpc.ts'
 import { changeEvents } from './sse.ts'
 import { type Message, readStrict, rewriteJson, type StrictBody } from './strict.ts'
@@ -45,8 +45,8 @@ export interface Verdict {
 }
 
 const DENIALS: Record<ToolDenial, string> = {
-  tool_denied: 'The policy of the connection token does not allow this tool',
-  tool_not_read_only: 'The policy of the connection token allows only tools that their server calls read-only',
+  tool_denied: "The connection token's policy does not allow this tool",
+  tool_not_read_only: "The connection token's policy allows only tools that their server marks as read-only",
 }
 
 const JSON_TYPE = /^application\/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?$/i
@@ -154,7 +154,8 @@ export class Guard {
     if (!strict) return this.#judgeUnread(body)
     const { batch, messages } = strict
     if (this.#rules && !batch && this.#headersDiffer(messages[0] as Message)) {
-      const problem = policyUnreadable('Mcp-Method or Mcp-Name says another thing than the body')
+      const { id } = messages[0] as Message
+      const problem = headerMismatch(isId(id) ? id : null)
       return { problem, up: null, denied: [], client: null }
     }
     const denials = await Promise.all(messages.map((message) => this.#denialOf(message, url)))

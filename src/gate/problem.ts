@@ -1,5 +1,6 @@
 import type { Denial } from '../token.ts'
 import { CUT_MESSAGES, type CutCause } from '../registry.ts'
+import { type RpcError, type RpcId, rpcError } from './rpc.ts'
 
 /** What the gate itself answers: RFC 9457 problem details, their `type` ending in a slug. */
 export interface Problem {
@@ -10,6 +11,8 @@ export interface Problem {
   /** For 401 and 403 about a token: RFC 6750 §3. */
   challenge?: { error?: 'invalid_token' | 'insufficient_scope' | 'invalid_request' }
   retryAfterS?: number
+  /** Said in its place where MCP demands an error of its own. */
+  rpc?: RpcError
 }
 
 export const TYPE_PREFIX = 'urn:portcullis:problem:'
@@ -25,13 +28,14 @@ const challengeOf = ({ challenge, detail }: Problem): string | null => {
 
 /** `closing`: the request's body was not read, so the connection can't be used again. */
 export const problemResponse = (problem: Problem, requestId: string, closing: boolean): Response => {
-  const { status, slug, title, detail, retryAfterS } = problem
-  const headers = new Headers({ 'content-type': 'application/problem+json', 'cache-control': 'no-store' })
+  const { status, slug, title, detail, retryAfterS, rpc } = problem
+  const type = rpc ? 'application/json' : 'application/problem+json'
+  const headers = new Headers({ 'content-type': type, 'cache-control': 'no-store' })
   const challenge = challengeOf(problem)
   if (challenge) headers.set('www-authenticate', challenge)
   if (retryAfterS !== undefined) headers.set('retry-after', String(retryAfterS))
   if (closing) headers.set('connection', 'close')
-  const body = { type: TYPE_PREFIX + slug, title, status, detail, requestId }
+  const body = rpc ?? { type: TYPE_PREFIX + slug, title, status, detail, requestId }
   return new Response(JSON.stringify(body), { status, headers })
 }
 
@@ -174,6 +178,18 @@ export const policyUnreadable = (why: string): Problem => ({
   title: 'Request unreadable under the policy',
   detail: `The token's policy restricts tools, and this request can't be judged by it: ${why}.`,
 })
+
+/** MCP 2026-07-28, Server Validation: who reads the body must answer so, and clients go by the code. */
+export const headerMismatch = (id: RpcId | null): Problem => {
+  const detail = 'Mcp-Method or Mcp-Name says another thing than the body.'
+  return {
+    status: 400,
+    slug: 'header-mismatch',
+    title: 'Header mismatch',
+    detail,
+    rpc: rpcError(id, -32_020, detail, 'header_mismatch'),
+  }
+}
 
 export const rateLimited = (perMinute: number, retryAfterS: number): Problem => ({
   status: 429,

@@ -104,21 +104,20 @@ const CUT_CODE = -32080
 const POLICY_CODE = -32081
 export interface RpcError {
   jsonrpc: '2.0'
-  id: RpcId
+  /** Null: of a message that has none. */
+  id: RpcId | null
   error: { code: number; message: string; data?: { type: string } }
 }
 
-export const cutError = (id: RpcId, type: string, message: string): RpcError => ({
+export const rpcError = (id: RpcId | null, code: number, message: string, type: string): RpcError => ({
   jsonrpc: '2.0',
   id,
-  error: { code: CUT_CODE, message, data: { type } },
+  error: { code, message, data: { type } },
 })
 
-export const policyError = (id: RpcId, type: string, message: string): RpcError => ({
-  jsonrpc: '2.0',
-  id,
-  error: { code: POLICY_CODE, message, data: { type } },
-})
+export const cutError = (id: RpcId, type: string, message: string) => rpcError(id, CUT_CODE, message, type)
+
+export const policyError = (id: RpcId, type: string, message: string) => rpcError(id, POLICY_CODE, message, type)
 
 export const cancelled = (requestId: RpcId, reason: string) => ({
   jsonrpc: '2.0',

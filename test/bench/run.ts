@@ -1,6 +1,7 @@
 /** `bun run bench NAME`: figures and ratios; they never decide, only something that did not work does. */
 const BENCHES: Record<string, () => Promise<{ run: () => Promise<string[]> }>> = {
   kill: () => import('./kill.ts'),
+  mcp: () => import('./mcp.ts'),
 }
 
 export {}
