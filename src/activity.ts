@@ -34,25 +34,30 @@ export interface ActivityStore {
 const MINUTE_MS = 60_000
 const DAY_MS = 24 * 60 * MINUTE_MS
 
+const TOOLS_CALL = 'tools/call'
+
 /** What stands in place of names above the limit. */
 export const OTHERS = '(others)'
 
 const METHOD = /^[A-Za-z0-9_$./-]{1,64}$/
 
-/** A name that a client gave, as it may be kept: bounded, and none of our secrets. */
-const keepable = (text: string, lengthMax: number): string =>
-  holdsSecret(text) ? '(secret)' : text.length > lengthMax ? `${text.slice(0, lengthMax - 1)}…` : text
+// Control characters act on a terminal, format characters make one name look like another, and half a
+// character is no text.
+const UNKEEPABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 
-/** A day's keys of one token: what bounds how many rows it can cause. */
-interface Known {
-  day: number
-  keys: Set<string>
+/** A name that a client gave, as it may be kept: bounded, in plain characters, and none of our secrets. */
+const keepable = (text: string, lengthMax: number): string => {
+  if (holdsSecret(text)) return '(secret)'
+  const short = text.length > lengthMax ? `${text.slice(0, lengthMax - 1)}…` : text
+  return short.replace(UNKEEPABLE, '\ufffd')
 }
 
 /** What tokens did, counted in memory by who called what; written once a minute. */
 export class Activity {
   #rows = new Map<string, ActivityRow>()
-  readonly #known = new Map<string, Known>()
+  /** The day's keys by token: what bounds how many rows one can cause. */
+  readonly #known = new Map<string, Set<string>>()
+  #day = 0
 
   constructor(readonly limits: Limits) {}
 
@@ -90,13 +95,13 @@ export class Activity {
       name: keepable(call.name, toolNameLengthMax),
       client: keepable(call.client, clientNameLengthMax),
     }
-    // Invented names of tools must not hide where calls come from: names are given up before addresses.
-    const nameless = { ...named, method: OTHERS, name: OTHERS }
-    const kept = this.#mayKeep(named, max, now)
-      ? named
-      : this.#mayKeep(nameless, 2 * max, now)
-        ? nameless
-        : { ...nameless, address: OTHERS, client: OTHERS }
+    // Names that clients invent must not hide where calls come from: addresses are given up last.
+    const nameless = { ...named, method: named.method === TOOLS_CALL ? TOOLS_CALL : OTHERS, name: OTHERS }
+    const clientless = { ...nameless, client: OTHERS }
+    const kept = [named, nameless, clientless].find((call, step) => this.#mayKeep(call, (step + 1) * max, now)) ?? {
+      ...clientless,
+      address: OTHERS,
+    }
     const key = keyOf(kept)
     let row = this.#rows.get(key)
     if (!row) {
@@ -110,11 +115,13 @@ export class Activity {
   /** Whether this is one of the first `max` keys of its token in this day. */
   #mayKeep(call: Call, max: number, now: number): boolean {
     const day = Math.floor(now / DAY_MS)
+    if (day !== this.#day) this.#known.clear()
+    this.#day = day
     let known = this.#known.get(call.tokenId)
-    if (known?.day !== day) this.#known.set(call.tokenId, (known = { day, keys: new Set() }))
+    if (!known) this.#known.set(call.tokenId, (known = new Set()))
     const key = keyOf(call)
-    if (known.keys.size >= max && !known.keys.has(key)) return false
-    known.keys.add(key)
+    if (known.size >= max && !known.has(key)) return false
+    known.add(key)
     return true
   }
 }
@@ -138,7 +145,7 @@ export class ActivitySummary {
     this.totals.errors += row.errors
     this.totals.refused += row.refused
     this.totals.argumentBytes += row.argumentBytes
-    if (row.method === 'tools/call') sum(this.#tools, row.serverId, row.name, row)
+    if (row.method === TOOLS_CALL) sum(this.#tools, row.serverId, row.name, row)
     sum(this.#methods, row.serverId, row.method, row)
     sum(this.#addresses, '', row.address, row)
     if (row.client !== '') sum(this.#clients, '', row.client, row)

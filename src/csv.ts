@@ -1,5 +1,5 @@
-// Spreadsheets run what begins like this as a formula, and some of these texts come from strangers.
-const FORMULA = /^[=+\-@\t\r]/
+// Spreadsheets run what begins like this as a formula, in full width too, and some of these texts come from strangers.
+const FORMULA = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/
 
 /** One cell as RFC 4180 wants it. */
 const cell = (value: unknown): string => {

@@ -3,7 +3,7 @@ import type { ActivityJson } from './answers.ts'
 import type { Cli } from './cli.ts'
 import { segment } from './client.ts'
 import { usage } from './exit.ts'
-import { bytes, counted, fields, table, writeRaw } from './output.ts'
+import { bytes, counted, fields, table, toJson, writeRaw } from './output.ts'
 
 type Counts = ActivityJson['tools'][number]
 
@@ -74,7 +74,7 @@ export const tokenActivityCommand = (token: Command, cli: Cli): void => {
         return
       }
       const activity = await client.get<ActivityJson>(path, { since })
-      if (format === 'json') await writeRaw(`${JSON.stringify(activity, null, 2)}\n`)
+      if (format === 'json') await writeRaw(`${toJson(activity, 2)}\n`)
       else await cli.print(activity, () => activityText(activity))
     })
 }

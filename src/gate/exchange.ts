@@ -138,12 +138,20 @@ export class Exchange implements Connection, DownstreamOwner {
     const hasBody = (length !== null && length !== '0') || request.headers.has('transfer-encoding')
     if (length !== null && Number(length) > deps.limits.requestBodyBytesMax) this.#refuse(problems.bodyTooLarge)
     else if (hasBody && (request.method === 'GET' || request.method === 'HEAD')) this.#refuse(problems.bodyUnexpected)
-    else if (this.guard?.judges) void this.#callJudged(request.body, this.guard)
+    else if (this.guard?.judges) this.#watch(this.#callJudged(request.body, this.guard))
     else if (!hasBody || !request.body) this.#call(null)
     else if (this.#isJson && length !== null && Number(length) <= deps.limits.rpcBodyBytesMax)
-      void this.#callWithWhole(request.body)
+      this.#watch(this.#callWithWhole(request.body))
     else this.#call(this.#upload(request.body, length === null))
     return this.#response
+  }
+
+  /** A defect in one step must end its request: nobody else would. */
+  #watch(step: Promise<void>): void {
+    step.catch((error: unknown) => {
+      this.deps.onUpstreamError(this.server, error)
+      this.#refuse(problems.upstreamFailed)
+    })
   }
 
   /** Under a policy a body is read and judged before any of it goes up. */
@@ -313,12 +321,12 @@ export class Exchange implements Connection, DownstreamOwner {
     const length = headers.get('content-length')
     const small = length !== null && Number(length) <= this.deps.limits.wholeBodyBytesMax && headers.has('content-type')
     if (!isEventStream(headers) && this.guard?.changesBody(answer)) {
-      void this.#deliverChanged(answer, headers, this.guard)
+      this.#watch(this.#deliverChanged(answer, headers, this.guard))
     } else if (this.method === 'HEAD' || status === 204 || status === 304 || !answer.body) {
       drop(answer)
       this.#deliver(new Response(null, init))
     } else if (small && !isEventStream(headers)) {
-      void this.#deliverWhole(answer, init)
+      this.#watch(this.#deliverWhole(answer, init))
     } else {
       headers.delete('content-length')
       this.#answer(new Response(this.#stream(answer.body, headers), init))

@@ -144,8 +144,9 @@ export class Guard {
 
   /** Whether a body that is not read may begin so: a batch could hold any number of calls. */
   mayFlow(first: Uint8Array): boolean {
-    const counted = this.policy.callsPerMinute !== null && this.of.server.kind !== 'http'
-    return !counted || !/^[\s\ufeff]*\[/.test(new TextDecoder().decode(first.subarray(0, 64)))
+    if (this.policy.callsPerMinute === null || this.of.server.kind === 'http') return true
+    const begins = new TextDecoder().decode(first).trimStart()
+    return begins !== '' && !begins.startsWith('[')
   }
 
   /** Judges a whole body. `url`: where the tools of its endpoint are listed. */

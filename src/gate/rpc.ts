@@ -48,14 +48,24 @@ const parse = (bytes: Uint8Array | string): unknown => {
 
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-const requestOf = (message: Record<string, unknown>): RpcRequest => {
+/** How many bytes a value takes as JSON; `most` where it is nested deeper than the runtime can write. */
+const sizeOf = (value: unknown, most: number): number => {
+  if (value === undefined) return 0
+  try {
+    return Buffer.byteLength(JSON.stringify(value))
+  } catch {
+    // Parsing knows no depth that writing does not: then the body's own size is near enough.
+    return most
+  }
+}
+
+const requestOf = (message: Record<string, unknown>, bodyBytes: number): RpcRequest => {
   const params = isRecord(message.params) ? message.params : {}
-  const args = params.arguments
   return {
     id: message.id as RpcId,
     method: message.method as string,
     name: typeof params.name === 'string' ? params.name : '',
-    argumentBytes: args === undefined ? 0 : Buffer.byteLength(JSON.stringify(args)),
+    argumentBytes: sizeOf(params.arguments, bodyBytes),
   }
 }
 
@@ -67,7 +77,7 @@ export const readRpc = (body: Uint8Array): RpcBody | null => {
   if (!messages.some((message) => message.jsonrpc === '2.0')) return null
   const requests = messages.filter((message) => typeof message.method === 'string' && isId(message.id))
   return {
-    requests: requests.length > limits.rpcIdsMax ? null : requests.map(requestOf),
+    requests: requests.length > limits.rpcIdsMax ? null : requests.map((message) => requestOf(message, body.length)),
     client: messages.map(clientName).find((name) => name !== null) ?? null,
   }
 }

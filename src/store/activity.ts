@@ -102,7 +102,12 @@ export class ActivityStore implements Rows {
   /** Takes a slice of those rows out, into an hour if one is given. Returns whether there were any. */
   #take(which: SQL | undefined, hour: number | null): boolean {
     const { db, log } = this.store
-    const rows = db.select({ ...COLUMNS, rowid }).from(activity).where(which).limit(PRUNE_SLICE).all()
+    const rows = db
+      .select({ ...COLUMNS, rowid })
+      .from(activity)
+      .where(which)
+      .limit(PRUNE_SLICE)
+      .all()
     if (rows.length === 0) return false
     log.write(() => {
       if (hour !== null) for (const row of rows) this.#add.run({ ...row, minute: hour })

@@ -74,14 +74,20 @@ async function* activityCsv(node: Node, token: Token, since: number): AsyncGener
 
 const FORMATS = ['json', 'csv']
 
+/** What is older than the retention is gone, so that is how far back anything reaches. */
+const sinceOf = (text: string | undefined, now: number, retentionMs: number): number => {
+  const since = text === undefined ? 0 : parseSince(text, now)
+  if (since > now) throw invalid('since: that is in the future')
+  return Math.max(since, now - retentionMs)
+}
+
 export const activityRoutes = (node: Node) =>
   new Elysia({ name: 'activity', tags: ['tokens'] }).get(
     '/tokens/:id/activity',
     ({ request, params, query }) => {
       requireRole(contextOf(request).actor, 'auditor')
       const token = findToken(node, params.id)
-      const now = node.now()
-      const since = query.since === undefined ? now - node.limits.usageRetentionMs : parseSince(query.since, now)
+      const since = sinceOf(query.since, node.now(), node.limits.usageRetentionMs)
       const accepts = request.headers.get('accept')?.includes('text/csv') ? 'csv' : 'json'
       const format = query.format ?? accepts
       if (!FORMATS.includes(format)) throw invalid('format: write json or csv')

@@ -36,7 +36,7 @@ const notedFrom = (messages: JSONRPCMessage[], method: string): Noted[] => {
     .map((message) => ({ at, what: JSON.stringify(message) }))
 }
 
-const eventStore = () => {
+export const eventStore = () => {
   const events: { stream: string; message: JSONRPCMessage }[] = []
   return {
     storeEvent: async (stream: string, message: JSONRPCMessage) => String(events.push({ stream, message })),
