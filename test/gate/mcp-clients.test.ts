@@ -172,7 +172,11 @@ describe.each(rows)('%s, token by %s', (what, road, { server, connect, slow, ech
         () => null,
         (error: unknown) => ({ at: performance.now(), error: error as Error & { code?: number } }),
       )
-    await eventually(() => progress > 0)
+    const other = await node.createToken(`${what} by ${road}, bystander`, [server])
+    const bystander = await connect(road, other.token)
+    let othersProgress = 0
+    const othersCall = bystander.call(...slow(0.5), () => (othersProgress += 1))
+    await eventually(() => progress > 0 && othersProgress > 0)
     await node.revoke({ tokens: [id] })
     const cutAt = performance.now()
     const failed = await call
@@ -186,7 +190,10 @@ describe.each(rows)('%s, token by %s', (what, road, { server, connect, slow, ech
     )
     expect(next).toBeInstanceOf(Error)
     expect(performance.now() - cutAt).toBeLessThan(2 * SOON_MS)
-    await client.close()
+    // The same server's clients under another token felt nothing: the call goes on to its end, and so does the session.
+    expect(await othersCall).toBeArray()
+    expect(await bystander.tools()).toContain('echo')
+    await Promise.all([client.close(), bystander.close()])
   })
 })
 
