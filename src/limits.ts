@@ -16,6 +16,8 @@ export const limits = {
   rpcBodyBytesMax: 1024 * 1024,
   /** Ids remembered of one batch; a longer batch is cut by a reset. */
   rpcIdsMax: 1_000,
+  /** JSON nested deeper is not read under a policy: to write it again takes the stack a frame a level. */
+  rpcDepthMax: 200,
   /** A whole answer up to this is sent with its length; a larger one is streamed. */
   wholeBodyBytesMax: 64 * 1024,
   /** An unfinished event is held back up to this, then flows on. */
@@ -83,7 +85,7 @@ export const limits = {
   /** Minutes of activity older than this are put together to hours. */
   activityMinutesMs: 24 * 3_600_000,
   /** Rows read in one go, so that the loop stays free. */
-  activityRowsSlice: 1_000,
+  activityRowsSlice: 500,
   foldKeysMax: 10_000,
   clientNameLengthMax: 200,
 
@@ -91,6 +93,8 @@ export const limits = {
   consoleBodyBytesMax: 1024 * 1024,
   pageSizeMax: 1_000,
   pageSizeDefault: 100,
+  /** Lines in each list of a token's page: four of them stay below 100 KB. JSON and CSV have all. */
+  activityLinesShownMax: 25,
   idempotencyMs: 24 * 3_600_000,
   idempotencyKeysMax: 10_000,
   idempotencyKeyLengthMax: 255,

@@ -1,6 +1,6 @@
 import { invalid } from './error.ts'
 import { limits } from './limits.ts'
-import { line } from './text.ts'
+import { fold, line } from './text.ts'
 
 /** What a token may do at the servers that it reaches, beyond reaching them. */
 export interface Policy {
@@ -53,10 +53,25 @@ export const matches = (pattern: string, text: string): boolean => {
 export const hasToolRules = (policy: Policy): boolean =>
   policy.allow !== null || policy.deny.length > 0 || policy.readOnly
 
+/** Names that one server trims, cuts short or cleans, and another takes as they are: controls, what is not seen. */
+const BLURRED = /^\s|\s$|\p{C}/u
+
+/** Denied patterns folded, once for each policy: a list of many tools would pay for it each time. */
+const foldedPatterns = new WeakMap<readonly string[], readonly string[]>()
+
+/** Whether denied patterns stand for a tool in any spelling: a server may go by another case, or a compatible character. */
+const forbids = (deny: readonly string[], tool: string): boolean => {
+  if (deny.length === 0) return false
+  const folded = fold(tool)
+  const patterns = foldedPatterns.get(deny) ?? deny.map(fold)
+  foldedPatterns.set(deny, patterns)
+  return deny.some((pattern) => matches(pattern, tool)) || patterns.some((pattern) => matches(pattern, folded))
+}
+
 /** Why the lists forbid a tool, or null; whether it is read-only is asked apart, since it must be found out. */
 const listDenial = ({ allow, deny }: Policy, tool: string): ToolDenial | null => {
-  if (tool.length > limits.toolNameLengthMax) return 'tool_denied'
-  if (deny.some((pattern) => matches(pattern, tool))) return 'tool_denied'
+  if (tool.length > limits.toolNameLengthMax || BLURRED.test(tool)) return 'tool_denied'
+  if (forbids(deny, tool)) return 'tool_denied'
   return allow === null || allow.some((pattern) => matches(pattern, tool)) ? null : 'tool_denied'
 }
 

@@ -24,6 +24,7 @@ export class Calls {
   /** Who hears the answers: this exchange, or the stream of HTTP+SSE that announced its endpoint. */
   private hearer: Calls = this
   #noted = false
+  #failed = false
   /** The body was JSON-RPC. */
   isRpc = false
   /** The body was too large to be read: whom an answer is for is not known. */
@@ -49,7 +50,11 @@ export class Calls {
   read(body: Uint8Array, announcer: Calls | null): void {
     const rpc = readRpc(body)
     if (!rpc) return
-    if (rpc.client) this.caller.client = rpc.client
+    if (rpc.client) {
+      this.caller.client = rpc.client
+      // Only the first call of HTTP+SSE tells the name; its stream remembers it for the others.
+      if (announcer) announcer.caller.client = rpc.client
+    }
     if (rpc.requests === null) {
       this.unread = true
       return
@@ -86,10 +91,12 @@ export class Calls {
     if (this.anyWaiting) for (const failure of failuresInBody(body)) this.#settle(failure)
   }
 
-  /** All that the body asked for failed together. */
+  /** All that was asked for, or was to be answered here, failed together. */
   failed(): void {
     for (const id of this.#asked) this.hearer.#settle({ id, failed: true })
-    if (this.isRpc) return
+    for (const id of this.#waiting.keys()) this.#settle({ id, failed: true })
+    if (this.isRpc || this.#failed) return
+    this.#failed = true
     this.notePlain()
     this.activity.failed(this.#callOf(this.caller.method, ''), this.now())
   }

@@ -7,6 +7,7 @@ import type { UsageMeter } from '../usage.ts'
 import type { Upstream } from '../upstream.ts'
 import { BodyError, BodyReader } from './body.ts'
 import { Calls } from './calls.ts'
+import { clientNameOf } from './client-name.ts'
 import { Downstream, type DownstreamOwner, type Farewell, RESET } from './downstream.ts'
 import { type Endpoints, rewriteEndpoint } from './endpoint.ts'
 import { Guard, type GuardDeps } from './guard.ts'
@@ -72,6 +73,7 @@ export class Exchange implements Connection, DownstreamOwner {
   #timer: NodeJS.Timeout | undefined
   #body: BodyReader | null = null
   #uploaded = false
+  #began = false
   #down: Downstream | null = null
   /** The first event of this stream may announce an endpoint (HTTP+SSE). */
   #mayAnnounce = false
@@ -91,7 +93,7 @@ export class Exchange implements Connection, DownstreamOwner {
     this.method = request.method
     this.path = `/s/${server.name}${target.announced ? '/~' : ''}${target.rest}`
     this.url = upstreamUrl(server, target.rest, target.query, target.announced)
-    this.client = request.headers.get('user-agent')?.slice(0, deps.limits.clientNameLengthMax) ?? null
+    this.client = clientNameOf(request.headers.get('user-agent'))
     const { policy } = secret.token
     this.guard = policy && new Guard(policy, this, deps.guard)
     this.calls = new Calls(this, deps.activity, deps.now)
@@ -161,12 +163,10 @@ export class Exchange implements Connection, DownstreamOwner {
     const stream = this.#announcer
     const verdict = await guard.judge(bytes, (stream ?? this).url)
     if (this.#ended) return
-    if (verdict.problem) return this.#refuseByPolicy(verdict.problem)
     if (verdict.client) this.client = verdict.client
-    for (const { method, name } of verdict.denied) {
-      this.calls.refused(method, name)
-      this.deps.onPolicy(this)
-    }
+    for (const { method, name } of verdict.denied) this.calls.refused(method, name)
+    if (verdict.problem) return this.#refuseByPolicy(verdict.problem)
+    for (const _ of verdict.denied) this.deps.onPolicy(this)
     // The answers to calls of HTTP+SSE go where its other answers go.
     if (stream && !stream.tell(guard.takeRefusals())) return this.#refuse(problems.streamBehind)
     if (verdict.up === null) return this.#deliver(guard.refusalsAlone())
@@ -265,6 +265,7 @@ export class Exchange implements Connection, DownstreamOwner {
   /** Asks the predicate once more and starts the upstream request, in one run. */
   #call(body: Uint8Array | ReadableStream<Uint8Array> | null): void {
     if (!this.mayPass()) return
+    this.#began = true
     const full = this.calls.subscribes ? this.guard?.takeStream() : null
     if (full) return this.#refuseByPolicy(full)
     // What a body that flows asks for is known at its end.
@@ -311,7 +312,7 @@ export class Exchange implements Connection, DownstreamOwner {
     this.deps.onAnswered(this.server, status >= 500)
     if (status >= 400) this.calls.failed()
     const refusal = status === 401 ? problems.upstreamUnauthorized : this.#leadRedirect(status, headers)
-    const refusalByPolicy = refusal ? null : this.#refusalOfAnswer(status, headers)
+    const refusalByPolicy = refusal ? null : (this.guard?.answerRefusal(status, headers) ?? null)
     if (refusal || refusalByPolicy) {
       drop(answer)
       return refusal ? this.#refuse(refusal) : this.#refuseByPolicy(refusalByPolicy as Problem)
@@ -331,14 +332,6 @@ export class Exchange implements Connection, DownstreamOwner {
       headers.delete('content-length')
       this.#answer(new Response(this.#stream(answer.body, headers), init))
     }
-  }
-
-  /** Why the policy keeps back an answer, or null. */
-  #refusalOfAnswer(status: number, headers: Headers): Problem | null {
-    const unreadable = this.guard?.answerRefusal(status, headers) ?? null
-    // The answer to a call of MCP may be an event stream, but is not one that is held open.
-    const holdsStream = isEventStream(headers) && !this.calls.isRpc
-    return unreadable ?? (holdsStream ? (this.guard?.takeStream() ?? null) : null)
   }
 
   async #deliverChanged(answer: Response, headers: Headers, guard: Guard): Promise<void> {
@@ -456,6 +449,7 @@ export class Exchange implements Connection, DownstreamOwner {
   /** The upstream died in the middle: the client must see that too, not a clean end. */
   broke(error: unknown): void {
     this.deps.onUpstreamError(this.server, error)
+    this.calls.failed()
     this.#reset()
   }
 
@@ -543,6 +537,8 @@ export class Exchange implements Connection, DownstreamOwner {
     this.deps.registry.remove(this)
     this.deps.streams.delete(this)
     this.guard?.release()
+    // A body that flowed may have been answered, or given up, before its end.
+    if (this.#began) this.calls.notePlain()
     this.session?.parts.delete(this)
     if (this.#announced !== null) this.deps.endpoints.forget(this.server, this.#announced)
   }

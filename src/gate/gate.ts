@@ -220,6 +220,7 @@ export class Gate {
   #underPolicy(exchange: Exchange): Refused | null {
     const problem = exchange.guard?.refusal()
     if (!problem) return null
+    exchange.calls.refused(exchange.method, '')
     this.#count('gate.policy', exchange.secret, exchange.address)
     return new Refused(problem)
   }
@@ -239,6 +240,7 @@ export class Gate {
     const stream = this.#exchange.endpoints.find(server, pathname + search)
     if (target.announced && !stream) return new Refused(problems.endpoint)
     if (stream && stream.secret.token !== secret.token) return new Refused(problems.endpoint)
+    if (stream?.client) exchange.client = stream.client
     const sessionId = request.headers.get('mcp-session-id')
     if (sessionId === null) return null
     const session = this.#exchange.sessions.get(server, sessionId)

@@ -1,7 +1,6 @@
 import type { Limits } from '../limits.ts'
 import { asksForHint, hasToolRules, type Policy, toolDenial, type ToolDenial } from '../policy.ts'
 import type { Quotas } from '../quota.ts'
-import { fold } from '../text.ts'
 import type { Token } from '../token.ts'
 import type { Upstream } from '../upstream.ts'
 import { isEncoded, isEventStream } from './headers.ts'
@@ -51,10 +50,17 @@ const DENIALS: Record<ToolDenial, string> = {
 
 const JSON_TYPE = /^application\/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?$/i
 const IS_JSON = /[/+]json\b/i
+/** More than the type of JSON: the official SDK 1 asks no more of it than that it begins like this. */
+const LIKE_JSON = /json/i
+/** What some parser skips, byte order marks and the zeros of UTF-16 too, and then an array, or nothing yet. */
+// oxlint-disable-next-line no-control-regex
+const MAY_BEGIN_BATCH = /^[\s\ufeff\ufffd\0]*(?:\[|$)/
+/** A method of the tools, in any spelling that a lenient server might take for one. */
+const OF_TOOLS = /(?<![a-z])tools(?![a-z])/i
 
 /** MCP 2026-07-28 encodes what no header may hold: `=?base64?…?=`. */
 const decodeHeader = (value: string): string => {
-  const encoded = /^=\?base64\?([A-Za-z0-9+/=]*)\?=$/.exec(value)?.[1]
+  const encoded = /^=\?base64\?([A-Za-z0-9+/=]*)\?=$/i.exec(value)?.[1]
   return encoded === undefined ? value : Buffer.from(encoded, 'base64').toString()
 }
 
@@ -64,6 +70,8 @@ export class Guard {
   listsTools = false
   readonly #rules: boolean
   #holdsStream = false
+  /** The body was read, and is JSON-RPC to every reader. */
+  #isRpc = false
   /** Answers to what was refused: they go beside those of the upstream. */
   #refusals: RpcError[] = []
   #batch = false
@@ -83,11 +91,13 @@ export class Guard {
   /** Whether the body must be read before it goes up. */
   get judges(): boolean {
     const { server, request } = this.of
-    if (server.kind === 'http' || request.method !== 'POST') return false
-    if (this.#rules) return true
-    const length = request.headers.get('content-length')
+    const { method, headers } = request
+    if (server.kind === 'http' || method === 'GET' || method === 'HEAD') return false
+    if (this.#rules) return method === 'POST'
+    const length = headers.get('content-length')
     const readable = length === null || Number(length) <= this.deps.limits.rpcBodyBytesMax
-    return this.policy.callsPerMinute !== null && readable && IS_JSON.test(request.headers.get('content-type') ?? '')
+    const limited = this.policy.callsPerMinute !== null || this.policy.concurrentStreams !== null
+    return limited && readable && LIKE_JSON.test(headers.get('content-type') ?? '')
   }
 
   /** Why the request may not go on, as far as its head tells. */
@@ -102,7 +112,8 @@ export class Guard {
     }
     // A POST that is read is counted by what it asks for; MCP's own GET and DELETE are no calls.
     const isMcp = inSession || this.of.server.kind === 'mcp'
-    return this.judges || (isMcp && request.method !== 'POST') ? null : this.takeCalls(1)
+    const isNoCall = isMcp && (request.method === 'GET' || request.method === 'DELETE')
+    return this.judges || isNoCall ? null : this.takeCalls(1)
   }
 
   /** Under rules about tools only what MCP knows may pass: what else a server offers at HTTP can't be judged. */
@@ -114,7 +125,10 @@ export class Guard {
       const asksForEvents = /text\/event-stream/i.test(this.#accepts)
       return asksForEvents ? null : policyUnreadable('a GET must accept text/event-stream')
     }
-    if (method === 'DELETE') return inSession ? null : policyUnreadable('a DELETE must end a session')
+    if (method === 'DELETE') {
+      const bare = !headers.has('transfer-encoding') && Number(headers.get('content-length') ?? 0) === 0
+      return inSession && bare ? null : policyUnreadable('a DELETE must end a session, and hold no body')
+    }
     if (method !== 'POST') return policyUnreadable(`MCP has no ${method}`)
     if (!JSON_TYPE.test(headers.get('content-type') ?? ''))
       return policyUnreadable('the body must be application/json in UTF-8')
@@ -142,11 +156,11 @@ export class Guard {
     this.#holdsStream = false
   }
 
-  /** Whether a body that is not read may begin so: a batch could hold any number of calls. */
+  /** Whether a body that is not read may begin so: a batch, in any encoding, could hold any number of calls. */
   mayFlow(first: Uint8Array): boolean {
-    if (this.policy.callsPerMinute === null || this.of.server.kind === 'http') return true
-    const begins = new TextDecoder().decode(first).trimStart()
-    return begins !== '' && !begins.startsWith('[')
+    const { server, request } = this.of
+    if (this.policy.callsPerMinute === null || server.kind === 'http' || first.length === 0) return true
+    return !isEncoded(request.headers) && !MAY_BEGIN_BATCH.test(new TextDecoder().decode(first))
   }
 
   /** Judges a whole body. `url`: where the tools of its endpoint are listed. */
@@ -154,20 +168,29 @@ export class Guard {
     const strict = readStrict(body)
     if (!strict) return this.#judgeUnread(body)
     const { batch, messages } = strict
-    if (this.#rules && !batch && this.#headersDiffer(messages[0] as Message)) {
-      const { id } = messages[0] as Message
-      const problem = headerMismatch(isId(id) ? id : null)
+    this.#isRpc = true
+    const mismatched = this.#rules ? messages.find((message) => this.#headersDiffer(message)) : undefined
+    if (mismatched) {
+      const problem = headerMismatch(isId(mismatched.id) ? mismatched.id : null)
       return { problem, up: null, denied: [], client: null }
     }
     const denials = await Promise.all(messages.map((message) => this.#denialOf(message, url)))
     const denied = denials.filter((denial) => denial !== null)
     const kept = messages.filter((_, index) => denials[index] === null)
-    this.listsTools = this.#rules && kept.some(({ method }) => method === 'tools/list')
-    const problem = this.takeCalls(kept.filter(({ method }) => method === 'tools/call').length)
+    // A server may take a POST for one that resumes a stream, of whatever was asked for before.
+    const resumes = this.of.request.headers.has('last-event-id')
+    this.listsTools = this.#rules && (resumes || kept.some(({ method }) => method === 'tools/list'))
+    const calls = kept.filter(({ method }) => method === 'tools/call')
+    const problem = this.takeCalls(calls.length)
+    const client = messages.map(clientName).find((name) => name !== null) ?? null
+    if (problem) {
+      const limited = calls.map((message) => ({ method: 'tools/call', name: nameIn(message), answer: null }))
+      return { problem, up: null, denied: [...denied, ...limited], client }
+    }
     const up = kept.length === 0 ? null : denied.length === 0 ? body : without(body, denials)
     this.#refusals = denied.flatMap(({ answer }) => answer ?? [])
     this.#batch = batch
-    return { problem, up, denied, client: messages.map(clientName).find((name) => name !== null) ?? null }
+    return { problem, up, denied, client }
   }
 
   #judgeUnread(body: Uint8Array): Verdict {
@@ -181,12 +204,11 @@ export class Guard {
   async #denialOf(message: Message, url: URL): Promise<DeniedCall | null> {
     const { method } = message
     if (!this.#rules || typeof method !== 'string') return null
-    const params = isRecord(message.params) ? message.params : {}
-    const name = typeof params.name === 'string' ? params.name : ''
+    const name = nameIn(message)
     const id = isId(message.id) ? message.id : null
     const isCall = method === 'tools/call'
     // Another method of the tools, or one that a lenient server takes for theirs, can't be judged by a tool's name.
-    if (!isCall && (method === 'tools/list' || !fold(method).startsWith('tools/'))) return null
+    if (!isCall && (method === 'tools/list' || !OF_TOOLS.test(method))) return null
     const reason = isCall && name !== '' ? await this.#denialOfTool(name, url) : 'tool_denied'
     return reason && { method, name, answer: id === null ? null : policyError(id, reason, DENIALS[reason]) }
   }
@@ -207,8 +229,11 @@ export class Guard {
 
   // Answers
 
-  /** Why an answer that may list tools can't be let through, or null. */
+  /** Why an answer can't be let through, or null. */
   answerRefusal(status: number, headers: Headers): Problem | null {
+    // The answer to a call of MCP may be an event stream, but is not one that is held open.
+    const full = isEventStream(headers) && !this.#isRpc ? this.takeStream() : null
+    if (full) return full
     if (this.#refusals.length > 0 && isEncoded(headers)) return problems.policyAnswer
     if (!this.listsTools) return null
     const type = headers.get('content-type') ?? ''
@@ -239,11 +264,13 @@ export class Guard {
 
   /** That answer with its changes. Throws when it can't be read. */
   changeBody(body: Uint8Array | null, { ok, status, headers }: Response, to: Headers): Response {
-    const kept = body && this.listsTools ? this.filterBody(body) : body
+    // What is accepted has no answer, whatever some servers write there.
+    const said = status === 202 ? null : body
+    const kept = said && this.listsTools ? this.filterBody(said) : said
     const refusals = ok ? this.takeRefusals() : []
     to.delete('content-length')
     if (refusals.length === 0) return new Response(kept as BodyInit | null, { status, headers: to })
-    to.set('content-type', headers.get('content-type') ?? 'application/json')
+    if (!IS_JSON.test(headers.get('content-type') ?? '')) to.set('content-type', 'application/json')
     return new Response(withAnswers(kept, refusals), { status: 200, headers: to })
   }
 
@@ -282,6 +309,8 @@ export class Guard {
     return toolDenial(this.policy, tool.name, readOnly) === null
   }
 }
+
+const nameIn = ({ params }: Message): string => (isRecord(params) && typeof params.name === 'string' ? params.name : '')
 
 type ToolList = Record<string, unknown> & { tools: unknown[] }
 

@@ -109,7 +109,6 @@ class Visit {
           : new sdk.StreamableHTTPClientTransport(this.url, options)
       this.#transports.push(transport)
       const client = await this.#join(sdk.Client, transport, way)
-      clearTimeout(this.#endpointTimer)
       if (!client) continue
       const { name, version } = client.getServerVersion() ?? {}
       return {
@@ -196,6 +195,7 @@ class Visit {
 
   /** Any event stream opens; the one of HTTP+SSE says at once where to call. */
   readonly #fetchStream: FetchLike = async (to, init) => {
+    if (init?.method === 'POST') clearTimeout(this.#endpointTimer)
     const answer = await this.#fetch(to, init)
     if (answer.ok && isEventStream(answer.headers)) {
       const other = unavailable('no-mcp-stream', 'an event stream answers, but no MCP server')

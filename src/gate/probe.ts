@@ -39,16 +39,17 @@ const get = async (server: Upstream): Promise<Probed> => {
 const findMcp = async (server: Upstream): Promise<Probed | null> => {
   const deadline = performance.now() + limits.probeMs
   let second: Probed | null = null
-  for (const path of server.path === '' ? PATHS : [server.path]) {
+  const paths = server.path === '' ? PATHS : [server.path]
+  for (const path of paths) {
     const url = upstreamUrl(server, path, '', false)
-    const leftMs = deadline - performance.now()
-    if (leftMs <= 0) break
     try {
-      return mcp(path, url, await introduce(server, url, leftMs))
+      return mcp(path, url, await introduce(server, url, Math.max(1, deadline - performance.now())))
     } catch (error) {
       const slug = slugOf(error)
       if (slug === 'no-mcp-stream') second ??= { ...http(path, `an event stream answers at ${url.href}`), found: 'sse' }
       else if (slug === 'upstream-unauthorized') second ??= http(path, messageOf(error))
+      // What answered at the paths before is there, whatever becomes of the rest.
+      else if (slug === 'upstream-timeout' && path !== paths[0]) break
       else if (slug !== 'no-mcp') throw error
     }
   }

@@ -1,4 +1,5 @@
 import { limits } from '../limits.ts'
+import { clientNameOf } from './client-name.ts'
 import { parseEvents } from './sse.ts'
 
 /** JSON-RPC 2.0 as far as a gate must read it: which requests wait for an answer, and how they were answered. */
@@ -34,7 +35,7 @@ export const clientName = (message: Record<string, unknown>): string | null => {
   const envelope = isRecord(params._meta) ? params._meta : {}
   const info = params.clientInfo ?? envelope['io.modelcontextprotocol/clientInfo']
   if (!isRecord(info)) return null
-  return `${text(info.name)} ${text(info.version)}`.trim().slice(0, limits.clientNameLengthMax) || null
+  return clientNameOf(`${text(info.name)} ${text(info.version)}`.trim())
 }
 
 const parse = (bytes: Uint8Array | string): unknown => {

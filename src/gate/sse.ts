@@ -123,7 +123,8 @@ const eventOf = (block: string): ServerEvent | null => {
   for (const line of block.split(LINE_END)) {
     const [, field, value = ''] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? []
     if (field === 'data') data.push(value)
-    else if (field === 'event') name = value
+    // An empty type is the default one (WHATWG HTML §9.2.6).
+    else if (field === 'event') name = value || 'message'
   }
   return data.length > 0 ? { name, data: data.join('\n') } : null
 }

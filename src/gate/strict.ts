@@ -1,6 +1,6 @@
 import { limits } from '../limits.ts'
 import { fold } from '../text.ts'
-import { isId, isRecord } from './rpc.ts'
+import { isRecord } from './rpc.ts'
 
 /**
  * JSON-RPC that every parser reads alike. A policy is worth nothing when the gate reads `method` in one
@@ -16,8 +16,10 @@ export interface StrictBody {
   messages: Message[]
 }
 
-const MESSAGE_MEMBERS = ['jsonrpc', 'id', 'method', 'params', 'result', 'error']
-const PARAMS_MEMBERS = ['name', 'arguments', '_meta']
+const MESSAGE_MEMBERS = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error'])
+const PARAMS_MEMBERS = new Set(['name', 'arguments', '_meta'])
+/** Those of MCP are; of a stranger it can't be told what a lenient server makes of it. */
+const METHOD = /^[\x21-\x7e]+$/
 
 /** How many members the objects of a valid JSON text have: every string followed by a colon is one's name. */
 const membersInText = (json: string): number => {
@@ -33,31 +35,40 @@ const membersInText = (json: string): number => {
   return count
 }
 
-/** How many members the parsed objects have; fewer than their text when one was given twice. */
-const membersInValue = (value: unknown): number => {
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+
+/** How many members the parsed objects have, fewer than their text when one was given twice; null: too deep. */
+const membersInValue = (value: unknown): number | null => {
   let count = 0
-  const left = [value]
-  while (left.length > 0) {
-    const next = left.pop()
-    if (typeof next !== 'object' || next === null) continue
-    const values = Object.values(next)
-    if (!Array.isArray(next)) count += values.length
-    for (const inner of values) if (typeof inner === 'object') left.push(inner)
+  let level = [value].filter(isObject)
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > limits.rpcDepthMax) return null
+    const inner: object[] = []
+    for (const one of level) {
+      const values = Object.values(one)
+      if (!Array.isArray(one)) count += values.length
+      for (const next of values) if (isObject(next)) inner.push(next)
+    }
+    level = inner
   }
   return count
 }
 
-const plainlyNamed = (record: Record<string, unknown>, names: readonly string[]): boolean =>
-  Object.keys(record).every((key) => names.includes(key) || !names.includes(fold(key)))
+/** No other spelling of a name, and nothing that a parser may leave out of one or end it at. */
+const plainlyNamed = (params: Record<string, unknown>): boolean =>
+  Object.keys(params).every((key) => PARAMS_MEMBERS.has(key) || (!PARAMS_MEMBERS.has(fold(key)) && !/\p{C}/u.test(key)))
 
 const isMessage = (value: unknown): value is Message => {
-  if (!isRecord(value) || value.jsonrpc !== '2.0' || !plainlyNamed(value, MESSAGE_MEMBERS)) return false
+  if (!isRecord(value) || value.jsonrpc !== '2.0') return false
+  // More members than JSON-RPC has are a call to something else: an API beside MCP reads them at its own path.
+  if (!Object.keys(value).every((key) => MESSAGE_MEMBERS.has(key))) return false
   const { id, method, params } = value
-  if ('id' in value && !isId(id)) return false
+  // A number that does not fit a double would be another one in a refusal.
+  if ('id' in value && !(typeof id === 'string' || Number.isSafeInteger(id))) return false
   const isAnswer = 'result' in value || 'error' in value
   if (!('method' in value)) return isAnswer && 'id' in value
-  if (typeof method !== 'string' || isAnswer) return false
-  return params === undefined || (isRecord(params) && plainlyNamed(params, PARAMS_MEMBERS))
+  if (typeof method !== 'string' || !METHOD.test(method) || isAnswer) return false
+  return params === undefined || (isRecord(params) && plainlyNamed(params))
 }
 
 /** The messages of a body, or null when it is no JSON-RPC or could be read in two ways. */

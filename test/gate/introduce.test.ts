@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'bun:test'
+import { afterEach, describe, expect, spyOn, test } from 'bun:test'
 import { startDemoUpstream } from '../../src/demo/upstream.ts'
 import { AppError } from '../../src/error.ts'
 import { introduce } from '../../src/gate/introduce.ts'
@@ -8,7 +8,7 @@ import { eventually } from '../support/poll.ts'
 import { startEverything } from '../support/upstreams/everything.ts'
 import { startSessionMcp, startStatelessMcp } from '../support/upstreams/mcp.ts'
 import { startRaw } from '../support/upstreams/raw.ts'
-import { INITIALIZED, never, type Script, startScripted } from '../support/upstreams/scripted.ts'
+import { endless, INITIALIZED, never, type Script, startScripted } from '../support/upstreams/scripted.ts'
 
 const TIMEOUT_MS = 5_000
 const running: { stop(): unknown }[] = []
@@ -51,6 +51,27 @@ const refusalOf = async (...call: Parameters<typeof visit>): Promise<string> => 
 const scripted = (script: Script = {}) =>
   using(startScripted({ initialize: () => INITIALIZED(), 'tools/list': () => ({ tools: [] }), ...script }))
 
+/** HTTP+SSE, with clients told to come back at once when the stream ends. */
+const oldScripted = (answerAfterMs: number) => {
+  let say: (text: string) => void = () => undefined
+  const start = (controller: ReadableStreamDefaultController<string>) => {
+    say = (text) => controller.enqueue(text)
+    say('retry: 1\nevent: endpoint\ndata: /mcp\n\n')
+  }
+  const old = using(
+    startScripted({
+      GET: () => new Response(new ReadableStream({ start }), { headers: { 'content-type': 'text/event-stream' } }),
+      initialize: ({ id }) => {
+        if (old.asked('GET').length === 0) return new Response(null, { status: 405 })
+        const answer = JSON.stringify({ jsonrpc: '2.0', id, result: INITIALIZED({ capabilities: {} }) })
+        setTimeout(() => say(`data: ${answer}\n\n`), answerAfterMs)
+        return new Response(null, { status: 202 })
+      },
+    }),
+  )
+  return old
+}
+
 const tool = (name: string, extra: Record<string, unknown> = {}) => ({
   name,
   inputSchema: { type: 'object' },
@@ -71,7 +92,7 @@ describe('every generation says who it is', () => {
       ],
     })
     await eventually(() => upstream.deleted.length > 0)
-    await eventually(() => upstream.requests.filter(({ method }) => method === 'GET').every(({ closedAt }) => closedAt))
+    expect(upstream.sessions()).toEqual([])
     const [opened] = upstream.requests.flatMap(({ sessionId }) => sessionId ?? [])
     expect(upstream.deleted.map(({ what }) => what)).toContain(opened as string)
     const farewell = upstream.requests.find(({ method }) => method === 'DELETE')
@@ -101,6 +122,26 @@ describe('every generation says who it is', () => {
     const { name, transport, tools } = await visit(upstream.url + upstream.path)
     expect([name, transport]).toEqual(['mcp-servers/everything', mode === 'sse' ? 'sse' : 'http'])
     expect(tools?.length).toBeGreaterThan(5)
+  })
+
+  test('HTTP+SSE that takes its time once the endpoint is announced', async () => {
+    const old = oldScripted(limits.endpointMs + 200)
+    expect(await visit(`${old.url}/mcp`)).toMatchObject({ name: 'scripted', transport: 'sse' })
+  })
+
+  test('and is not opened again once the visit is over', async () => {
+    const old = oldScripted(0)
+    expect(await visit(`${old.url}/mcp`)).toMatchObject({ name: 'scripted', transport: 'sse' })
+    await eventually(() => old.asked('GET').every(({ aborted }) => aborted))
+    // Counted on this side: what was stopped would not reach the server any more, and yet go on for ever.
+    const fetched = spyOn(globalThis, 'fetch')
+    using({ stop: () => fetched.mockRestore() })
+    // Another visit is what passes the time.
+    const other = scripted({ 'server/discover': never })
+    await visit(`${other.url}/mcp`, { timeoutMs: 600 })
+    const urls = fetched.mock.calls.map(([url]) => String(url))
+    expect(urls).toContain(`${other.url}/mcp`)
+    expect(urls).not.toContain(`${old.url}/mcp`)
   })
 
   test('an old server that fails at what it does not know', async () => {
@@ -167,7 +208,7 @@ describe('tools', () => {
   test('a huge list is let go on the way', async () => {
     const mebibyte = new TextEncoder().encode(' '.repeat(1024 * 1024))
     let sent = 0
-    const endless = () =>
+    const huge = () =>
       new ReadableStream<Uint8Array>({
         pull: (controller) => {
           sent++
@@ -175,7 +216,7 @@ describe('tools', () => {
         },
       })
     const json = { headers: { 'content-type': 'application/json' } }
-    const upstream = scripted({ 'tools/list': () => new Response(endless(), json) })
+    const upstream = scripted({ 'tools/list': () => new Response(huge(), json) })
     expect(await visit(`${upstream.url}/mcp`)).toMatchObject({ name: 'scripted', tools: null })
     await eventually(() => upstream.asked('tools/list').every(({ aborted }) => aborted))
     expect(sent).toBeLessThan(32)
@@ -196,7 +237,7 @@ describe('tools', () => {
     const upstream = scripted({
       initialize: opened,
       'tools/list': never,
-      GET: () => new Response(new ReadableStream(), { headers: { 'content-type': 'text/event-stream' } }),
+      GET: () => endless('text/event-stream'),
       DELETE: () => new Response(null, { status: 200 }),
     })
     expect(await visit(`${upstream.url}/mcp`, { timeoutMs: 500 })).toMatchObject({ name: 'scripted', tools: null })
@@ -241,6 +282,12 @@ describe('what is no MCP server', () => {
     const { url } = using(startDemoUpstream())
     expect(await refusalOf(url)).toBe('no-mcp')
     expect(await refusalOf(`${url}/sse`)).toBe('no-mcp-stream')
+  })
+
+  test('a page without an end is let go', async () => {
+    const upstream = using(startScripted({ GET: () => endless('text/html') }))
+    expect(await refusalOf(`${upstream.url}/mcp`)).toBe('no-mcp')
+    await eventually(() => upstream.asked('GET').length > 0 && upstream.asked('GET').every(({ aborted }) => aborted))
   })
 
   test('401, at once or at the list of tools, says that the credentials are wrong', async () => {

@@ -15,6 +15,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
   const keys = new KeyRing({ database: 'db', keys: [newRingKey(0)] })
   const tokens = new TokenIndex()
   const servers = new UpstreamIndex()
+  const activity = new Activity(own)
   const registry = new Registry(own, Date.now, own.connectionsMax)
   const stored = new Map<string, unknown>()
   const evidence = new Evidence(
@@ -67,7 +68,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
     keys,
     usage: new UsageMeter(),
     evidence,
-    activity: new Activity(own),
+    activity,
     fold: new Fold(own.foldKeysMax),
     limits: own,
     now: Date.now,
@@ -83,6 +84,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
     url: `http://127.0.0.1:${listener.port}/s/up`,
     registry,
     evidence,
+    activity,
     issue,
     server,
     [Symbol.asyncDispose]: async () => {

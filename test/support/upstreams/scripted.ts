@@ -13,6 +13,12 @@ export type Script = Record<string, (message: RpcMessage) => unknown>
 /** An answer that never comes. */
 export const never = () => new Promise<never>(() => undefined)
 
+/** An answer that begins, and never ends. The runtime sends its head with the first byte. */
+export const endless = (contentType: string) => {
+  const start = (controller: ReadableStreamDefaultController<string>) => controller.enqueue(':\n\n')
+  return new Response(new ReadableStream({ start }), { headers: { 'content-type': contentType } })
+}
+
 export const INITIALIZED = (extra: Record<string, unknown> = {}) => ({
   protocolVersion: '2025-11-25',
   capabilities: { tools: {} },
@@ -31,7 +37,7 @@ export const startScripted = (script: Script, port = 0) => {
     port,
     requests,
     /** Refuses before anything is looked at. */
-    door: (_headers: Headers): Response | null => null,
+    door: (_headers: Headers, _method: string): Response | null => null,
     asked: (method: string) => requests.filter((request) => (request.message?.method ?? request.method) === method),
     stop: () => server.stop(true),
   }
@@ -48,7 +54,7 @@ export const startScripted = (script: Script, port = 0) => {
       request.signal.addEventListener('abort', () => {
         seen.aborted = true
       })
-      const refused = upstream.door(headers)
+      const refused = upstream.door(headers, method)
       if (refused) return refused
       if (path !== '/mcp') return new Response('not here', { status: 404 })
       const answering = script[message?.method ?? method]
