@@ -52,9 +52,15 @@ const keepable = (text: string, lengthMax: number): string => {
   return short.replace(UNKEEPABLE, '\ufffd')
 }
 
+/** How much of what was said is remembered for a minute: a few MiB at the most. */
+const SAID_MAX = 10_000
+const SAID_LENGTH_MAX = 500
+
 /** What tokens did, counted in memory by who called what; written once a minute. */
 export class Activity {
   #rows = new Map<string, ActivityRow>()
+  /** The same rows by what was said before it was made fit to be kept: most calls are like one before. */
+  readonly #said = new Map<string, ActivityRow>()
   /** The day's keys by token: what bounds how many rows one can cause. */
   readonly #known = new Map<string, Set<string>>()
   #day = 0
@@ -85,9 +91,21 @@ export class Activity {
     if (this.#rows.size === 0) return
     store.addActivity(at - (at % MINUTE_MS), this.#rows.values())
     this.#rows = new Map()
+    this.#said.clear()
   }
 
   #row(call: Call, now: number): ActivityRow {
+    const said = keyOf(call)
+    let row = this.#said.get(said)
+    if (!row) {
+      row = this.#keptRow(call, now)
+      if (this.#said.size < SAID_MAX && said.length <= SAID_LENGTH_MAX) this.#said.set(said, row)
+    }
+    row.lastAt = now
+    return row
+  }
+
+  #keptRow(call: Call, now: number): ActivityRow {
     const { toolNameLengthMax, clientNameLengthMax, activityKeysPerTokenMax: max } = this.limits
     const named: Call = {
       ...call,
@@ -108,7 +126,6 @@ export class Activity {
       row = { ...kept, calls: 0, errors: 0, refused: 0, argumentBytes: 0, firstAt: now, lastAt: now }
       this.#rows.set(key, row)
     }
-    row.lastAt = now
     return row
   }
 
