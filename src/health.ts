@@ -80,16 +80,13 @@ export interface HealthDeps {
 /** How the servers are, in memory only: a restart looks again. */
 export class Health {
   readonly #records = new WeakMap<Upstream, HealthRecord>()
-  readonly #startedAt: number
   #timer: NodeJS.Timeout | undefined
   #looking = 0
   readonly #waiting: (() => void)[] = []
 
-  constructor(readonly deps: HealthDeps) {
-    this.#startedAt = deps.now()
-  }
+  constructor(readonly deps: HealthDeps) {}
 
-  /** Looks at every open server now and then, first at those from before the start. */
+  /** Looks at every open server soon, and then now and then. */
   start(): void {
     this.#timer = setInterval(() => this.lookAtDue(), this.deps.limits.healthTickMs)
   }
@@ -116,6 +113,11 @@ export class Health {
     record.dueAt = this.#nextAt()
     record.next ??= this.#lookAfter(record, server)
     return record.next
+  }
+
+  /** Leaves a new server alone for an interval. */
+  postpone(server: Upstream): void {
+    this.#of(server).dueAt = this.#nextAt()
   }
 
   /** Its URL, path or headers are others than those that were looked at. */
@@ -150,8 +152,10 @@ export class Health {
   async #look(record: HealthRecord, server: Upstream, before: Probed | null): Promise<Probed> {
     const { probe, now } = this.deps
     // A copy: credentials that are changed meanwhile must not go where the old ones belonged.
-    const probed = await probe({ ...server }, before)
-    record.last = { ...probed, at: now() }
+    const looked = { ...server }
+    const probed = await probe(looked, before)
+    const same = looked.url === server.url && looked.path === server.path && looked.headers === server.headers
+    if (same) record.last = { ...probed, at: now() }
     // Servers that were all looked at when the node started are not for ever after.
     record.dueAt = this.#nextAt()
     return probed
@@ -176,9 +180,7 @@ export class Health {
   #of(server: Upstream): HealthRecord {
     let record = this.#records.get(server)
     if (!record) {
-      // One that was added without a look is left alone for a while, as was asked for.
-      const dueAt = server.createdAt < this.#startedAt ? 0 : this.#nextAt()
-      record = { last: null, dueAt, current: null, next: null, traffic: new TrafficMeter() }
+      record = { last: null, dueAt: 0, current: null, next: null, traffic: new TrafficMeter() }
       this.#records.set(server, record)
     }
     return record

@@ -230,14 +230,12 @@ test('adding with a probe is one change, and says what was found', async () => {
   const mcp = Bun.serve({
     port: 0,
     hostname: '127.0.0.1',
-    fetch: (request) =>
-      new URL(request.url).pathname === '/mcp'
-        ? Response.json({
-            jsonrpc: '2.0',
-            id: 1,
-            result: { protocolVersion: '2025-06-18', capabilities: {}, serverInfo: { name: 'x', version: '1' } },
-          })
-        : new Response(null, { status: 404 }),
+    fetch: async (request) => {
+      if (new URL(request.url).pathname !== '/mcp') return new Response(null, { status: 404 })
+      const { id } = (await request.json()) as { id: unknown }
+      const result = { protocolVersion: '2025-06-18', capabilities: {}, serverInfo: { name: 'x', version: '1' } }
+      return Response.json({ jsonrpc: '2.0', id, result })
+    },
   })
   const { json } = await node.api<ServerJson>('POST', '/servers', {
     name: 'probed',

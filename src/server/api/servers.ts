@@ -58,6 +58,7 @@ export const serverRoutes = (node: Node) =>
         const found = probe === false ? null : await node.health.look(server)
         if (found && server.path === '') server.path = found.path
         node.control.add(server, actor)
+        if (!found) node.health.postpone(server)
         set.status = 201
         set.headers.location = `/api/v1/servers/${server.name}`
         return { ...serverJson(node, server), probe: found }
