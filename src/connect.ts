@@ -199,7 +199,7 @@ const CLIENTS: readonly Client[] = [
           type: 'remote',
           url,
           enabled: true,
-          // A refused token is the end of it; without this OpenCode looks for a way to sign in.
+          // Else OpenCode takes a refused token to /.well-known/* and /register, in search of a way to sign in.
           oauth: false,
           headers: headersWith(credential),
         }),

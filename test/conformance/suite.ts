@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { tempFolder, removeFolder } from '../support/temp.ts'
-import { findNode } from './find-node.ts'
+import { findNode } from '../support/find-node.ts'
 
 /** A public conformance suite, at the exact version in package.json, with what it is known to ask and to find. */
 export type Suite = {

@@ -104,13 +104,17 @@ export const tokensJson = (node: Node, tokens: Token[]) => {
 
 export const tokenJson = (node: Node, token: Token) => tokensJson(node, [token])[0] as ReturnType<typeof presentToken>
 
-/** Where HTTP+SSE is served, its path says so: that is how the probe finds it. */
-const reachable = (node: Node, server: Upstream): Reachable => ({
-  name: server.name,
-  url: publicUrl(node, server),
-  kind: server.kind,
-  transport: (basePath(server) + server.path).endsWith('/sse') ? 'sse' : 'http',
-})
+/** A server as clients reach it; what was seen there says more than what its URL looks like. */
+const reachable = (node: Node, server: Upstream): Reachable => {
+  const mcp = node.health.of(server).last?.mcp
+  const looksLikeSse = (basePath(server) + server.path).endsWith('/sse')
+  return {
+    name: server.name,
+    url: publicUrl(node, server),
+    kind: mcp ? 'mcp' : server.kind,
+    transport: mcp?.transport ?? (looksLikeSse ? 'sse' : 'http'),
+  }
+}
 
 /** What to paste into each client; `credential` is the secret, this one time, or its placeholder. */
 export const connectJson = (node: Node, token: Token, credential: string) =>

