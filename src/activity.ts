@@ -52,10 +52,6 @@ const keepable = (text: string, lengthMax: number): string => {
   return short.replace(UNKEEPABLE, '\ufffd')
 }
 
-/** How much of what was said is remembered for a minute: a few MiB at the most. */
-const SAID_MAX = 10_000
-const SAID_LENGTH_MAX = 500
-
 /** What tokens did, counted in memory by who called what; written once a minute. */
 export class Activity {
   #rows = new Map<string, ActivityRow>()
@@ -95,11 +91,12 @@ export class Activity {
   }
 
   #row(call: Call, now: number): ActivityRow {
+    const { callsKnownMax, callLengthMax } = this.limits
     const said = keyOf(call)
     let row = this.#said.get(said)
     if (!row) {
       row = this.#keptRow(call, now)
-      if (this.#said.size < SAID_MAX && said.length <= SAID_LENGTH_MAX) this.#said.set(said, row)
+      if (this.#said.size < callsKnownMax && said.length <= callLengthMax) this.#said.set(said, row)
     }
     row.lastAt = now
     return row

@@ -82,6 +82,9 @@ export const limits = {
   evidenceAddressesMax: 100,
   /** Rows of activity that one token can cause in a day: tools, addresses and clients are for clients to invent. */
   activityKeysPerTokenMax: 500,
+  /** Calls whose row is found at once by what was said: a few MiB at the most. */
+  callsKnownMax: 10_000,
+  callLengthMax: 500,
   /** Minutes of activity older than this are put together to hours. */
   activityMinutesMs: 24 * 3_600_000,
   /** Rows read in one go, so that the loop stays free. */
@@ -93,8 +96,8 @@ export const limits = {
   consoleBodyBytesMax: 1024 * 1024,
   pageSizeMax: 1_000,
   pageSizeDefault: 100,
-  /** Lines in each list of a token's page: four of them stay below 100 KB. JSON and CSV have all. */
-  activityLinesShownMax: 25,
+  /** Lines in each list of a token's page: it stays at about 100 KB with the longest names. JSON and CSV have all. */
+  activityLinesShownMax: 20,
   idempotencyMs: 24 * 3_600_000,
   idempotencyKeysMax: 10_000,
   idempotencyKeyLengthMax: 255,

@@ -25,6 +25,8 @@ export class Calls {
   private hearer: Calls = this
   #noted = false
   #failed = false
+  #heard: Uint8Array[] = []
+  #heardBytes = 0
   /** The body was JSON-RPC. */
   isRpc = false
   /** The body was too large to be read: whom an answer is for is not known. */
@@ -36,6 +38,7 @@ export class Calls {
     readonly caller: Caller,
     readonly activity: Activity,
     readonly now: Clock,
+    readonly heardBytesMax: number,
   ) {}
 
   get waiting(): Iterable<RpcId> {
@@ -85,6 +88,18 @@ export class Calls {
   /** Strikes what these bytes of whole events answer. */
   answeredInEvents(bytes: Uint8Array): void {
     if (this.anyWaiting) for (const answer of answersInEvents(bytes)) this.#settle(answer)
+  }
+
+  /** A part of a JSON answer that passes by: kept while it may still be read, for the errors in it. */
+  overhear(chunk: Uint8Array): void {
+    this.#heardBytes += chunk.length
+    if (this.#heardBytes <= this.heardBytesMax) this.#heard.push(chunk)
+    else this.#heard = []
+  }
+
+  /** The answer has passed. */
+  heard(): void {
+    if (this.#heard.length > 0) this.answeredInBody(Buffer.concat(this.#heard))
   }
 
   answeredInBody(body: Uint8Array): void {

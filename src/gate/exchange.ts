@@ -11,7 +11,7 @@ import { clientNameOf } from './client-name.ts'
 import { Downstream, type DownstreamOwner, type Farewell, RESET } from './downstream.ts'
 import { type Endpoints, rewriteEndpoint } from './endpoint.ts'
 import { Guard, type GuardDeps } from './guard.ts'
-import { downwardHeaders, isEncoded, isEventStream, redirectTarget, upwardHeaders } from './headers.ts'
+import { downwardHeaders, isEncoded, isJson, isEventStream, redirectTarget, upwardHeaders } from './headers.ts'
 import type { Target } from './path.ts'
 import { policyUnreadable, type Problem, problemOf, problemOfCut, problemResponse, problems } from './problem.ts'
 import { cutError, type RpcError } from './rpc.ts'
@@ -75,6 +75,7 @@ export class Exchange implements Connection, DownstreamOwner {
   #uploaded = false
   #began = false
   #down: Downstream | null = null
+  #saysJson = false
   /** The first event of this stream may announce an endpoint (HTTP+SSE). */
   #mayAnnounce = false
   #announced: string | null = null
@@ -96,7 +97,7 @@ export class Exchange implements Connection, DownstreamOwner {
     this.client = clientNameOf(request.headers.get('user-agent'))
     const { policy } = secret.token
     this.guard = policy && new Guard(policy, this, deps.guard)
-    this.calls = new Calls(this, deps.activity, deps.now)
+    this.calls = new Calls(this, deps.activity, deps.now, deps.limits.wholeBodyBytesMax)
     this.#response = new Promise((resolve) => {
       this.#settle = resolve
     })
@@ -246,7 +247,7 @@ export class Exchange implements Connection, DownstreamOwner {
   }
 
   get #isJson(): boolean {
-    return /json/i.test(this.request.headers.get('content-type') ?? '')
+    return isJson(this.request.headers)
   }
 
   get #looksLikeRpc(): boolean {
@@ -393,6 +394,7 @@ export class Exchange implements Connection, DownstreamOwner {
   #stream(body: ReadableStream<Uint8Array>, headers: Headers): ReadableStream<Uint8Array> {
     const events = isEventStream(headers)
     this.kind = events ? 'sse' : 'stream'
+    this.#saysJson = isJson(headers) && !isEncoded(headers)
     const readable = events && !isEncoded(headers)
     this.#mayAnnounce = readable && this.mcp && this.method === 'GET'
     const { limits, now, streams } = this.deps
@@ -420,7 +422,8 @@ export class Exchange implements Connection, DownstreamOwner {
 
   passing(chunk: Uint8Array): Uint8Array {
     const bytes = this.guard?.listsTools ? this.#filtered(chunk, this.guard) : chunk
-    this.calls.answeredInEvents(bytes)
+    if (this.#down?.events) this.calls.answeredInEvents(bytes)
+    else if (this.#saysJson && this.calls.anyWaiting) this.calls.overhear(bytes)
     if (!this.#mayAnnounce) return bytes
     this.#mayAnnounce = false
     const { server, target, deps, url } = this
@@ -443,6 +446,7 @@ export class Exchange implements Connection, DownstreamOwner {
   }
 
   finished(): void {
+    this.calls.heard()
     this.#leave()
   }
 

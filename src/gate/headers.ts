@@ -55,6 +55,8 @@ export const isEncoded = (headers: Headers): boolean => {
   return coding !== undefined && coding !== '' && coding !== 'identity'
 }
 
+export const isJson = (headers: Headers): boolean => /json/i.test(headers.get('content-type') ?? '')
+
 export const isEventStream = (headers: Headers): boolean =>
   /^text\/event-stream\s*(?:;|$)/i.test(headers.get('content-type') ?? '')
 

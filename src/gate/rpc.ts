@@ -49,24 +49,27 @@ const parse = (bytes: Uint8Array | string): unknown => {
 
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-/** How many bytes a value takes as JSON; `most` where it is nested deeper than the runtime can write. */
-const sizeOf = (value: unknown, most: number): number => {
-  if (value === undefined) return 0
-  try {
-    return Buffer.byteLength(JSON.stringify(value))
-  } catch {
-    // Parsing knows no depth that writing does not: then the body's own size is near enough.
-    return most
+/** Whether JSON may be nested deeper than `rpcDepthMax`: writing such a value anew would hold up the loop for a second. */
+const mayBeDeep = (json: Uint8Array): boolean => {
+  let depth = 0
+  for (let at = 0; at < json.length && depth <= limits.rpcDepthMax; at += 1) {
+    // The bit between [ and {, and between ] and }, is the same: ASCII was made so.
+    const byte = (json[at] as number) | 0x20
+    if (byte === 0x7b) depth += 1
+    else if (byte === 0x7d) depth -= 1
   }
+  return depth > limits.rpcDepthMax
 }
 
-const requestOf = (message: Record<string, unknown>, bodyBytes: number): RpcRequest => {
+/** `sizeMax`: the size that arguments are given which are too deep to be measured. */
+const requestOf = (message: Record<string, unknown>, sizeMax: number | null): RpcRequest => {
   const params = isRecord(message.params) ? message.params : {}
+  const args = params.arguments
   return {
     id: message.id as RpcId,
     method: message.method as string,
     name: typeof params.name === 'string' ? params.name : '',
-    argumentBytes: sizeOf(params.arguments, bodyBytes),
+    argumentBytes: args === undefined ? 0 : (sizeMax ?? Buffer.byteLength(JSON.stringify(args))),
   }
 }
 
@@ -77,8 +80,9 @@ export const readRpc = (body: Uint8Array): RpcBody | null => {
   const messages = (Array.isArray(parsed) ? parsed : [parsed]).filter(isRecord)
   if (!messages.some((message) => message.jsonrpc === '2.0')) return null
   const requests = messages.filter((message) => typeof message.method === 'string' && isId(message.id))
+  const sizeMax = mayBeDeep(body) ? body.length : null
   return {
-    requests: requests.length > limits.rpcIdsMax ? null : requests.map((message) => requestOf(message, body.length)),
+    requests: requests.length > limits.rpcIdsMax ? null : requests.map((message) => requestOf(message, sizeMax)),
     client: messages.map(clientName).find((name) => name !== null) ?? null,
   }
 }
