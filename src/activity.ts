@@ -1,5 +1,6 @@
 import type { Limits } from './limits.ts'
 import { holdsSecret } from './secret.ts'
+import { plain } from './text.ts'
 
 /** Who called what: the key of what is counted. Never what was said. */
 export interface Call {
@@ -41,15 +42,11 @@ export const OTHERS = '(others)'
 
 const METHOD = /^[A-Za-z0-9_$./-]{1,64}$/
 
-// Control characters act on a terminal, format characters make one name look like another, and half a
-// character is no text.
-const UNKEEPABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
-
 /** A name that a client gave, as it may be kept: bounded, in plain characters, and none of our secrets. */
 const keepable = (text: string, lengthMax: number): string => {
   if (holdsSecret(text)) return '(secret)'
   const short = text.length > lengthMax ? `${text.slice(0, lengthMax - 1)}…` : text
-  return short.replace(UNKEEPABLE, '\ufffd')
+  return plain(short)
 }
 
 /** What tokens did, counted in memory by who called what; written once a minute. */

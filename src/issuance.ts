@@ -120,7 +120,7 @@ export class Issuance {
     const policy = policyOf(request)
     if (policy === null || !hasToolRules(policy)) return policy
     const plain = serverIds.map((id) => this.deps.servers.byId.get(id)).find((server) => server?.kind === 'http')
-    if (plain) throw invalid(`${plain.name} is of kind http: rules about tools can't be kept there; leave it out`)
+    if (plain) throw invalid(`rules about tools can't be kept at ${plain.name}, which is of kind http: leave it out`)
     return policy
   }
 

@@ -12,6 +12,13 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u20
  */
 export const fold = (text: string): string => text.normalize('NFKC').toLowerCase().toUpperCase().toLowerCase().trim()
 
+// Control characters act on a terminal, format characters make one name look like another, and half a
+// character is no text.
+const NOT_PLAIN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
+
+/** A stranger's text as it may be shown and kept. */
+export const plain = (text: string): string => text.replace(NOT_PLAIN, '\ufffd')
+
 /** One line of text from a person, trimmed. Throws `invalid`. */
 export const line = (text: string, what: string, lengthMax = limits.nameLengthMax): string => {
   const trimmed = text.trim()

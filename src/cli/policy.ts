@@ -18,11 +18,18 @@ const whole = (text: string): number => {
   return Number(text)
 }
 
+/** An empty list is a slip, such as a variable that is not set: as a policy it would forbid all, or allow all. */
+const patterns = (value: string, previous?: string[]): string[] => {
+  const all = listed(value, previous)
+  if (all.length === 0) throw new InvalidArgumentError('It must name a tool.')
+  return all
+}
+
 /** The flags of a policy, on `token create` and `token policy` alike. */
 export const policyOptions = (command: Command): Command =>
   command
-    .option('--allow-tool <P[,P]>', 'only tools of these names; * stands for any characters, ? for one', listed)
-    .option('--deny-tool <P[,P]>', 'no tools of these names, whatever is allowed', listed)
+    .option('--allow-tool <P[,P]>', 'only tools of these names; * stands for any characters, ? for one', patterns)
+    .option('--deny-tool <P[,P]>', 'no tools of these names, whatever is allowed', patterns)
     .option('--read-only', 'only tools that their server annotates with readOnlyHint')
     .option('--calls-per-minute <N>', 'calls in any 60 seconds; above that 429', whole)
     .option('--streams <N>', 'event streams held open at once; above that 429', whole)

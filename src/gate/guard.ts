@@ -239,8 +239,10 @@ export class Guard {
     const type = headers.get('content-type') ?? ''
     const readable = isEventStream(headers) || (this.of.request.method === 'POST' && IS_JSON.test(type))
     if (readable) return isEncoded(headers) ? problems.policyAnswer : null
-    // Errors list no tools, and neither does an answer without a body.
-    return status >= 300 || status === 202 || status === 204 ? null : problems.policyAnswer
+    if (status < 300 && status !== 202 && status !== 204) return problems.policyAnswer
+    // Errors list no tools, and neither does an answer without a body: they pass unread.
+    this.listsTools = false
+    return null
   }
 
   /** What was refused, once: for whoever says it. */

@@ -2,6 +2,7 @@ import type { Client, FetchLike, StandardSchemaV1, Transport } from '@modelconte
 import packageJson from '../../package.json' with { type: 'json' }
 import { AppError } from '../error.ts'
 import { limits } from '../limits.ts'
+import { plain } from '../text.ts'
 import type { Upstream } from '../upstream.ts'
 import { isEventStream, upwardHeaders } from './headers.ts'
 import { callUpstream } from './upstream.ts'
@@ -44,7 +45,8 @@ export const noAnswer = (error: unknown): AppError => {
   return unavailable('upstream-unreachable', `connecting failed${code}`, error)
 }
 
-const short = (text: string | undefined): string | null => text?.trim().slice(0, limits.nameLengthMax) || null
+const short = (text: string | undefined): string | null =>
+  plain(text?.trim() ?? '').slice(0, limits.nameLengthMax) || null
 
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 

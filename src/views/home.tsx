@@ -1,6 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import { type ConnectionList, Connections } from './connections.tsx'
 import { type Frame, Layout, Problems } from './layout.tsx'
+import { type ServerList, Servers } from './servers.tsx'
 import { type TokenList, Tokens } from './tokens.tsx'
 import { count } from './words.ts'
 
@@ -9,19 +10,22 @@ export interface Lists {
   problems: string[]
   tokens: TokenList
   connections: ConnectionList
+  servers: ServerList
   liveTokens: number
   mayAct: boolean
+  mayIssue: boolean
 }
 
-/** Both lists: a part of the page, and what it fetches again and again. */
-export const Live = ({ q, problems, tokens, connections, liveTokens, mayAct }: Lists) => (
+/** The lists: a part of the page, and what it fetches again and again. */
+export const Live = ({ q, problems, tokens, connections, servers, liveTokens, mayAct, mayIssue }: Lists) => (
   <>
     <Problems problems={problems} />
     <p id="summary" class="summary" aria-live="polite" aria-atomic="true">
       {`${count(liveTokens, 'live token')}, ${count(connections.total, 'live connection')}`}
     </p>
-    <Tokens list={tokens} mayAct={mayAct} />
+    <Tokens list={tokens} mayAct={mayAct} mayIssue={mayIssue} />
     <Connections list={connections} mayAct={mayAct} q={q} />
+    <Servers list={servers} />
   </>
 )
 

@@ -54,7 +54,7 @@ const Tries = ({ id, deadTries }: TokenRow) =>
   )
 
 /** Opens the confirmation in the page's dialog, or as a page of its own where no script runs. */
-const RevokeButton = ({ id, name }: TokenRow) => (
+export const RevokeButton = ({ id, name }: TokenRow) => (
   <form
     action="/revocations/new"
     hx-get="/revocations/new"
@@ -71,7 +71,9 @@ const RevokeButton = ({ id, name }: TokenRow) => (
 
 const TokenLine = ({ token, mayAct }: { token: TokenRow; mayAct: boolean }) => (
   <Row id={`token-${token.id}`} dead={token.status !== 'active'}>
-    <HeadCell label="Name">{token.name}</HeadCell>
+    <HeadCell label="Name">
+      <a href={`/tokens/${token.id}`}>{token.name}</a>
+    </HeadCell>
     <Cell label="Subject" kind="long">
       <Text of={token.subject} />
     </Cell>
@@ -111,9 +113,18 @@ export interface TokenList {
   total: number
 }
 
-export const Tokens = ({ list, mayAct }: { list: TokenList; mayAct: boolean }) => (
+type TokensProps = { list: TokenList; mayAct: boolean; mayIssue: boolean }
+
+export const Tokens = ({ list, mayAct, mayIssue }: TokensProps) => (
   <section aria-labelledby="tokens-title">
-    <h2 id="tokens-title">Tokens</h2>
+    <div class="heading">
+      <h2 id="tokens-title">Tokens</h2>
+      {mayIssue && (
+        <a id="new-token" class="button" href="/tokens/new">
+          New token
+        </a>
+      )}
+    </div>
     {list.found > list.rows.length && (
       <p class="hint">
         {number(list.rows.length)} of {count(list.found, 'token')} are shown: use the filter for others.

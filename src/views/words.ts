@@ -6,6 +6,11 @@ export const count = (n: number, noun: string): string => `${counts.format(n)} $
 
 export const number = (n: number): string => counts.format(n)
 
+const rates = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 })
+
+/** A share from 0 to 1. */
+export const percent = (share: number): string => rates.format(share)
+
 const BYTE_UNITS = ['B', 'kB', 'MB', 'GB', 'TB']
 
 export const bytes = (n: number): string => {

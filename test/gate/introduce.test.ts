@@ -88,7 +88,7 @@ describe('every generation says who it is', () => {
       transport: 'http',
       tools: [
         { name: 'echo', readOnly: false },
-        { name: 'slow', readOnly: false },
+        { name: 'slow', readOnly: true },
       ],
     })
     await eventually(() => upstream.deleted.length > 0)

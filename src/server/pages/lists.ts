@@ -5,8 +5,9 @@ import { fold } from '../../text.ts'
 import { statusOf, type Token } from '../../token.ts'
 import type { ConnectionList } from '../../views/connections.tsx'
 import type { Lists } from '../../views/home.tsx'
+import type { ServerList } from '../../views/servers.tsx'
 import type { TokenList } from '../../views/tokens.tsx'
-import { connectionJson, tokensJson } from '../api/present.ts'
+import { connectionJson, serverJson, tokensJson } from '../api/present.ts'
 
 /** Folding costs a microsecond a token, and none of the three ever changes. */
 const folded = new WeakMap<Token, string>()
@@ -73,12 +74,31 @@ const connectionList = (node: Node, wanted: (token: Token) => boolean): Connecti
   return { rows: shown.map((connection) => connectionJson(node, connection)), found, total: registry.size }
 }
 
+/** Servers whose names hold the folded text, by name. */
+const serverList = (node: Node, needle: string): ServerList => {
+  const { byName } = node.servers
+  const found = [...byName.values()].filter(({ name }) => name.includes(needle))
+  const shown = found.toSorted((a, b) => (a.name < b.name ? -1 : 1)).slice(0, rowsMaxOf(node))
+  return { rows: shown.map((server) => serverJson(node, server)), found: found.length, total: byName.size }
+}
+
+/** Whether somebody may revoke and kill; a restricted sign-in may do that too, and nothing else. */
+export const mayAct = ({ role }: Actor): boolean => ROLES.indexOf(role) <= ROLES.indexOf('operator')
+
 /** What the main page shows; `q` is a part of a name, subject or group. */
 export const listsOf = (node: Node, actor: Actor, text: string | null): Lists => {
   const q = (text ?? '').trim().slice(0, node.limits.nameLengthMax)
   const needle = fold(q)
   const wanted = needle === '' ? () => true : (token: Token) => foldedOf(token).includes(needle)
   const { list, liveTokens } = tokenList(node, wanted)
-  const mayAct = ROLES.indexOf(actor.role) <= ROLES.indexOf('operator')
-  return { q, problems: node.problems(), tokens: list, connections: connectionList(node, wanted), liveTokens, mayAct }
+  return {
+    q,
+    problems: node.problems(),
+    tokens: list,
+    connections: connectionList(node, wanted),
+    servers: serverList(node, needle),
+    liveTokens,
+    mayAct: mayAct(actor),
+    mayIssue: mayAct(actor) && !actor.restricted,
+  }
 }

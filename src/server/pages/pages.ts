@@ -7,6 +7,7 @@ import { homeRoutes } from './home.tsx'
 import { revocationRoutes } from './revocations.tsx'
 import { setupRoutes } from './setup.tsx'
 import { signInRoutes } from './sign-in.tsx'
+import { tokenRoutes } from './tokens.tsx'
 
 /** The pages of the console. Every route but the first three groups asks who is signed in. */
 export const createPages = (node: Node) =>
@@ -16,6 +17,7 @@ export const createPages = (node: Node) =>
     .use(setupRoutes(node)) //     /setup
     .use(signInRoutes(node)) //    /sign-in, /sign-out
     .use(homeRoutes(node)) //      /, /live
+    .use(tokenRoutes(node)) //     /tokens/new, /tokens/:id
     .use(revocationRoutes(node)) // /revocations, /revocations/new, /revocations/:id
     .use(connectionRoutes(node)) // /connections/:id/kill
 

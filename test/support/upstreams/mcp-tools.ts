@@ -3,6 +3,7 @@
 type Tool = {
   name: string
   description: string
+  annotations?: { readOnlyHint: boolean }
   inputSchema: { type: 'object'; properties: Record<string, { type: string }>; required: string[] }
 }
 
@@ -15,6 +16,7 @@ export const TOOLS: Tool[] = [
   {
     name: 'slow',
     description: 'Answers after so many seconds, with progress ten times a second',
+    annotations: { readOnlyHint: true },
     inputSchema: { type: 'object', properties: { seconds: { type: 'number' } }, required: ['seconds'] },
   },
 ]
