@@ -171,7 +171,7 @@ describe('what is wrong is said beside it, and nothing that was typed is lost', 
     const answer = await owner.post('/tokens/new', await filled({ ...good, server: 'chat' }))
     const html = await answer.text()
     expect(answer.status).toBe(400)
-    expect(html).toMatch(/rules about tools can.*t be kept at chat/)
+    expect(html).toMatch(/ules about tools can.*t be kept at chat/)
     expect(html).toMatch(/value="chat"[^>]* checked/)
     expect(html).toMatch(/<details open/)
   })
