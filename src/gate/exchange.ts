@@ -14,6 +14,7 @@ import { Guard, type GuardDeps } from './guard.ts'
 import { downwardHeaders, isEncoded, isJson, isEventStream, redirectTarget, upwardHeaders } from './headers.ts'
 import type { Target } from './path.ts'
 import { policyUnreadable, type Problem, problemOf, problemOfCut, problemResponse, problems } from './problem.ts'
+import { PATHS } from './probe.ts'
 import { cutError, type RpcError } from './rpc.ts'
 import type { Session, Sessions } from './session.ts'
 import { BLANK_LINE, eventBytes, EventGate } from './sse.ts'
@@ -119,6 +120,12 @@ export class Exchange implements Connection, DownstreamOwner {
   /** It belongs to an MCP session, or to the announced endpoint of HTTP+SSE. */
   get inSession(): boolean {
     return this.session !== null || this.target.announced
+  }
+
+  /** It is where MCP answers: at a usual place, the server's own, or an endpoint that a stream announced. */
+  get atEndpoint(): boolean {
+    const rest = this.target.rest.replace(/\/$/, '')
+    return this.#announcer !== null || rest === this.server.path || PATHS.includes(rest)
   }
 
   #denial(): Denial | null {
@@ -437,7 +444,7 @@ export class Exchange implements Connection, DownstreamOwner {
 
   #filtered(chunk: Uint8Array, guard: Guard): Uint8Array {
     if (this.#down?.events?.onBoundary !== true) throw new Error('an event is larger than a policy can read')
-    return guard.filterEvents(chunk)
+    return guard.filter.events(chunk)
   }
 
   sent(bytes: number): void {

@@ -6,8 +6,8 @@ import type { Upstream } from '../upstream.ts'
 import { isEncoded, isEventStream } from './headers.ts'
 import { headerMismatch, type Problem, policyUnreadable, problems, rateLimited } from './problem.ts'
 import { clientName, isId, isRecord, policyError, type RpcError } from './rpc.ts'
-import { changeEvents } from './sse.ts'
 import { type Message, readStrict, rewriteJson, type StrictBody } from './strict.ts'
+import { ToolFilter } from './tool-filter.ts'
 import type { ToolHints } from './tool-hints.ts'
 
 /** What every guard of a gate shares. */
@@ -24,6 +24,8 @@ export interface Guarded {
   request: Request
   /** It belongs to an MCP session, or to the announced endpoint of HTTP+SSE. */
   inSession: boolean
+  /** It goes where MCP answers, and not to what else a server may offer. */
+  atEndpoint: boolean
 }
 
 /** A call that was refused: its answer, unless it was a notification. */
@@ -68,6 +70,7 @@ const decodeHeader = (value: string): string => {
 export class Guard {
   /** What is answered may list tools. */
   listsTools = false
+  readonly filter: ToolFilter
   readonly #rules: boolean
   #holdsStream = false
   /** The body was read, and is JSON-RPC to every reader. */
@@ -82,6 +85,7 @@ export class Guard {
     readonly deps: GuardDeps,
   ) {
     this.#rules = hasToolRules(policy)
+    this.filter = new ToolFilter(policy)
   }
 
   get #accepts(): string {
@@ -118,9 +122,10 @@ export class Guard {
 
   /** Under rules about tools only what MCP knows may pass: what else a server offers at HTTP can't be judged. */
   #unreadable(): Problem | null {
-    const { server, request, inSession } = this.of
+    const { server, request, inSession, atEndpoint } = this.of
     const { method, headers } = request
     if (server.kind === 'http') return policyUnreadable('the server is no MCP server')
+    if (!atEndpoint) return policyUnreadable("it is not at the server's MCP endpoint, which --path of the server names")
     if (method === 'GET') {
       const asksForEvents = /text\/event-stream/i.test(this.#accepts)
       return asksForEvents ? null : policyUnreadable('a GET must accept text/event-stream')
@@ -268,59 +273,16 @@ export class Guard {
   changeBody(body: Uint8Array | null, { ok, status, headers }: Response, to: Headers): Response {
     // What is accepted has no answer, whatever some servers write there.
     const said = status === 202 ? null : body
-    const kept = said && this.listsTools ? this.filterBody(said) : said
+    const kept = said && this.listsTools ? this.filter.body(said) : said
     const refusals = ok ? this.takeRefusals() : []
     to.delete('content-length')
     if (refusals.length === 0) return new Response(kept as BodyInit | null, { status, headers: to })
     if (!IS_JSON.test(headers.get('content-type') ?? '')) to.set('content-type', 'application/json')
     return new Response(withAnswers(kept, refusals), { status: 200, headers: to })
   }
-
-  /** A JSON body with the tools taken out that the token may not call. Throws when it is no JSON. */
-  filterBody(body: Uint8Array): Uint8Array {
-    if (body.length === 0) return body
-    const json = new TextDecoder('utf-8', { fatal: true }).decode(body)
-    return this.#changes(JSON.parse(json)) ? new TextEncoder().encode(rewriteJson(json, this.#filtered)) : body
-  }
-
-  /** Whole events with those tools taken out. Throws when a message is no JSON. */
-  filterEvents(bytes: Uint8Array): Uint8Array {
-    return changeEvents(bytes, ({ name, data }) => {
-      // An event without data, or one that is not MCP's, carries no message.
-      if (data === '' || name !== 'message') return null
-      return this.#changes(JSON.parse(data)) ? rewriteJson(data, this.#filtered) : null
-    })
-  }
-
-  #changes(parsed: unknown): boolean {
-    return listsIn(parsed).some(({ tools, cacheScope }) => cacheScope === 'public' || !tools.every(this.#mayShow))
-  }
-
-  readonly #filtered = (parsed: unknown): unknown => {
-    for (const result of listsIn(parsed)) {
-      result.tools = result.tools.filter(this.#mayShow)
-      // A list that was made for one token must not be kept for others.
-      if (result.cacheScope !== undefined) result.cacheScope = 'private'
-    }
-    return parsed
-  }
-
-  readonly #mayShow = (tool: unknown): boolean => {
-    if (!isRecord(tool) || typeof tool.name !== 'string') return false
-    const readOnly = isRecord(tool.annotations) && tool.annotations.readOnlyHint === true
-    return toolDenial(this.policy, tool.name, readOnly) === null
-  }
 }
 
 const nameIn = ({ params }: Message): string => (isRecord(params) && typeof params.name === 'string' ? params.name : '')
-
-type ToolList = Record<string, unknown> & { tools: unknown[] }
-
-const listsIn = (parsed: unknown): ToolList[] =>
-  (Array.isArray(parsed) ? parsed : [parsed]).flatMap((message: unknown) => {
-    const result = isRecord(message) ? message.result : null
-    return isRecord(result) && Array.isArray(result.tools) ? [result as ToolList] : []
-  })
 
 /** A JSON answer, or none, with more answers beside it, as a batch has them. */
 const withAnswers = (body: Uint8Array | null, answers: RpcError[]): string =>

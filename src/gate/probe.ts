@@ -7,7 +7,7 @@ import { type Introduced, introduce, noAnswer } from './introduce.ts'
 import { callUpstream, upstreamUrl } from './upstream.ts'
 
 /** Where MCP servers are, under the URL that people give. */
-const PATHS = ['', '/mcp', '/sse']
+export const PATHS: readonly string[] = ['', '/mcp', '/sse']
 
 const http = (path: string, detail: string): Probed => ({ reachable: true, found: 'http', path, detail, mcp: null })
 

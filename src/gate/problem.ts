@@ -176,7 +176,7 @@ export const policyUnreadable = (why: string): Problem => ({
   status: 403,
   slug: 'policy-unreadable',
   title: 'Request unreadable under the policy',
-  detail: `The token's policy restricts tools, and this request can't be judged by it: ${why}.`,
+  detail: `This request can't be judged by the token's policy: ${why}.`,
 })
 
 /** MCP 2026-07-28, Server Validation: who reads the body must answer so, and clients go by the code. */

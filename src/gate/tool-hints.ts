@@ -27,7 +27,9 @@ export class ToolHints {
   ) {}
 
   /** Whether a tool is read-only; false too when its server can't be asked. Asks for what it does not know. */
-  async isReadOnly(server: Upstream, url: URL, tool: string): Promise<boolean> {
+  async isReadOnly(server: Upstream, called: URL, tool: string): Promise<boolean> {
+    // Without the query, which clients can invent.
+    const url = new URL(called.origin + called.pathname)
     const entry = this.#entryOf(server, url)
     const age = this.now() - entry.askedAt
     const known = entry.tools.get(tool)

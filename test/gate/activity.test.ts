@@ -94,7 +94,8 @@ beforeAll(async () => {
       args: ['--trusted-proxy', '127.0.0.1', '--trusted-proxy', '10.0.0.0/8', '--log-level', 'trace'],
     }),
   ])
-  await node.addServer('scripted', scripted.url)
+  // The path is where MCP is, for the test of a policy: other places of a server can't be judged.
+  await node.addServer('scripted', scripted.url, { path: '/json' })
   await node.addServer('plain', scripted.url, { kind: 'http' })
   await node.addServer('sessions', sessions.url)
   await node.addServer('stateless', stateless.url)
