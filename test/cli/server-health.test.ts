@@ -33,7 +33,7 @@ const fieldsOf = (stdout: string) =>
 
 test('server add tells what it found and which URL to paste; show and ls tell it again', async () => {
   const added = await run('server', 'add', 'github', upstream.url)
-  const said = 'git\\x1b[31mhub 2.1, revision 2025-11-25 over HTTP, 2 tools'
+  const said = 'git\ufffd[31mhub 2.1, revision 2025-11-25 over HTTP, 2 tools'
   expect(fieldsOf(added.stdout)).toMatchObject({
     Found: `an MCP server at /mcp: ${said}`,
     'URL to paste': `${node.gate}/s/github/mcp`,
@@ -48,7 +48,7 @@ test('server add tells what it found and which URL to paste; show and ls tell it
   await fetch(`${node.gate}/t/${token}/s/github/nothing`)
   const [head, row] = (await run('server', 'ls')).stdout.split('\n')
   expect(head).toMatch(/^NAME +STATE +HEALTH +MCP +TOOLS +ERRORS +/)
-  expect(row).toMatch(/^github +open +up +git\\x1b\[31mhub 2\.1 +2 +0% of 1 +/)
+  expect(row).toMatch(/^github +open +up +git\ufffd\[31mhub 2\.1 +2 +0% of 1 +/)
   for (const { stdout } of [added, shown]) expect(stdout).not.toContain('\u001b')
 })
 

@@ -204,7 +204,9 @@ describe('what clients invent', () => {
 
 describe('csv', () => {
   test('any texts come back as they were', () => {
-    const harmless = fc.string({ unit: 'grapheme' }).filter((text) => !/^[=+\-@\t\r\n=+-@]/.test(text))
+    const harmless = fc
+      .string({ unit: 'grapheme' })
+      .filter((text) => !/^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text))
     const hard = fc.stringMatching(/^[a,"\r\n' ;]{0,12}$/).filter((text) => !/^[\r\n]/.test(text))
     fc.assert(
       fc.property(fc.array(fc.array(fc.oneof(harmless, hard), { minLength: 2, maxLength: 5 })), (records) => {
