@@ -39,8 +39,8 @@ interface Client extends Pick<Snippet, 'title' | 'kind' | 'language'> {
   id: string
   file?: string
   note?: string
-  /** Whether it calls MCP servers or plain HTTP APIs. */
-  calls: 'mcp' | 'http'
+  /** Whether it calls MCP servers only, or plain HTTP APIs too. */
+  calls: 'mcp' | 'any'
   /** It can't use MCP's HTTP+SSE. */
   httpOnly?: true
   text(entries: Entry[], credential: string): string
@@ -83,7 +83,8 @@ const vscodeEntry = ({ url, transport }: Entry) => ({
 const VSCODE_INPUTS = [{ type: 'promptString', id: INPUT, description: 'Portcullis token', password: true }]
 
 /** A name for the SDK's client of each server: no keyword of a language begins so. */
-const sdkClients = (entries: Entry[]): [name: string, url: string][] => {
+const sdkClients = (all: Entry[]): [name: string, url: string][] => {
+  const entries = all.filter(({ kind }) => kind !== 'mcp')
   const names = replaced(
     entries.map(({ label }) => label),
     '-',
@@ -92,7 +93,34 @@ const sdkClients = (entries: Entry[]): [name: string, url: string][] => {
   return entries.map(({ url }, index) => [`client_${names[index]}`, url])
 }
 
-const SDK_NOTE = 'The base URL ends where /chat/completions begins; `--path /v1` of the server completes it.'
+/** MCP servers as tools of the Responses API: the same text is a literal of Python and of JavaScript. */
+const sdkTools = (name: string, entries: Entry[], credential: string): string[] => {
+  const tools = entries.filter(({ kind }) => kind === 'mcp')
+  if (tools.length === 0) return []
+  const lines = tools.map(
+    ({ label, url }) =>
+      `  {"type": "mcp", "server_label": ${quoted(label)}, "server_url": ${quoted(url)}, "authorization": ${quoted(credential)}},`,
+  )
+  return [`${name} = [`, ...lines, ']']
+}
+
+const SDK_NOTE =
+  'A base URL ends where /chat/completions begins; `--path /v1` of the server completes it. MCP servers are given as ' +
+  '`tools` of `responses.create`; OpenAI calls them from its cloud, so the gate must be reachable from there.'
+
+const INITIALIZE = JSON.stringify({
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'curl', version: '1' } },
+})
+
+/** What makes an MCP server answer; anything else is answered, or streams, by itself. */
+const curlMessage = ({ kind, transport }: Entry): string =>
+  kind === 'mcp' && transport === 'http'
+    ? '--header "Content-Type: application/json" --header "Accept: application/json, text/event-stream" ' +
+      `--data ${word(INITIALIZE)} `
+    : ''
 
 /** The one table: a client more is an entry more. */
 const CLIENTS: readonly Client[] = [
@@ -317,7 +345,7 @@ const CLIENTS: readonly Client[] = [
   {
     id: 'openai-python',
     title: 'OpenAI SDK for Python',
-    calls: 'http',
+    calls: 'any',
     kind: 'code',
     language: 'python',
     note: SDK_NOTE,
@@ -328,12 +356,13 @@ const CLIENTS: readonly Client[] = [
         ...sdkClients(entries).map(
           ([name, url]) => `${name} = OpenAI(base_url=${quoted(url)}, api_key=${quoted(credential)})`,
         ),
+        ...sdkTools('mcp_tools', entries, credential),
       ].join('\n'),
   },
   {
     id: 'openai-node',
     title: 'OpenAI SDK for Node',
-    calls: 'http',
+    calls: 'any',
     kind: 'code',
     language: 'javascript',
     note: SDK_NOTE,
@@ -344,15 +373,17 @@ const CLIENTS: readonly Client[] = [
         ...sdkClients(entries).map(
           ([name, url]) => `const ${name} = new OpenAI({ baseURL: ${quoted(url)}, apiKey: ${quoted(credential)} })`,
         ),
+        ...sdkTools('const mcpTools', entries, credential),
       ].join('\n'),
   },
   {
     id: 'curl',
     title: 'curl',
-    calls: 'http',
+    calls: 'any',
     kind: 'command',
     language: 'sh',
-    text: (entries, credential) => commands(entries, ({ url }) => `curl -N ${headerOption(credential)} ${word(url)}`),
+    text: (entries, credential) =>
+      commands(entries, (entry) => `curl -N ${headerOption(credential)} ${curlMessage(entry)}${word(entry.url)}`),
   },
 ]
 
@@ -372,7 +403,7 @@ const replaced = (names: string[], character: string, by: string): string[] => {
 }
 
 /** MCP is spoken unless a person said that it is not, and so are plain requests. */
-const isCalledBy = (client: Client, { kind }: Reachable): boolean => kind === 'auto' || kind === client.calls
+const isCalledBy = (client: Client, { kind }: Reachable): boolean => client.calls === 'any' || kind !== 'http'
 
 const snippetOf = (client: Client, called: Entry[], credential: string): Snippet | null => {
   const entries = called.filter(({ transport }) => !client.httpOnly || transport === 'http')

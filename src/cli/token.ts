@@ -44,6 +44,7 @@ const issuedText = (token: TokenIssuedJson, done: string): string =>
     ]),
     '',
     ...(token.connect?.curl ? ['Try it:', `  ${token.connect.curl.text.split('\n')[0]}`] : []),
+    '',
     'Ready to paste, for Cursor, VS Code, Claude Code and others:',
     `  portcullis connect ${token.id} [--client CLIENT]`,
   ].join('\n')

@@ -60,7 +60,7 @@ test('URLs are those shown to people, and clients that must be told of HTTP+SSE 
   expect(urls['older']).toBe(`${node.gate}/s/older/sse`)
   expect(json['codex']?.text).not.toContain('/s/old')
   expect(json['curl']?.text).toContain(`${node.gate}/s/llm/v1`)
-  expect(json['curl']?.text).not.toContain('git.hub')
+  expect(json['curl']?.text).toContain('/s/git.hub')
 })
 
 test('HTTP+SSE is told of where it was seen, whatever the path', async () => {

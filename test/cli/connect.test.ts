@@ -73,12 +73,12 @@ test('token create says how to go on', async () => {
   const { code, stdout, stderr } = await cli('token', 'create', 'told', '--server', 'tools,llm')
   const [secret = ''] = SECRET_SHAPE.exec(stdout) ?? []
   expect([code, stderr]).toEqual([0, ''])
-  expect(stdout).toContain(`\n  curl -N --header "Authorization: Bearer ${secret}" ${node.gate}/s/llm/v1\n`)
+  expect(stdout).toContain(`\n  curl -N --header "Authorization: Bearer ${secret}" `)
+  expect(stdout).toContain(`${node.gate}/s/tools/mcp\n`)
   const [made = ''] = /tok_\w+/.exec(stdout) ?? []
   expect(stdout).toContain(`\n  portcullis connect ${made} [--client CLIENT]\n`)
-  const withoutHttp = await cli('token', 'create', 'told less', '--server', 'tools')
-  expect(withoutHttp.stdout).toContain('portcullis connect tok_')
-  expect(withoutHttp.stdout).not.toContain('curl')
+  const ofMcp = await cli('token', 'create', 'told of MCP', '--server', 'tools')
+  expect(ofMcp.stdout).toContain('"method":"initialize"')
 })
 
 test("token create and rotate print one client's snippet, ready", async () => {

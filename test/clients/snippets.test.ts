@@ -108,7 +108,15 @@ describe.each(MCP)('the inspector, to %s', (server) => {
   })
 })
 
-describe('plain APIs', () => {
+describe('programs that are no MCP clients', () => {
+  test('curl joins an MCP server, and nothing after the revoke', async () => {
+    const issued = await node.createToken('curl to MCP', ['ses.sions'])
+    const ask = () => runInShell(textFor(issued, 'curl'), { env, cwd: env.HOME })
+    expect((await ask()).stdout).toContain('"serverInfo"')
+    await node.revoke({ tokens: [issued.id] })
+    expect((await ask()).stdout).toContain('token-revoked')
+  })
+
   test('curl streams every server of the token, and nothing after the revoke', async () => {
     const issued = await node.createToken('curl', ['events'])
     const text = textFor(issued, 'curl')

@@ -116,10 +116,16 @@ const READ: Record<string, (text: string) => Told[]> = {
     (command) => new URL(command[4] ?? '').pathname.split('/')[2] ?? '',
     (command) => command[4] ?? '',
   ),
-  'openai-python': (text) => fromSdk(text, /^(\w+) = OpenAI\(base_url=(".*"), api_key=(".*")\)$/gm),
+  'openai-python': (text) => [
+    ...fromSdk(text, /^(\w+) = OpenAI\(base_url=(".*"), api_key=(".*")\)$/gm),
+    ...toolsIn(text, 'mcp_tools'),
+  ],
   'openai-node': (text) => {
     expect(() => new Bun.Transpiler().scan(text)).not.toThrow()
-    return fromSdk(text, /^const (\w+) = new OpenAI\(\{ baseURL: (".*"), apiKey: (".*") \}\)$/gm)
+    return [
+      ...fromSdk(text, /^const (\w+) = new OpenAI\(\{ baseURL: (".*"), apiKey: (".*") \}\)$/gm),
+      ...toolsIn(text, 'const mcpTools'),
+    ]
   },
   curl: fromCommand((command) => new URL(last(command)).pathname.split('/')[2] ?? '', last),
 }
@@ -131,10 +137,21 @@ const fromSdk = (text: string, pattern: RegExp): Told[] =>
     sse: null,
   }))
 
-const HTTP = ['openai-python', 'openai-node', 'curl']
+/** `tools` of the Responses API, written so that both languages read them. */
+const toolsIn = (text: string, name: string): Told[] => {
+  const lines = text.includes(`${name} = [\n`) ? (text.split(`${name} = [\n`)[1] ?? '').split('\n]')[0] : null
+  if (!lines) return []
+  const tools = JSON.parse(`[${lines.replace(/,$/, '')}]`) as Record<string, string>[]
+  return tools.map(({ type, server_label: label = '', server_url: url = '', authorization }) => {
+    expect(type).toBe('mcp')
+    return { label, url, authorization: `Bearer ${authorization}`, sse: null }
+  })
+}
+
+const ANY = ['openai-python', 'openai-node', 'curl']
 const HTTP_ONLY = ['codex', 'zed', 'goose']
 const usable = (client: string, { kind, transport }: Reachable): boolean =>
-  kind !== (HTTP.includes(client) ? 'mcp' : 'http') && !(HTTP_ONLY.includes(client) && transport === 'sse')
+  (ANY.includes(client) || kind !== 'http') && !(HTTP_ONLY.includes(client) && transport === 'sse')
 
 const at = (name: string, extra: Partial<Reachable> = {}): Reachable => ({
   name: serverName(name),
@@ -254,8 +271,8 @@ test('no servers, no snippets', () => {
 
 test('a client is not told of what it cannot call', () => {
   const mcp = snippetsFor([at('tools')], SECRET)
-  expect(Object.keys(mcp)).toEqual(CLIENT_IDS.filter((id) => !HTTP.includes(id)))
-  expect(Object.keys(snippetsFor([at('llm', { kind: 'http' })], SECRET))).toEqual(HTTP)
+  expect(Object.keys(mcp)).toEqual([...CLIENT_IDS])
+  expect(Object.keys(snippetsFor([at('llm', { kind: 'http' })], SECRET))).toEqual(ANY)
   const old = at('old', { url: `${GATE}/s/old/sse`, transport: 'sse' })
   for (const id of HTTP_ONLY) {
     expect(snippetsFor([old], SECRET)[id]).toBeUndefined()
