@@ -3,8 +3,9 @@ import { Database } from 'bun:sqlite'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditRowJson, TokenJson } from '../../src/server/api/schemas.ts'
+import { limits } from '../../src/limits.ts'
 import { startNode, type TestNode } from '../support/node.ts'
-import { unknownSecret } from '../support/secret.ts'
+import { bearer, unknownSecret } from '../support/secret.ts'
 import { linkOfNew, PASSWORD, setupLinkOf, Visitor } from './visitor.ts'
 
 /** The form for a token as a browser without scripts sends it. */
@@ -24,6 +25,7 @@ beforeAll(async () => {
 })
 afterAll(() => node.stop())
 
+const JSON_TYPE = { 'Content-Type': 'application/json' }
 const SECRET = /pcl_[0-9A-Za-z]{36}/
 const tokensNamed = async (name: string) => {
   const { json } = await node.api<{ items: TokenJson[] }>('GET', '/tokens?limit=1000')
@@ -242,6 +244,21 @@ test('the audit log names who made a token, and holds no secret', async () => {
   const { json } = await node.api<{ items: AuditRowJson[] }>('GET', '/audit?action=token.issue&limit=1000')
   expect(json.items.find(({ targetName }) => targetName === 'first')?.actor).toBe('operator:ada')
   expect(JSON.stringify(json)).not.toMatch(SECRET)
+})
+
+test('a list of activity shows as many lines as fit a page, and says how many more there are', async () => {
+  const { id, token } = await node.createToken('busy', ['github'])
+  const call = (name: string) => {
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name } })
+    return fetch(`${node.gate}/s/github`, { method: 'POST', headers: { ...bearer(token), ...JSON_TYPE }, body })
+  }
+  const html = async () => (await owner.get(`/tokens/${id}`)).text()
+  for (let index = 0; index < limits.activityLinesShownMax; index += 1) await call(`tool-${index}`)
+  expect(await html()).not.toContain('most called are shown')
+  await call('one-more')
+  const shown = await html()
+  expect(shown).toContain(`The ${limits.activityLinesShownMax} most called are shown; JSON and CSV have 1 more.`)
+  expect(shown.match(/tool-\d+|one-more/g)?.length).toBe(limits.activityLinesShownMax)
 })
 
 test('an unknown token has no page', async () => {

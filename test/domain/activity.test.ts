@@ -179,6 +179,15 @@ describe('what clients invent', () => {
     expect(activity.pending('tok_1').map(({ name }) => name)).toEqual(['new'])
   })
 
+  test('past what is found at once, calls are counted all the same', () => {
+    const long = 'x'.repeat(limits.callLengthMax)
+    for (const callsKnownMax of [1, 2]) {
+      const activity = new Activity({ ...limits, callsKnownMax })
+      for (const name of ['a', 'b', 'a', 'b', long, long]) activity.called({ ...CALL, name }, 1, 0)
+      expect(activity.pending('tok_1').map(({ calls }) => calls)).toEqual([2, 2, 2])
+    }
+  })
+
   test('secrets are never kept', () => {
     const [token, key] = [generateSecret('pcl_'), generateSecret('pca_')]
     for (const said of [token, key, `a ${token} b`, `${'x'.repeat(500)}${token}`, encodeURIComponent(`é${token}`)]) {
