@@ -1,19 +1,31 @@
 import { basePath, type Upstream } from '../upstream.ts'
-import type { Exchange } from './exchange.ts'
+import type { Secret } from '../token.ts'
+import type { Calls } from './calls.ts'
 import type { Target } from './path.ts'
+import type { RpcError } from './rpc.ts'
 import { parseEvents } from './sse.ts'
 
 /** HTTP+SSE (2024-11-05): a stream's first event names the URL that takes the client's messages. */
 
+/** A stream that announced an endpoint, and on which its calls are answered. */
+export interface Announcer {
+  readonly secret: Secret
+  readonly url: URL
+  readonly calls: Calls
+  readonly client: string | null
+  /** Says answers of the gate's own; false when it can't take them now. */
+  tell(answers: RpcError[]): boolean
+}
+
 /** Endpoints announced on open streams: each serves the token of its stream alone. */
 export class Endpoints {
-  readonly #byUrl = new Map<string, Exchange>()
+  readonly #byUrl = new Map<string, Announcer>()
 
-  announce(server: Upstream, pathAndQuery: string, stream: Exchange): void {
+  announce(server: Upstream, pathAndQuery: string, stream: Announcer): void {
     this.#byUrl.set(`${server.id} ${pathAndQuery}`, stream)
   }
 
-  find(server: Upstream, pathAndQuery: string): Exchange | null {
+  find(server: Upstream, pathAndQuery: string): Announcer | null {
     return this.#byUrl.get(`${server.id} ${pathAndQuery}`) ?? null
   }
 

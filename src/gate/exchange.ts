@@ -9,7 +9,7 @@ import { BodyError, BodyReader } from './body.ts'
 import { Calls } from './calls.ts'
 import { clientNameOf } from './client-name.ts'
 import { Downstream, type DownstreamOwner, type Farewell, RESET } from './downstream.ts'
-import { type Endpoints, rewriteEndpoint } from './endpoint.ts'
+import { type Announcer, type Endpoints, rewriteEndpoint } from './endpoint.ts'
 import { Guard, type GuardDeps } from './guard.ts'
 import { downwardHeaders, isEncoded, isJson, isEventStream, redirectTarget, upwardHeaders } from './headers.ts'
 import type { Target } from './path.ts'
@@ -18,6 +18,7 @@ import { PATHS } from './probe.ts'
 import { cutError, type RpcError } from './rpc.ts'
 import type { Session, Sessions } from './session.ts'
 import { BLANK_LINE, eventBytes, EventGate } from './sse.ts'
+import { flow, type UploadOwner } from './upload.ts'
 import { callUpstream, upstreamUrl } from './upstream.ts'
 
 /** What every exchange of a gate shares. */
@@ -49,7 +50,7 @@ const CAUSES: Partial<Record<Denial, CutCause>> = {
 }
 
 /** One request on its way up and its answer on its way down. */
-export class Exchange implements Connection, DownstreamOwner {
+export class Exchange implements Connection, Announcer, UploadOwner, DownstreamOwner {
   readonly id: string
   readonly startedAt: number
   readonly method: string
@@ -152,7 +153,7 @@ export class Exchange implements Connection, DownstreamOwner {
     else if (!hasBody || !request.body) this.#call(null)
     else if (this.#isJson && length !== null && Number(length) <= deps.limits.rpcBodyBytesMax)
       this.#watch(this.#callWithWhole(request.body))
-    else this.#call(this.#upload(request.body, length === null))
+    else this.#call(this.#upload(request.body, length !== null))
     return this.#response
   }
 
@@ -203,54 +204,39 @@ export class Exchange implements Connection, DownstreamOwner {
     try {
       bytes = await this.#body.whole()
     } catch (error) {
-      this.#failedBody(error)
+      this.failedBody(error)
       return null
     }
     if (this.#ended) return null
-    this.#received(bytes.length)
+    this.received(bytes.length, true)
     return bytes
   }
 
   /** A large body flows through; of one of unknown length, as much as may be JSON-RPC is read on the way. */
-  #upload(body: ReadableStream<Uint8Array>, readable: boolean): ReadableStream<Uint8Array> {
-    const reader = new BodyReader(body, this.deps.limits)
-    this.#body = reader
-    const kept: Uint8Array[] = []
-    this.calls.unread = !readable && this.#looksLikeRpc
-    const pull = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
-      let chunk: Uint8Array | null
-      try {
-        chunk = await reader.read()
-      } catch (error) {
-        controller.error(error)
-        return this.#failedBody(error)
-      }
-      if (this.#ended || !this.mayPass()) return
-      const whole = readable && reader.bytes <= this.deps.limits.rpcBodyBytesMax
-      // An upstream that broke off has cancelled this stream: what throws here is told by the call itself.
-      if (chunk === null) {
-        this.#uploaded = true
-        if (whole) this.#readRpc(Buffer.concat(kept))
-        this.calls.notePlain()
-        return controller.close()
-      }
-      if (this.bytesIn === 0 && this.guard?.mayFlow(chunk) === false) {
-        return this.#refuseByPolicy(
-          policyUnreadable('a batch must come with its length, and be short enough to be read'),
-        )
-      }
-      this.#received(chunk.length)
-      this.calls.unread = !whole && this.#looksLikeRpc
-      if (whole) kept.push(chunk)
-      else kept.length = 0
-      controller.enqueue(chunk)
-    }
-    return new ReadableStream<Uint8Array>({ pull }, { highWaterMark: 0 })
+  #upload(body: ReadableStream<Uint8Array>, lengthKnown: boolean): ReadableStream<Uint8Array> {
+    const { limits } = this.deps
+    this.#body = new BodyReader(body, limits)
+    this.calls.unread = lengthKnown && this.#looksLikeRpc
+    return flow(this.#body, lengthKnown ? 0 : limits.rpcBodyBytesMax, this)
   }
 
-  #received(bytes: number): void {
+  mayGoUp(chunk: Uint8Array | null): boolean {
+    if (this.#ended || !this.mayPass()) return false
+    if (chunk === null || this.bytesIn > 0 || this.guard?.mayFlow(chunk) !== false) return true
+    this.#refuseByPolicy(policyUnreadable('a batch must come with its length, and be short enough to be read'))
+    return false
+  }
+
+  received(bytes: number, readable: boolean): void {
     this.bytesIn += bytes
     this.#usage.bytesIn += bytes
+    this.calls.unread = !readable && this.#looksLikeRpc
+  }
+
+  uploaded(body: Uint8Array | null): void {
+    this.#uploaded = true
+    if (body) this.#readRpc(body)
+    this.calls.notePlain()
   }
 
   get #isJson(): boolean {
@@ -262,7 +248,7 @@ export class Exchange implements Connection, DownstreamOwner {
   }
 
   /** The stream of HTTP+SSE that announced the endpoint at which this arrived: answers go there. */
-  get #announcer(): Exchange | null {
+  get #announcer(): Announcer | null {
     return this.deps.endpoints.find(this.server, this.url.pathname + this.url.search)
   }
 
@@ -306,7 +292,7 @@ export class Exchange implements Connection, DownstreamOwner {
     this.#refuse(problem)
   }
 
-  #failedBody(error: unknown): void {
+  failedBody(error: unknown): void {
     this.#refuse(error instanceof BodyError ? error.problem : problems.bodyTimeout)
   }
 
