@@ -19,6 +19,13 @@ const NOT_PLAIN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 /** A stranger's text as it may be shown and kept. */
 export const plain = (text: string): string => text.replace(NOT_PLAIN, '\ufffd')
 
+/** The parts of a text between commas, trimmed; empty ones are none. */
+export const partsOf = (text: string): string[] =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+
 /** One line of text from a person, trimmed. Throws `invalid`. */
 export const line = (text: string, what: string, lengthMax = limits.nameLengthMax): string => {
   const trimmed = text.trim()

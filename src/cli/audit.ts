@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, Option } from 'commander'
 import { messageOf } from '../error.ts'
 import type { AuditRowJson, CheckpointJson, Page, VerificationJson } from './answers.ts'
 import type { Cli } from './cli.ts'
@@ -7,6 +7,7 @@ import { csvHead, csvRow } from './csv.ts'
 import { EXIT, failed, notYet, usage } from './exit.ts'
 import { fields, millis, toJson, writeRaw } from './output.ts'
 import { follow, newest, rowText, writeAll } from './trail.ts'
+import { whole } from './whole.ts'
 
 const LIMIT_DEFAULT = 50
 
@@ -16,11 +17,6 @@ const VERDICT: Record<VerificationJson['status'], number> = { intact: EXIT.done,
 interface VerifyOptions {
   db?: string
   checkpoint?: string
-}
-
-const countOf = (text: string): number => {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1 on.')
-  return Number(text)
 }
 
 const checkpointIn = async (file: string): Promise<unknown> => {
@@ -80,7 +76,7 @@ export const auditCommand = (program: Command, cli: Cli): void => {
   const audit = program
     .command('audit')
     .description('show the audit trail, the newest last')
-    .option('--limit <N>', `how many rows (default: ${LIMIT_DEFAULT}; with --json: all)`, countOf)
+    .option('--limit <N>', `how many rows (default: ${LIMIT_DEFAULT}; with --json: all)`, whole)
     .option('--follow', 'go on with what is written, until Ctrl-C')
     .action((options: { limit?: number; follow?: boolean }) => show(cli, options))
 

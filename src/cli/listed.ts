@@ -1,8 +1,4 @@
+import { partsOf } from '../text.ts'
+
 /** `a,b` and repeated flags alike, as one list. */
-export const listed = (value: string, previous: string[] = []): string[] => [
-  ...previous,
-  ...value
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== ''),
-]
+export const listed = (value: string, previous: string[] = []): string[] => [...previous, ...partsOf(value)]

@@ -4,6 +4,7 @@ import type { Cli } from './cli.ts'
 import { segment } from './client.ts'
 import { usage } from './exit.ts'
 import { listed } from './listed.ts'
+import { whole } from './whole.ts'
 
 export interface PolicyOptions {
   allowTool?: string[]
@@ -11,11 +12,6 @@ export interface PolicyOptions {
   readOnly?: boolean
   callsPerMinute?: number
   streams?: number
-}
-
-const whole = (text: string): number => {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1 on.')
-  return Number(text)
 }
 
 /** An empty list is a slip, such as a variable that is not set: as a policy it would forbid all, or allow all. */

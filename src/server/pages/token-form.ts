@@ -2,7 +2,7 @@ import { AppError, invalid } from '../../error.ts'
 import type { IssueRequest } from '../../issuance.ts'
 import { type PolicyRequest, policyOf } from '../../policy.ts'
 import { holdsSecret } from '../../secret.ts'
-import { line, lineOrNull } from '../../text.ts'
+import { line, lineOrNull, partsOf } from '../../text.ts'
 import { parseExpiry } from '../../time.ts'
 import type { TokenFailures, TokenTyped } from '../../views/token-form.tsx'
 import { sentenceOf } from './failure.tsx'
@@ -36,12 +36,6 @@ export const withoutSecrets = (typed: TokenTyped): TokenTyped => ({
   ...Object.fromEntries(TEXTS.filter((name) => holdsSecret(typed[name])).map((name) => [name, ''])),
 })
 
-const names = (text: string): string[] =>
-  text
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== '')
-
 const wholeOrNull = (text: string): number | null => {
   const trimmed = text.trim()
   if (trimmed === '') return null
@@ -69,7 +63,7 @@ export const requestOf = (typed: TokenTyped, now: number): { request: IssueReque
     read(field, () => policyOf({ [field]: value })?.[field])
 
   const { expires } = typed
-  const allow = names(typed.allow)
+  const allow = partsOf(typed.allow)
   const request: IssueRequest = {
     name: read('name', () => line(typed.name, 'the name')) ?? '',
     servers:
@@ -82,7 +76,7 @@ export const requestOf = (typed: TokenTyped, now: number): { request: IssueReque
     expiresAt: read('expires', () => (expires.trim() === '' ? null : parseExpiry(expires, now, 'expires'))),
     policy: {
       allow: rule('allow', allow.length > 0 ? allow : null) ?? null,
-      deny: rule('deny', names(typed.deny)) ?? [],
+      deny: rule('deny', partsOf(typed.deny)) ?? [],
       readOnly: typed.readOnly,
       callsPerMinute: rule('callsPerMinute', wholeOrNull(typed.callsPerMinute)) ?? null,
       concurrentStreams: rule('concurrentStreams', wholeOrNull(typed.concurrentStreams)) ?? null,
