@@ -95,7 +95,7 @@ export class Health {
     clearInterval(this.#timer)
   }
 
-  /** Counts an answer. `failed`: the server could not be reached, broke off, or answered 500 or above. */
+  /** Counts an answer. `failed`: the server could not be reached, broke off, refused the gate's credentials, or answered 500 or above. */
   answered(serverId: string, failed: boolean, now: number): void {
     const server = this.deps.servers.byId.get(serverId)
     if (server) this.#of(server).traffic.count(failed, now)

@@ -25,5 +25,6 @@ export const receipt = (revocation: RevocationJson): string => {
     cutLine(revocation),
     ...peers.map((peer) => `peer ${clean(peer.node)}: ${clean(peer.state)} in ${millis(peer.ms)}, cut ${peer.cut}`),
     ...(revocation.complete ? [] : [`Not complete yet: see GET /api/v1/revocations/${clean(revocation.id)}`]),
+    ...(tokens.length === 1 ? [`What it did before: portcullis token activity ${tokens[0]?.id}`] : []),
   ].join('\n')
 }

@@ -303,7 +303,8 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
     if (this.#ended || !this.mayPass()) return drop(answer)
     const { status, statusText } = answer
     const headers = downwardHeaders(answer.headers)
-    this.deps.onAnswered(this.server, status >= 500)
+    // With 401 it refuses the gate's own credentials: nothing works there until they are put right.
+    this.deps.onAnswered(this.server, status >= 500 || status === 401)
     if (status >= 400) this.calls.failed()
     const refusal = status === 401 ? problems.upstreamUnauthorized : this.#leadRedirect(status, headers)
     const refusalByPolicy = refusal ? null : (this.guard?.answerRefusal(status, headers) ?? null)

@@ -26,7 +26,9 @@ const Facts = ({ receipt, namedMax }: { receipt: ReceiptCard; namedMax: number }
     <dd>
       <ul>
         {receipt.tokens.slice(0, namedMax).map((token) => (
-          <li>{ownedName(token)}</li>
+          <li>
+            <a href={`/tokens/${token.id}`}>{ownedName(token)}</a>
+          </li>
         ))}
       </ul>
       {receipt.tokens.length > namedMax && <p>and {number(receipt.tokens.length - namedMax)} more</p>}

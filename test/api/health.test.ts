@@ -161,8 +161,9 @@ test('a server that dies and comes back', async () => {
   expect(await healthOf('mortal')).toMatchObject({ reachable: true, mcp: { tools: 2 } })
 })
 
-test('what passes the gate is counted: 500 and what breaks off are errors, 404 is none', async () => {
-  const upstream = scripted({ GET: () => new Response('broken', { status: 503 }) })
+test('what passes the gate is counted: 500, wrong credentials and what breaks off are errors, 404 is none', async () => {
+  let status = 503
+  const upstream = scripted({ GET: () => new Response('broken', { status }) })
   const server = await add('counted', upstream.url, { probe: false })
   const { token } = await node.createToken('counting', ['counted'])
   const call = async (path: string) => (await fetch(`${node.gate}/s/counted${path}`, { headers: bearer(token) })).status
@@ -171,14 +172,17 @@ test('what passes the gate is counted: 500 and what breaks off are errors, 404 i
   ])
   await eventually(async () => (await healthOf('counted')).requests === 4)
   expect(await healthOf('counted')).toMatchObject({ requests: 4, errors: 1, errorRate: 0.25 })
-  await upstream.stop()
+  status = 401
   expect(await call('/mcp')).toBe(502)
   expect(await healthOf('counted')).toMatchObject({ requests: 5, errors: 2, errorRate: 0.4 })
+  await upstream.stop()
+  expect(await call('/mcp')).toBe(502)
+  expect(await healthOf('counted')).toMatchObject({ requests: 6, errors: 3, errorRate: 0.5 })
   await look('counted')
   const metrics = await (await fetch(`${node.console}/metrics`)).text()
   const metric = (name: string) =>
     new RegExp(`^portcullis_server_${name}\\{server="${server.id}"\\} (\\S+)$`, 'm').exec(metrics)?.[1]
-  expect([metric('requests_total'), metric('errors_total'), metric('up')]).toEqual(['5', '2', '0'])
+  expect([metric('requests_total'), metric('errors_total'), metric('up')]).toEqual(['6', '3', '0'])
   expect(metric('tools')).toBeUndefined()
   // What is refused by the gate itself never was the server's to answer.
   await fetch(`${node.gate}/s/counted/mcp`)

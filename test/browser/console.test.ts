@@ -98,6 +98,7 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
     await page.waitForURL('**/revocations/rev_*')
     const receipt = await page.innerText('main')
     expect(receipt).toContain('Cursor IDE of dev@example.com')
+    expect(await page.getByRole('link', { name: 'Cursor IDE' }).getAttribute('href')).toStartWith('/tokens/tok_')
     expect(receipt).toContain('operator:ada')
     expect(receipt).toContain('compromised')
     expect(receipt).toContain('found in a public repository')
