@@ -186,7 +186,7 @@ test('what passes the gate is counted: 500, wrong credentials and what breaks of
   expect(metric('tools')).toBeUndefined()
   // What is refused by the gate itself never was the server's to answer.
   await fetch(`${node.gate}/s/counted/mcp`)
-  expect((await healthOf('counted')).requests).toBe(5)
+  expect((await healthOf('counted')).requests).toBe(6)
   await node.api('DELETE', '/servers/counted')
   expect(await (await fetch(`${node.console}/metrics`)).text()).not.toContain(server.id)
 })
