@@ -98,6 +98,11 @@ export class UpstreamIndex {
     if (server.removedAt === null) this.byName.set(server.name, server)
   }
 
+  /** Those not removed, by name. */
+  sorted(): Upstream[] {
+    return [...this.byName.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
   remove(server: Upstream, now: number): void {
     server.removedAt = now
     this.byName.delete(server.name)

@@ -114,10 +114,6 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
     return this.deps.usage.of(this.secret.token.id)
   }
 
-  get token() {
-    return this.secret.token
-  }
-
   /** It belongs to an MCP session, or to the announced endpoint of HTTP+SSE. */
   get inSession(): boolean {
     return this.session !== null || this.target.announced
@@ -307,10 +303,14 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
     this.deps.onAnswered(this.server, status >= 500 || status === 401)
     if (status >= 400) this.calls.failed()
     const refusal = status === 401 ? problems.upstreamUnauthorized : this.#leadRedirect(status, headers)
-    const refusalByPolicy = refusal ? null : (this.guard?.answerRefusal(status, headers) ?? null)
-    if (refusal || refusalByPolicy) {
+    if (refusal) {
       drop(answer)
-      return refusal ? this.#refuse(refusal) : this.#refuseByPolicy(refusalByPolicy as Problem)
+      return this.#refuse(refusal)
+    }
+    const unfit = this.guard?.answerRefusal(status, headers)
+    if (unfit) {
+      drop(answer)
+      return this.#refuseByPolicy(unfit)
     }
     this.#followSession(answer)
     const init = { status, statusText, headers }
@@ -387,9 +387,10 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
 
   #stream(body: ReadableStream<Uint8Array>, headers: Headers): ReadableStream<Uint8Array> {
     const events = isEventStream(headers)
+    const plain = !isEncoded(headers)
     this.kind = events ? 'sse' : 'stream'
-    this.#saysJson = isJson(headers) && !isEncoded(headers)
-    const readable = events && !isEncoded(headers)
+    this.#saysJson = isJson(headers) && plain
+    const readable = events && plain
     this.#mayAnnounce = readable && this.mcp && this.method === 'GET'
     const { limits, now, streams } = this.deps
     const tailBytesMax = this.guard?.listsTools ? limits.policyAnswerBytesMax : limits.eventTailBytesMax

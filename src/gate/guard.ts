@@ -1,9 +1,9 @@
 import type { Limits } from '../limits.ts'
 import { asksForHint, hasToolRules, type Policy, toolDenial, type ToolDenial } from '../policy.ts'
 import type { Quotas } from '../quota.ts'
-import type { Token } from '../token.ts'
+import type { Secret } from '../token.ts'
 import type { Upstream } from '../upstream.ts'
-import { isEncoded, isEventStream } from './headers.ts'
+import { isEncoded, isEventStream, isJson } from './headers.ts'
 import { headerMismatch, type Problem, policyUnreadable, problems, rateLimited } from './problem.ts'
 import { clientName, isId, isRecord, policyError, type RpcError } from './rpc.ts'
 import { type Message, readStrict, rewriteJson, type StrictBody } from './strict.ts'
@@ -19,7 +19,7 @@ export interface GuardDeps {
 
 /** What a guard must know of its exchange. */
 export interface Guarded {
-  token: Token
+  secret: Secret
   server: Upstream
   request: Request
   /** It belongs to an MCP session, or to the announced endpoint of HTTP+SSE. */
@@ -52,8 +52,6 @@ const DENIALS: Record<ToolDenial, string> = {
 
 const JSON_TYPE = /^application\/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?$/i
 const IS_JSON = /[/+]json\b/i
-/** More than the type of JSON: the official SDK 1 asks no more of it than that it begins like this. */
-const LIKE_JSON = /json/i
 /** What some parser skips, byte order marks and the zeros of UTF-16 too, and then an array, or nothing yet. */
 // oxlint-disable-next-line no-control-regex
 const MAY_BEGIN_BATCH = /^[\s\ufeff\ufffd\0]*(?:\[|$)/
@@ -88,8 +86,9 @@ export class Guard {
     this.filter = new ToolFilter(policy)
   }
 
-  get #accepts(): string {
-    return this.of.request.headers.get('accept') ?? ''
+  get #asksForEvents(): boolean {
+    const { method, headers } = this.of.request
+    return method === 'GET' && /text\/event-stream/i.test(headers.get('accept') ?? '')
   }
 
   /** Whether the body must be read before it goes up. */
@@ -101,7 +100,7 @@ export class Guard {
     const length = headers.get('content-length')
     const readable = length === null || Number(length) <= this.deps.limits.rpcBodyBytesMax
     const limited = this.policy.callsPerMinute !== null || this.policy.concurrentStreams !== null
-    return limited && readable && LIKE_JSON.test(headers.get('content-type') ?? '')
+    return limited && readable && isJson(headers)
   }
 
   /** Why the request may not go on, as far as its head tells. */
@@ -109,7 +108,7 @@ export class Guard {
     const { request, inSession } = this.of
     const refusal = this.#rules ? this.#unreadable() : null
     if (refusal) return refusal
-    if (request.method === 'GET' && /text\/event-stream/i.test(this.#accepts)) {
+    if (this.#asksForEvents) {
       this.listsTools = this.#rules
       const full = this.takeStream()
       if (full) return full
@@ -126,10 +125,7 @@ export class Guard {
     const { method, headers } = request
     if (server.kind === 'http') return policyUnreadable('the server is no MCP server')
     if (!atEndpoint) return policyUnreadable("it is not at the server's MCP endpoint, which --path of the server names")
-    if (method === 'GET') {
-      const asksForEvents = /text\/event-stream/i.test(this.#accepts)
-      return asksForEvents ? null : policyUnreadable('a GET must accept text/event-stream')
-    }
+    if (method === 'GET') return this.#asksForEvents ? null : policyUnreadable('a GET must accept text/event-stream')
     if (method === 'DELETE') {
       const bare = !headers.has('transfer-encoding') && Number(headers.get('content-length') ?? 0) === 0
       return inSession && bare ? null : policyUnreadable('a DELETE must end a session, and hold no body')
@@ -144,20 +140,20 @@ export class Guard {
   takeStream(): Problem | null {
     const { concurrentStreams } = this.policy
     if (concurrentStreams === null || this.#holdsStream) return null
-    this.#holdsStream = this.deps.quotas.takeStream(this.of.token.id, concurrentStreams)
+    this.#holdsStream = this.deps.quotas.takeStream(this.of.secret.token.id, concurrentStreams)
     return this.#holdsStream ? null : problems.tooManyStreams
   }
 
   takeCalls(count: number): Problem | null {
     const { callsPerMinute } = this.policy
     if (callsPerMinute === null || count === 0) return null
-    const retryAfterS = this.deps.quotas.takeCalls(this.of.token.id, count, callsPerMinute)
+    const retryAfterS = this.deps.quotas.takeCalls(this.of.secret.token.id, count, callsPerMinute)
     return retryAfterS === null ? null : rateLimited(callsPerMinute, retryAfterS)
   }
 
   /** Gives back what the exchange held. */
   release(): void {
-    if (this.#holdsStream) this.deps.quotas.giveStream(this.of.token.id)
+    if (this.#holdsStream) this.deps.quotas.giveStream(this.of.secret.token.id)
     this.#holdsStream = false
   }
 

@@ -55,6 +55,7 @@ export const isEncoded = (headers: Headers): boolean => {
   return coding !== undefined && coding !== '' && coding !== 'identity'
 }
 
+/** Whatever a server may take for JSON: the official SDK 1 asks no more of a type than that it begins like it. */
 export const isJson = (headers: Headers): boolean => /json/i.test(headers.get('content-type') ?? '')
 
 export const isEventStream = (headers: Headers): boolean =>

@@ -5,6 +5,7 @@ import { limits } from '../limits.ts'
 import { plain } from '../text.ts'
 import type { Upstream } from '../upstream.ts'
 import { isEventStream, upwardHeaders } from './headers.ts'
+import { isRecord } from './rpc.ts'
 import { callUpstream } from './upstream.ts'
 
 /** A tool as far as a policy asks. */
@@ -47,8 +48,6 @@ export const noAnswer = (error: unknown): AppError => {
 
 const short = (text: string | undefined): string | null =>
   plain(text?.trim() ?? '').slice(0, limits.nameLengthMax) || null
-
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 
 interface ToolPage {
   tools: ToolHint[]

@@ -1,6 +1,6 @@
 import type { Denial } from '../token.ts'
 import { CUT_MESSAGES, type CutCause } from '../registry.ts'
-import { type RpcError, type RpcId, rpcError } from './rpc.ts'
+import { mismatchError, type RpcError, type RpcId } from './rpc.ts'
 
 /** What the gate itself answers: RFC 9457 problem details, their `type` ending in a slug. */
 export interface Problem {
@@ -187,7 +187,7 @@ export const headerMismatch = (id: RpcId | null): Problem => {
     slug: 'header-mismatch',
     title: 'Header mismatch',
     detail,
-    rpc: rpcError(id, -32_020, detail, 'header_mismatch'),
+    rpc: mismatchError(id, detail),
   }
 }
 

@@ -117,6 +117,9 @@ export const failuresInBody = (body: Uint8Array): RpcAnswer[] => {
 /** -32001 is taken: SDK 1 uses it for its own timeout. */
 const CUT_CODE = -32080
 const POLICY_CODE = -32081
+/** MCP 2026-07-28, Server Validation. */
+const HEADER_MISMATCH_CODE = -32020
+
 export interface RpcError {
   jsonrpc: '2.0'
   /** Null: of a message that has none. */
@@ -124,7 +127,7 @@ export interface RpcError {
   error: { code: number; message: string; data?: { type: string } }
 }
 
-export const rpcError = (id: RpcId | null, code: number, message: string, type: string): RpcError => ({
+const rpcError = (id: RpcId | null, code: number, message: string, type: string): RpcError => ({
   jsonrpc: '2.0',
   id,
   error: { code, message, data: { type } },
@@ -133,6 +136,9 @@ export const rpcError = (id: RpcId | null, code: number, message: string, type: 
 export const cutError = (id: RpcId, type: string, message: string) => rpcError(id, CUT_CODE, message, type)
 
 export const policyError = (id: RpcId, type: string, message: string) => rpcError(id, POLICY_CODE, message, type)
+
+export const mismatchError = (id: RpcId | null, message: string) =>
+  rpcError(id, HEADER_MISMATCH_CODE, message, 'header_mismatch')
 
 export const cancelled = (requestId: RpcId, reason: string) => ({
   jsonrpc: '2.0',

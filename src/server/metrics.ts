@@ -105,7 +105,7 @@ export const createMetrics = (sources: MetricsSources) => {
   byServer(
     Counter,
     'portcullis_server_errors_total',
-    'Of those, failures of the server: unreachable, broken off, 500 or above',
+    'Of those, failures of the server: unreachable, broken off, credentials refused, 500 or above',
     (server) => health.of(server).total.errors,
   )
   const delay = new Histogram({

@@ -21,6 +21,9 @@ const times = ({ firstAt, lastAt }: { firstAt: number; lastAt: number }) => ({
   lastAt: formatTime(lastAt),
 })
 
+/** A removed server is still known by its name. */
+const serverOf = (node: Node, id: string): string => node.servers.byId.get(id)?.name ?? id
+
 /** All rows in slices, with a pause after each: a revocation waits no longer than one takes. */
 async function* slicesOf(node: Node, token: Token, since: number): AsyncGenerator<ActivityRow[]> {
   for (const rows of node.reads.activityOf(token.id, since)) {
@@ -36,7 +39,6 @@ export const activityJson = async (node: Node, token: Token, since: number) => {
   for await (const rows of slicesOf(node, token, since)) for (const row of rows) summary.add(row)
   const { tools, methods, addresses, clients } = summary.lists
   const max = node.limits.pageSizeMax
-  const serverOf = (id: string) => node.servers.byId.get(id)?.name ?? id
   const counted = ({ calls, errors, refused, argumentBytes, ...rest }: Counted) => ({
     calls,
     errors,
@@ -49,10 +51,12 @@ export const activityJson = async (node: Node, token: Token, since: number) => {
     since: formatTime(since),
     until: formatTime(node.now()),
     ...summary.totals,
-    tools: tools.slice(0, max).map((row) => ({ server: serverOf(row.serverId), name: row.name, ...counted(row) })),
+    tools: tools
+      .slice(0, max)
+      .map((row) => ({ server: serverOf(node, row.serverId), name: row.name, ...counted(row) })),
     methods: methods
       .slice(0, max)
-      .map((row) => ({ server: serverOf(row.serverId), method: row.name, ...counted(row) })),
+      .map((row) => ({ server: serverOf(node, row.serverId), method: row.name, ...counted(row) })),
     addresses: addresses.slice(0, max).map((row) => ({ address: row.name, ...counted(row) })),
     clients: clients.slice(0, max).map((row) => ({ client: row.name, ...counted(row) })),
     truncated: [tools, methods, addresses, clients].some(({ length }) => length > max),
@@ -64,8 +68,7 @@ async function* activityCsv(node: Node, token: Token, since: number): AsyncGener
   yield csvLine(COLUMNS)
   for await (const rows of slicesOf(node, token, since)) {
     const lines = rows.map((row) => {
-      const server = node.servers.byId.get(row.serverId)?.name ?? row.serverId
-      const flat: Record<string, unknown> = { ...row, server, ...times(row) }
+      const flat: Record<string, unknown> = { ...row, server: serverOf(node, row.serverId), ...times(row) }
       return csvLine(COLUMNS.map((column) => flat[column]))
     })
     if (lines.length > 0) yield lines.join('')

@@ -38,9 +38,8 @@ export const serverRoutes = (node: Node) =>
       ({ request, query }) => {
         requireRole(contextOf(request).actor, 'auditor')
         const page = pageRequest(query)
-        const sorted = [...node.servers.byName.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
         return pageOf(
-          behind(sorted, page, ({ name }) => name),
+          behind(node.servers.sorted(), page, ({ name }) => name),
           page.limit,
           ({ name }) => name,
           (server) => serverJson(node, server),

@@ -76,10 +76,10 @@ const connectionList = (node: Node, wanted: (token: Token) => boolean): Connecti
 
 /** Servers whose names hold the folded text, by name. */
 const serverList = (node: Node, needle: string): ServerList => {
-  const { byName } = node.servers
-  const found = [...byName.values()].filter(({ name }) => name.includes(needle))
-  const shown = found.toSorted((a, b) => (a.name < b.name ? -1 : 1)).slice(0, rowsMaxOf(node))
-  return { rows: shown.map((server) => serverJson(node, server)), found: found.length, total: byName.size }
+  const { servers } = node
+  const found = servers.sorted().filter(({ name }) => name.includes(needle))
+  const rows = found.slice(0, rowsMaxOf(node)).map((server) => serverJson(node, server))
+  return { rows, found: found.length, total: servers.byName.size }
 }
 
 /** Whether somebody may revoke and kill; a restricted sign-in may do that too, and nothing else. */

@@ -52,12 +52,11 @@ type Refused = { typed: TokenTyped; failures: TokenFailures; failure: string | n
 
 export const tokenRoutes = (node: Node) => {
   const form = (request: Request, { typed, failures, failure, status }: Refused) => {
-    const servers = [...node.servers.byName.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
     return page(
       <TokenFormPage
         frame={frameOf(node, request)}
         formId={crypto.randomUUID()}
-        servers={servers}
+        servers={node.servers.sorted()}
         typed={withoutSecrets(typed)}
         {...{ failures, failure }}
       />,
@@ -113,7 +112,7 @@ export const tokenRoutes = (node: Node) => {
       return page(
         <TokenPage
           frame={frameOf(node, request)}
-          token={{ ...tokenJson(node, token), policy: token.policy }}
+          token={tokenJson(node, token)}
           {...{ activity, window }}
           linesMax={node.limits.activityLinesShownMax}
           snippets={connectJson(node, token, PLACEHOLDER)}
