@@ -4,6 +4,7 @@ import type { ActivityRow } from '../../src/activity.ts'
 import { Activity, type ActivityJson } from '../../src/server/api/schemas.ts'
 import { ActivityStore } from '../../src/store/activity.ts'
 import { openStore } from '../../src/store/open.ts'
+import { rowAt } from '../support/activity-row.ts'
 import { readCsvRows } from '../support/csv.ts'
 import { type TestNode, startNode } from '../support/node.ts'
 import { ask } from '../support/raw.ts'
@@ -23,21 +24,8 @@ let node: TestNode
 let echo: Awaited<ReturnType<typeof startEcho>>
 let old: { id: string; token: string }
 
-const rowAt = (at: number, extra: Partial<ActivityRow> = {}): ActivityRow => ({
-  tokenId: old.id,
-  serverId: 'srv_gone',
-  method: 'tools/call',
-  name: 'echo',
-  address: '192.0.2.1',
-  client: 'test 1',
-  calls: 1,
-  errors: 0,
-  refused: 0,
-  argumentBytes: 10,
-  firstAt: at,
-  lastAt: at,
-  ...extra,
-})
+const rowOf = (at: number, extra: Partial<ActivityRow> = {}): ActivityRow =>
+  rowAt(at, { tokenId: old.id, serverId: 'srv_gone', ...extra })
 
 beforeAll(async () => {
   data = tempFolder()
@@ -52,11 +40,11 @@ beforeAll(async () => {
   const activity = new ActivityStore(store)
   const formula = { name: '=HYPERLINK("http://x","y")', client: '+1, "quoted"', errors: 1, argumentBytes: 5 }
   for (const row of [
-    rowAt(NOW - 5 * MINUTE_MS),
-    rowAt(NOW - 2 * HOUR_MS, formula),
-    rowAt(NOW - 3 * DAY_MS, { calls: 4, refused: 2 }),
-    rowAt(NOW - 29 * DAY_MS, { method: 'GET', name: '', client: '', address: '192.0.2.2' }),
-    rowAt(NOW - 31 * DAY_MS, { address: '192.0.2.31' }),
+    rowOf(NOW - 5 * MINUTE_MS),
+    rowOf(NOW - 2 * HOUR_MS, formula),
+    rowOf(NOW - 3 * DAY_MS, { calls: 4, refused: 2 }),
+    rowOf(NOW - 29 * DAY_MS, { method: 'GET', name: '', client: '', address: '192.0.2.2' }),
+    rowOf(NOW - 31 * DAY_MS, { address: '192.0.2.31' }),
   ]) {
     activity.addActivity(row.lastAt - (row.lastAt % MINUTE_MS), [row])
   }

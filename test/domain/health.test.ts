@@ -3,29 +3,19 @@ import { Health, type Probe, type Probed } from '../../src/health.ts'
 import { limits } from '../../src/limits.ts'
 import { type Upstream, UpstreamIndex } from '../../src/upstream.ts'
 import { eventually } from '../support/poll.ts'
+import { serverAt } from '../support/server.ts'
 
 const HOUR_MS = 3_600_000
 const STARTED_AT = 10 * HOUR_MS
 const UP: Probed = { reachable: true, found: 'http', path: '', detail: 'HTTP answers (200)', mcp: null }
 const DOWN: Probed = { ...UP, reachable: false, found: 'nothing', detail: 'nothing' }
 
-const serverAt = (n: number): Upstream => ({
-  id: `srv_${n}`,
-  name: `s${n}`,
-  url: new URL(`http://127.0.0.1:${n}`),
-  kind: 'auto',
-  path: '',
-  headers: [],
-  state: 'open',
-  reason: null,
-  createdAt: 0,
-  removedAt: null,
-})
+const serverNumber = (n: number): Upstream => serverAt(`http://127.0.0.1:${n}`, { id: `srv_${n}`, name: `s${n}` })
 
 /** Servers that answer a look when the test says so. */
 const setUp = (count: number) => {
   const servers = new UpstreamIndex()
-  const all = Array.from({ length: count }, (_, n) => serverAt(n + 1))
+  const all = Array.from({ length: count }, (_, n) => serverNumber(n + 1))
   all.forEach((server) => servers.add(server))
   const looks: { server: Upstream; before: Probed | null; end(probed: Probed): void; ended: boolean }[] = []
   const probe: Probe = (server, before) =>

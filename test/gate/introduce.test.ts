@@ -5,6 +5,7 @@ import { introduce } from '../../src/gate/introduce.ts'
 import { limits } from '../../src/limits.ts'
 import type { Upstream } from '../../src/upstream.ts'
 import { eventually } from '../support/poll.ts'
+import { serverAt } from '../support/server.ts'
 import { startEverything } from '../support/upstreams/everything.ts'
 import { startSessionMcp, startStatelessMcp } from '../support/upstreams/mcp.ts'
 import { startRaw } from '../support/upstreams/raw.ts'
@@ -20,23 +21,10 @@ const using = <T extends { stop(): unknown }>(upstream: T): T => {
   return upstream
 }
 
-const upstreamAt = (url: string, headers: Upstream['headers'] = []): Upstream => ({
-  id: 'srv_1',
-  name: 'up',
-  url: new URL(url),
-  kind: 'auto',
-  path: '',
-  headers,
-  state: 'open',
-  reason: null,
-  createdAt: 0,
-  removedAt: null,
-})
-
 const visit = (
   url: string,
   { headers = [], timeoutMs = TIMEOUT_MS }: { headers?: Upstream['headers']; timeoutMs?: number } = {},
-) => introduce(upstreamAt(url, headers), new URL(url), timeoutMs)
+) => introduce(serverAt(url, { headers }), new URL(url), timeoutMs)
 
 const refusalOf = async (...call: Parameters<typeof visit>): Promise<string> => {
   const error = await visit(...call).then(
@@ -340,7 +328,7 @@ test('credentials never follow an endpoint to another origin', async () => {
 })
 
 test('a server that is changed during a visit gets no credentials of later', async () => {
-  const server = upstreamAt('http://127.0.0.1', [['authorization', 'Bearer first']])
+  const server = serverAt('http://127.0.0.1', { headers: [['authorization', 'Bearer first']] })
   const upstream = scripted({
     initialize: () => {
       server.headers = [['authorization', 'Bearer second']]

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { limits } from '../../src/limits.ts'
-import { policyOf, type PolicyRequest } from '../../src/policy.ts'
+import type { PolicyRequest } from '../../src/policy.ts'
 import { ask, formatRequest, open, type RawClient, type RawRequest } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { startSmallGate } from '../support/small-gate.ts'
@@ -23,13 +23,7 @@ beforeEach(() => {
   upstream.answering = jsonAnswer({ jsonrpc: '2.0', id: 1, result: {} })
 })
 
-let issued = 0
-const secretUnder = (request: PolicyRequest | null) => {
-  issued += 1
-  const { token, secret } = gate.issue(`t${issued}`)
-  token.policy = policyOf(request)
-  return secret
-}
+const secretUnder = (request: PolicyRequest | null) => gate.secretUnder(request)
 
 type Sent = Partial<RawRequest> & { headers?: Record<string, string> }
 const JSON_TYPE = { 'Content-Type': 'application/json' }

@@ -2,7 +2,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import type { ToolHint } from '../../src/gate/introduce.ts'
 import { ToolHints } from '../../src/gate/tool-hints.ts'
 import { type Limits, limits } from '../../src/limits.ts'
-import { policyOf } from '../../src/policy.ts'
 import type { Upstream } from '../../src/upstream.ts'
 import { ask } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
@@ -125,8 +124,7 @@ describe('through the gate', () => {
       ...script,
     })
     gate = startSmallGate(`${upstream.url}/mcp`, { toolHintsMs: 60_000, toolHintsRetryMs: 60_000, probeMs: 500 })
-    const issued = gate.issue('reader')
-    issued.token.policy = policyOf({ readOnly: true })
+    const issued = gate.issue('reader', { readOnly: true })
     secret = issued.secret
   }
   beforeEach(() => {

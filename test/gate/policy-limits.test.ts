@@ -24,13 +24,7 @@ beforeEach(() => {
   upstream.answering = jsonAnswer({ jsonrpc: '2.0', id: 1, result: {} })
 })
 
-let issued = 0
-const issue = (request: PolicyRequest) => {
-  issued += 1
-  const { token, secret } = gate.issue(`t${issued}`)
-  token.policy = policyOf(request)
-  return secret
-}
+const issue = (request: PolicyRequest) => gate.secretUnder(request)
 type Sent = Partial<RawRequest> & { headers?: Record<string, string> }
 const JSON_TYPE = { 'Content-Type': 'application/json' }
 const requestOf = (secret: string, { headers = JSON_TYPE, target = '/s/up', ...rest }: Sent): RawRequest => ({
@@ -283,8 +277,7 @@ describe('streams held open at once', () => {
   })
 
   test('a stream that is one call too many gives its place back', async () => {
-    const { token, secret } = gate.issue('used-up')
-    token.policy = policyOf({ concurrentStreams: 1, callsPerMinute: 1 })
+    const { token, secret } = gate.issue('used-up', { concurrentStreams: 1, callsPerMinute: 1 })
     upstream.answering = jsonAnswer({})
     expect((await send(secret, GET_EVENTS)).status).toBe(200)
     expectProblem(await send(secret, GET_EVENTS), 429, 'rate-limited')

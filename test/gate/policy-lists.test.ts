@@ -55,11 +55,8 @@ afterAll(async () => {
 })
 beforeEach(() => void (upstream.requests.length = 0))
 
-let issued = 0
 const askUnder = (rules: PolicyRequest | null, sent: Partial<RawRequest> = {}) => {
-  issued += 1
-  const { token, secret } = gate.issue(`t${issued}`)
-  token.policy = policyOf(rules)
+  const secret = gate.secretUnder(rules)
   const { headers = {}, ...rest } = sent
   const all = { ...bearer(secret), 'Content-Type': 'application/json', ...(headers as Record<string, string>) }
   return ask(gate.url, { method: 'POST', target: '/s/up', body: LIST, headers: all, ...rest })

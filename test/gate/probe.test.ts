@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from 'bun:test'
 import { startDemoUpstream } from '../../src/demo/upstream.ts'
 import { probe } from '../../src/gate/probe.ts'
-import type { Upstream } from '../../src/upstream.ts'
+import { serverAt } from '../support/server.ts'
 import { INITIALIZED, never, startScripted } from '../support/upstreams/scripted.ts'
 
 const running: { stop(): unknown }[] = []
@@ -12,25 +12,12 @@ const using = <T extends { stop(): unknown }>(upstream: T): T => {
   running.push(upstream)
   return upstream
 }
-const upstreamAt = (url: string, extra: Partial<Upstream> = {}): Upstream => ({
-  id: 'srv_1',
-  name: 'up',
-  url: new URL(url),
-  kind: 'auto',
-  path: '',
-  headers: [],
-  state: 'open',
-  reason: null,
-  createdAt: 0,
-  removedAt: null,
-  ...extra,
-})
 
 test('what is no MCP server gets no second POST, unless it answers otherwise', async () => {
   const upstream = using(startScripted({ initialize: () => INITIALIZED({ capabilities: {} }) }))
   const door = upstream.door
   upstream.door = () => new Response('an API', { status: 200 })
-  const server = upstreamAt(upstream.url)
+  const server = serverAt(upstream.url)
   const first = await probe(server, null)
   expect(first).toEqual({ reachable: true, found: 'http', path: '', detail: 'HTTP answers (200)', mcp: null })
   const asked = upstream.requests.length
@@ -43,7 +30,7 @@ test('what is no MCP server gets no second POST, unless it answers otherwise', a
 test('what answers is reachable, though MCP hangs below it', async () => {
   const upstream = using(startScripted({ 'server/discover': never, initialize: never, GET: never }))
   const detail = 'HTTP answers (404)'
-  expect(await probe(upstreamAt(upstream.url), null)).toMatchObject({
+  expect(await probe(serverAt(upstream.url), null)).toMatchObject({
     reachable: true,
     found: 'http',
     detail,
@@ -54,16 +41,16 @@ test('what answers is reachable, though MCP hangs below it', async () => {
 
 test('kind http is only ever asked by GET', async () => {
   const upstream = using(startScripted({ initialize: () => INITIALIZED() }))
-  const found = await probe(upstreamAt(upstream.url, { kind: 'http', path: '/mcp' }), null)
+  const found = await probe(serverAt(upstream.url, { kind: 'http', path: '/mcp' }), null)
   expect(found).toMatchObject({ reachable: true, found: 'http', detail: 'HTTP answers (405)', mcp: null })
   expect(upstream.requests.map(({ method, path }) => [method, path])).toEqual([['GET', '/mcp']])
 })
 
 test('an event stream is found, but MCP beside it comes first', async () => {
   const { url } = using(startDemoUpstream())
-  expect(await probe(upstreamAt(url), null)).toMatchObject({ found: 'mcp', path: '/mcp' })
+  expect(await probe(serverAt(url), null)).toMatchObject({ found: 'mcp', path: '/mcp' })
   const detail = `an event stream answers at ${url}/sse`
-  expect(await probe(upstreamAt(url, { path: '/sse' }), null)).toEqual({
+  expect(await probe(serverAt(url, { path: '/sse' }), null)).toEqual({
     reachable: true,
     found: 'sse',
     path: '/sse',

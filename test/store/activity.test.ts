@@ -5,6 +5,7 @@ import { Activity, type ActivityRow, ActivitySummary } from '../../src/activity.
 import { limits } from '../../src/limits.ts'
 import { ActivityStore } from '../../src/store/activity.ts'
 import { openStore, type Store } from '../../src/store/open.ts'
+import { rowAt } from '../support/activity-row.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
 
 const MINUTE_MS = 60_000
@@ -27,21 +28,6 @@ afterEach(() => {
 })
 
 const minuteOf = (at: number) => at - (at % MINUTE_MS)
-const rowAt = (at: number, extra: Partial<ActivityRow> = {}): ActivityRow => ({
-  tokenId: 'tok_1',
-  serverId: 'srv_1',
-  method: 'tools/call',
-  name: 'echo',
-  address: '192.0.2.1',
-  client: 'test 1',
-  calls: 1,
-  errors: 0,
-  refused: 0,
-  argumentBytes: 10,
-  firstAt: at,
-  lastAt: at,
-  ...extra,
-})
 const add = (rows: ActivityRow[]) => {
   for (const row of rows) activity.addActivity(minuteOf(row.lastAt), [row])
 }

@@ -3,11 +3,13 @@ import { Fold } from '../../src/audit.ts'
 import { Gate } from '../../src/gate/gate.ts'
 import { KeyRing, newRingKey } from '../../src/key.ts'
 import { type Limits, limits } from '../../src/limits.ts'
+import { policyOf, type PolicyRequest } from '../../src/policy.ts'
 import { Registry } from '../../src/registry.ts'
 import { generateSecret } from '../../src/secret.ts'
 import { type Token, TokenIndex } from '../../src/token.ts'
 import { type Upstream, UpstreamIndex } from '../../src/upstream.ts'
 import { Evidence, UsageMeter } from '../../src/usage.ts'
+import { serverAt } from './server.ts'
 
 /** The real gate on a real port, with limits small enough to go one past them. */
 export const startSmallGate = (url: string, small: Partial<Limits>, options: { kind?: Upstream['kind'] } = {}) => {
@@ -22,20 +24,9 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
     { evidenceOf: () => new Map(), putEvidence: (rows) => void stored.set('evidence', [...rows]) },
     own,
   )
-  const server: Upstream = {
-    id: 'srv_1',
-    name: 'up',
-    url: new URL(url),
-    kind: options.kind ?? 'auto',
-    path: '',
-    headers: [],
-    state: 'open',
-    reason: null,
-    createdAt: 0,
-    removedAt: null,
-  }
+  const server = serverAt(url, options)
   servers.add(server)
-  const issue = (name: string): { token: Token; secret: string } => {
+  const issue = (name: string, policy: PolicyRequest | null = null): { token: Token; secret: string } => {
     const secret = generateSecret('pcl_')
     const token: Token = {
       id: `tok_${name}`,
@@ -47,7 +38,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
       createdBy: 'test',
       expiresAt: null,
       revokedAt: null,
-      policy: null,
+      policy: policyOf(policy),
       secrets: [],
     }
     token.secrets.push({ ...keys.digest(secret), token, createdAt: 0, diesAt: null })
@@ -86,6 +77,8 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
     evidence,
     activity,
     issue,
+    /** The secret of a token of its own under that policy. */
+    secretUnder: (policy: PolicyRequest | null) => issue(crypto.randomUUID(), policy).secret,
     server,
     [Symbol.asyncDispose]: async () => {
       gate.stop()
