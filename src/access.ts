@@ -4,8 +4,8 @@ import { newId } from './id.ts'
 import type { Limits } from './limits.ts'
 import { type LinkPurpose, Links } from './link.ts'
 import { type Actor, type Operator, requireRole, type Role, SYSTEM } from './operator.ts'
-import { OperatorSessions } from './session.ts'
-import { line } from './text.ts'
+import { type OperatorSession, OperatorSessions, type Visitor } from './session.ts'
+import { keepable, line } from './text.ts'
 import { Throttle } from './throttle.ts'
 import type { Clock } from './time.ts'
 
@@ -15,16 +15,28 @@ export interface AccessStore {
   insert(operator: Operator, actor: Actor): void
   remove(operator: Operator, actor: Actor): void
   putPassword(operator: Operator, passwordHash: string, actor: Actor): void
-  putSignIn(operator: Operator, at: number, address: string): void
+  putSignIn(operator: Operator, at: number, session: { id: string; address: string }): void
+  /** Notes that a session was ended, by its own person or by another. */
+  putSessionEnd(operator: Operator, session: OperatorSession, action: SessionEnd, actor: Actor): void
   /** Notes who made a one-time link, and for whom; null: for the first owner. */
   putLink(operator: Operator | null, actor: Actor): void
 }
 
+export type SessionEnd = 'operator.sign-out' | 'operator.session-end'
+
 export interface AccessDeps {
   store: AccessStore
+  /** Told when a session was ended and the audit row could not be written. */
+  onUnaudited(error: unknown, sessionId: string): void
   fold: Fold
   limits: Limits
   now: Clock
+}
+
+/** A session, and whose it is. */
+export interface SessionOf {
+  session: OperatorSession
+  operator: Operator
 }
 
 export interface OneTimeLink {
@@ -117,7 +129,8 @@ export class Access {
   }
 
   /** Uses a link up: makes the first owner, or sets the password of its operator. Gives a session's secret. */
-  async usePasswordLink(code: string, name: string, password: string, address: string): Promise<string> {
+  async usePasswordLink(code: string, name: string, password: string, visitor: Visitor): Promise<string> {
+    const { address } = visitor
     this.#mayTry(address)
     const { store, limits, now } = this.deps
     const peeked = this.links.peek(code)
@@ -147,26 +160,27 @@ export class Access {
         passwordHash,
       }
       store.insert(owner, { name: `operator:${ownerName}`, role: 'owner' })
-      return this.#open(owner, address)
+      return this.#open(owner, visitor)
     }
     const operator = store.all().find((candidate) => candidate.id === purpose.operatorId)
     if (!operator) throw notFound('that operator was removed')
     store.putPassword(operator, passwordHash, { name: `operator:${operator.name}`, role: operator.role })
     this.sessions.closeAllOf(operator.id)
-    return this.#open(operator, address)
+    return this.#open(operator, visitor)
   }
 
   /** Uses a sign-in link up. Gives a session's secret, or null when the link is for something else. */
-  useSignInLink(code: string, address: string): string | null {
+  useSignInLink(code: string, visitor: Visitor): string | null {
     const purpose = this.links.peek(code)
     if (purpose?.kind !== 'sign-in') return null
     this.links.take(code)
     const operator = this.deps.store.all().find((candidate) => candidate.id === purpose.operatorId)
-    return operator ? this.#open(operator, address) : null
+    return operator ? this.#open(operator, visitor) : null
   }
 
   /** Gives a session's secret. Throws `too_many` for a source that failed too often, `unauthenticated`. */
-  async signIn(name: string, password: string, address: string): Promise<string> {
+  async signIn(name: string, password: string, visitor: Visitor): Promise<string> {
+    const { address } = visitor
     this.#mayTry(address)
     const operator = this.deps.store.named(name.trim())
     const expected = operator?.passwordHash ?? DECOY
@@ -178,19 +192,26 @@ export class Access {
       throw new AppError('unauthenticated', 'the name or the password is wrong')
     }
     this.#throttle.succeed(address)
-    return this.#open(operator, address)
+    return this.#open(operator, visitor)
   }
 
-  #open(operator: Operator, address: string): string {
+  #open(operator: Operator, { address, client }: Visitor): string {
+    const id = newId('ses')
     let restricted = false
     try {
-      this.deps.store.putSignIn(operator, this.deps.now(), address)
+      this.deps.store.putSignIn(operator, this.deps.now(), { id, address })
     } catch (error) {
       // With a full disk an owner must still get in, to revoke, kill and close.
       if (!(error instanceof AppError) || error.kind !== 'storage' || operator.role !== 'owner') throw error
       restricted = true
     }
-    return this.sessions.open(operator.id, restricted)
+    return this.sessions.open({
+      id,
+      operatorId: operator.id,
+      restricted,
+      address,
+      client: client && keepable(client, this.deps.limits.clientNameLengthMax),
+    })
   }
 
   #mayTry(address: string): void {
@@ -214,13 +235,51 @@ export class Access {
     }
   }
 
-  /** The actor of a session's cookie, or null. */
-  actorOfSession(secret: string): (Actor & { operator: Operator }) | null {
+  /** The actor of a session's cookie, or null. `renew`: a person caused the request, and no page by itself. */
+  actorOfSession(secret: string, address: string, renew: boolean): (Actor & { operator: Operator }) | null {
     const session = this.sessions.find(secret)
     if (!session) return null
     const operator = this.deps.store.all().find((candidate) => candidate.id === session.operatorId)
     if (!operator) return null
+    session.lastFrom = address
+    if (renew) session.usedAt = this.deps.now()
     return { name: `operator:${operator.name}`, role: operator.role, restricted: session.restricted, operator }
+  }
+
+  /** Live sessions that this actor may see and end: an owner all, others their own. The oldest first. */
+  sessionsFor(actor: Actor): SessionOf[] {
+    const operators = new Map(this.deps.store.all().map((operator) => [operator.id, operator]))
+    return this.sessions.list().flatMap((session) => {
+      const operator = operators.get(session.operatorId)
+      if (!operator) return []
+      const mayEnd = actor.role === 'owner' || actor.name === `operator:${operator.name}`
+      return mayEnd ? [{ session, operator }] : []
+    })
+  }
+
+  /** Ends a session at once, whether or not that can be written. Throws `not_found`. */
+  endSession(id: string, actor: Actor): void {
+    const found = this.sessionsFor(actor).find(({ session }) => session.id === id)
+    if (!found) throw notFound('no session has that id')
+    this.#end(found, 'operator.session-end', actor)
+  }
+
+  /** Ends the session that a browser showed. */
+  signOut(secret: string): void {
+    const session = this.sessions.find(secret)
+    const operator = session && this.deps.store.all().find(({ id }) => id === session.operatorId)
+    if (!operator) return
+    const actor = { name: `operator:${operator.name}`, role: operator.role }
+    this.#end({ session, operator }, 'operator.sign-out', actor)
+  }
+
+  #end({ session, operator }: SessionOf, action: SessionEnd, actor: Actor): void {
+    this.sessions.close(session.id)
+    try {
+      this.deps.store.putSessionEnd(operator, session, action, actor)
+    } catch (error) {
+      this.deps.onUnaudited(error, session.id)
+    }
   }
 
   /** The owner of a node that needs no set-up. */

@@ -1,6 +1,7 @@
 import type { Limits } from './limits.ts'
 import { holdsSecret } from './secret.ts'
-import { plain } from './text.ts'
+import type { Sighting } from './sightings.ts'
+import { keepable } from './text.ts'
 
 /** Who called what: the key of what is counted. Never what was said. */
 export interface Call {
@@ -42,13 +43,6 @@ export const OTHERS = '(others)'
 
 const METHOD = /^[A-Za-z0-9_$./-]{1,64}$/
 
-/** A name that a client gave, as it may be kept: bounded, in plain characters, and none of our secrets. */
-const keepable = (text: string, lengthMax: number): string => {
-  if (holdsSecret(text)) return '(secret)'
-  const short = text.length > lengthMax ? `${text.slice(0, lengthMax - 1)}…` : text
-  return plain(short)
-}
-
 /** What tokens did, counted in memory by who called what; written once a minute. */
 export class Activity {
   #rows = new Map<string, ActivityRow>()
@@ -58,7 +52,11 @@ export class Activity {
   readonly #known = new Map<string, Set<string>>()
   #day = 0
 
-  constructor(readonly limits: Limits) {}
+  constructor(
+    readonly limits: Limits,
+    /** Told from where a token calls: at least once a minute while it does. */
+    readonly onSighting: (sighting: Sighting) => void = () => {},
+  ) {}
 
   called(call: Call, argumentBytes: number, now: number): void {
     const row = this.#row(call, now)
@@ -101,6 +99,7 @@ export class Activity {
 
   #keptRow(call: Call, now: number): ActivityRow {
     const { toolNameLengthMax, clientNameLengthMax, activityKeysPerTokenMax: max } = this.limits
+    this.onSighting({ tokenId: call.tokenId, address: call.address, lastAt: now })
     const named: Call = {
       ...call,
       method: METHOD.test(call.method) && !holdsSecret(call.method) ? call.method : OTHERS,

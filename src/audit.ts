@@ -29,24 +29,24 @@ export interface AuditRow {
 /** What the first row chains to. */
 export const GENESIS = '0'.repeat(64)
 
-/** SHA-256 over the JSON array of all fields before `hash`, in their order; lower-case hex. */
+/** What is hashed of a row: the JSON array of all fields before `hash`, in their order. */
+export const hashedText = (row: Omit<AuditRow, 'hash'>): string =>
+  JSON.stringify([
+    row.sequence,
+    row.at,
+    row.node,
+    row.actor,
+    row.action,
+    row.targetId,
+    row.targetName,
+    row.reason,
+    row.details,
+    row.previousHash,
+  ])
+
+/** SHA-256 over that text in UTF-8; lower-case hex. */
 export const hashRow = (row: Omit<AuditRow, 'hash'>): string =>
-  createHash('sha256')
-    .update(
-      JSON.stringify([
-        row.sequence,
-        row.at,
-        row.node,
-        row.actor,
-        row.action,
-        row.targetId,
-        row.targetName,
-        row.reason,
-        row.details,
-        row.previousHash,
-      ]),
-    )
-    .digest('hex')
+  createHash('sha256').update(hashedText(row)).digest('hex')
 
 export interface AuditHead {
   sequence: number

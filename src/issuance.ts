@@ -76,6 +76,7 @@ export class Issuance {
       createdBy: actor.name,
       expiresAt: request.expiresAt,
       revokedAt: null,
+      revocationId: null,
       policy: this.#policyFor(ids, request.policy),
       secrets: [],
     }

@@ -70,6 +70,10 @@ export const limits = {
   headersPerServerMax: 32,
   headerValueBytesMax: 8 * 1024,
   revocationTokensMax: 1_000,
+  /** What died is written in slices, each a commit of about two milliseconds. */
+  receiptConnectionsSlice: 500,
+  /** While the disk is full, what died waits in memory, about 150 bytes each: past this, only how many. */
+  receiptConnectionsWaitingMax: 200_000,
   rotationGraceMsMax: 7 * 24 * 3_600_000,
   expiryMsMax: 10 * 365 * 24 * 3_600_000,
   keysMax: 8,
@@ -90,7 +94,52 @@ export const limits = {
   /** Rows read in one go, so that the loop stays free. */
   activityRowsSlice: 500,
   foldKeysMax: 10_000,
+  /** Tokens of a revocation whose tries are read in one go, and addresses told apart on the way. */
+  triesTokensSlice: 25,
+  triesAddressesMax: 10_000,
+  /** The busiest addresses on a receipt. */
+  triesAddressesShownMax: 20,
+
+  // Audit
+  /** A read gives the loop a turn after this: a revocation waits no longer for it. */
+  auditSliceMs: 5,
+  /** Rows, or names, looked at in one statement: about a millisecond. */
+  auditRowsSlice: 1_000,
+  /** Where a part of a name is that of more targets, rows are looked at one after the other. */
+  auditNamesMax: 500,
+  /** Actors and actions to choose from; actors can be named by whoever may use the socket. */
+  auditChoicesMax: 500,
+  /** Rows of an export that are made at once: about three milliseconds. */
+  auditExportSlice: 250,
+  /** The charts of what is alive now: ten minutes, in slots that still move while one looks. 60 s must hold whole slots. */
+  pulseSlotMs: 5_000,
+  pulseSlots: 120,
+  /** Where a token was used from is remembered for a day. A crowd of addresses tells no more than that it is one. */
+  sightingsMs: 24 * 3_600_000,
+  sightingAddressesMax: 50,
+  /** A start reads a day of activity beside the requests that come: with 500 rows it held the loop for 12 ms now and then. */
+  sightingsSlice: 200,
   clientNameLengthMax: 200,
+
+  // What needs a look
+  /** Nobody misses a token that was not used for so long. */
+  unusedMs: 30 * 24 * 3_600_000,
+  /** Time enough to make another before it expires. */
+  expiresSoonMs: 7 * 24 * 3_600_000,
+  /** A person has a laptop, a phone, an office and a train; a token that leaked has more in a day. */
+  manyAddresses: 5,
+  attentionMs: 60_000,
+  /** After a change it is looked at sooner, but not for each of many changes. */
+  attentionAfterChangeMs: 2_000,
+  /** Tokens looked at in one go: a millisecond or two. */
+  tokensSlice: 1_000,
+
+  // Verification of the audit log
+  /** Not at once: a start has other things to do. */
+  verifyAfterStartMs: 60_000,
+  verifyEveryMs: 24 * 3_600_000,
+  /** Each reads the whole log, and they wait for each other. */
+  verificationsMax: 16,
 
   // Console
   consoleBodyBytesMax: 1024 * 1024,
@@ -98,6 +147,37 @@ export const limits = {
   pageSizeDefault: 100,
   /** Lines in each list of a token's page: it stays at about 100 KB with the longest names. JSON and CSV have all. */
   activityLinesShownMax: 20,
+  /** What to paste takes 5 KB a server: so many at once, and a page stays below 100 KB. */
+  snippetServersMax: 15,
+  /** Of a token's live connections and of its history, on its page. */
+  tokenLinesShownMax: 20,
+  /** More servers than these are typed into a filter, not chosen from. */
+  serverChoicesMax: 50,
+  /** Of each kind in the palette: more than one screen is not read at three in the morning. */
+  foundPerKindMax: 6,
+  /** Rows on a page of the console: it stays below 100 KB, and a row takes the loop 0.1 ms every two seconds. */
+  rowsShownMax: 50,
+  /** Of each list where a page holds three of them. */
+  rowsBesideOthersMax: 20,
+  /** Live connections on a server's own page; all of them have a page. */
+  serverConnectionsShownMax: 20,
+  /** Servers that an opening of all is told to open by name: a screenful. */
+  closedShownMax: 20,
+  /** The overview is one screen: what is not well stands first. */
+  overviewServersMax: 8,
+  overviewEventsMax: 8,
+  /** Rows of strangers that say the same become one event, out of so many. */
+  overviewEventsReadMax: 50,
+  /** Names in a line, before "and so many more". */
+  namesShownMax: 3,
+  /** A node with more tokens is past its first run; whether one was ever used is looked up for so many. */
+  firstRunTokensMax: 5,
+  /** Names to choose from in a form, of each kind; any other can be typed. */
+  namesOfferedMax: 100,
+  /** What the project promises for the last cut of a revocation, with 1,000 connections: a receipt says if it held. */
+  cutPromisedMs: 40,
+  /** A receipt changes most at first: peers, cancelled requests, tries. So it is fetched more often while it is new. */
+  receiptNewMs: 600_000,
   idempotencyMs: 24 * 3_600_000,
   idempotencyKeysMax: 10_000,
   idempotencyKeyLengthMax: 255,

@@ -5,6 +5,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { Access } from './access.ts'
 import { Activity } from './activity.ts'
 import { ApiKeys } from './apikey.ts'
+import { AttentionRounds } from './attention.ts'
 import { Fold } from './audit.ts'
 import { type Checkpoint, headOfCheckpoint, signCheckpoint } from './checkpoint.ts'
 import { run } from './cli/program.ts'
@@ -25,18 +26,23 @@ import { connectionsFor, limits } from './limits.ts'
 import { createLogger, type Logger } from './log.ts'
 import type { Node } from './node.ts'
 import { SYSTEM } from './operator.ts'
+import { Pulse } from './pulse.ts'
+import { Receipts } from './receipt.ts'
 import { Registry } from './registry.ts'
 import { denyRecord, Revocations } from './revocation.ts'
+import { Search } from './search.ts'
 import { createApi } from './server/app.ts'
 import { consoleDoor } from './server/doors/console.ts'
 import { listen, openFilesLimit, preflight } from './server/doors/listen.ts'
 import { socketDoor } from './server/doors/socket.ts'
 import { createMetrics } from './server/metrics.ts'
 import { createPages } from './server/pages/pages.ts'
+import { Sightings } from './sightings.ts'
 import { ActivityStore } from './store/activity.ts'
 import { AnswerStore } from './store/answers.ts'
 import { ApiKeyStore } from './store/apikey.ts'
 import { AuditStore } from './store/audit.ts'
+import { AuditSearch } from './store/audit-search.ts'
 import { makeBackup, readBackup, restoreBackup } from './store/backup.ts'
 import { filesOf, lockFolder, makeFolder } from './store/folder.ts'
 import { openJournal } from './store/journal.ts'
@@ -50,8 +56,10 @@ import { TokenStore } from './store/token.ts'
 import { UsageStore } from './store/usage.ts'
 import { formatTime } from './time.ts'
 import { TokenIndex } from './token.ts'
+import { triesOf } from './tries.ts'
 import { UpstreamIndex } from './upstream.ts'
-import { Evidence, UsageMeter } from './usage.ts'
+import { Evidence, usageHistory, UsageMeter } from './usage.ts'
+import { Verifier } from './verification.ts'
 import { runWorker } from './worker/run.ts'
 import type { SnapshotAnswer, SnapshotRequest } from './worker/snapshot.ts'
 import { verifyFile, type VerifyAnswer, type VerifyRequest } from './worker/verify.ts'
@@ -83,6 +91,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const usageStore = new UsageStore(store)
   const activityStore = new ActivityStore(store)
   const auditStore = new AuditStore(store)
+  const auditSearch = new AuditSearch(store, limits)
   const answers = new AnswerStore(store, limits.idempotencyMs, limits.idempotencyKeysMax)
   const servers = new UpstreamIndex()
   for (const server of serverStore.all()) servers.add(server)
@@ -90,7 +99,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   for (const token of tokenStore.all()) tokens.add(token)
   const registry = new Registry(limits, now, connectionsFor(openFilesLimit()))
   const usage = new UsageMeter()
-  const activity = new Activity(limits)
+  const sightings = new Sightings(limits, now)
+  const activity = new Activity(limits, (sighting) => sightings.note(sighting))
   const health = new Health({ servers, probe, limits, now })
   const evidence = new Evidence(usageStore, limits)
   const fold = new Fold(limits.foldKeysMax)
@@ -121,12 +131,48 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     servers,
     registry,
     emergency,
-    store: revocationStore,
+    receipts: new Receipts({
+      store: revocationStore,
+      emergency,
+      limits,
+      onLate: (error) =>
+        log.warn({ err: error }, 'the figures of a revocation can not be kept yet; the revocation itself is'),
+    }),
     now,
-    onReceiptLost: (error) =>
-      log.warn({ err: error }, 'the figures of a revocation could not be kept; the revocation itself is'),
   })
-  const access = new Access({ store: new OperatorStore(store), fold, limits, now })
+  const access = new Access({
+    store: new OperatorStore(store),
+    onUnaudited: (error, session) =>
+      log.error({ err: error, session }, 'a session was ended, and that could not be written to the audit log'),
+    fold,
+    limits,
+    now,
+  })
+  const attention = new AttentionRounds({
+    tokens,
+    servers,
+    usage,
+    sightings,
+    lastUses: (slice) => usageStore.lastUses(slice),
+    // What could not be written waits in the journal.
+    changes: () => store.log.head.sequence + emergency.pending.length,
+    limits,
+    now,
+    onFailed: (error) => log.warn({ err: error }, 'what needs a look could not be found out'),
+  })
+  const verifier = new Verifier({
+    expected: (given) => {
+      // The head that this node remembers: a log that was cut off behind its back is found out.
+      const own = { ...store.log.head }
+      return given ? [own, headOfCheckpoint(given, store.database, store.keys)] : [own]
+    },
+    read: async (expected) =>
+      (await runWorker<VerifyRequest, VerifyAnswer>('verify', { file: files.database, expected })).verification,
+    limits,
+    now,
+    onBroken: ({ message }) => log.error({ found: message }, 'the audit log does not hold'),
+    onFailed: (error) => log.warn({ err: error }, 'the audit log could not be verified'),
+  })
   const apiKeys = new ApiKeys({ store: new ApiKeyStore(store), ring: store.keys, fold, now })
   const keys = new KeyRotation({ ring: store.keys, servers, apiKeys, revocations, store: new KeyStore(store), now })
 
@@ -152,7 +198,14 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       log.debug({ server: server.name, err: error }, 'the server behind the gate failed'),
     onAnswered: (server, failed) => health.answered(server.id, failed, now()),
   })
-  const problems = (): string[] => [emergency.problem ?? store.log.problem()].filter((problem) => problem !== null)
+  const pulse = new Pulse(limits, now, () => ({
+    connections: registry.size,
+    requests: gate.counts.requests,
+    refusals: [...gate.counts.refusals.values()].reduce((sum, count) => sum + count, 0),
+    deadTries: gate.counts.deadTries,
+  }))
+  const problems = (): string[] =>
+    [emergency.problem ?? store.log.problem(), verifier.problem].filter((problem) => problem !== null)
   const metrics = createMetrics({
     registry,
     servers,
@@ -174,6 +227,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     tokens,
     servers,
     registry,
+    search: new Search({ tokens, servers, registry, ring: store.keys, now }),
     revocations,
     control,
     issuance,
@@ -183,24 +237,33 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     usage,
     evidence,
     activity,
+    sightings,
+    pulse,
+    attention: () => attention.find(),
     fold,
     emergency,
     answers,
     reads: {
       activityOf: (id, since) => activityStore.rowsOf(id, since, limits.activityRowsSlice),
       totalsOf: (ids) => usageStore.totalsOf(ids),
+      usageHistory: (id, window) =>
+        usageHistory(window, now(), (since, bucketMs) => usageStore.bucketsOf(id, since, bucketMs), usage.pending(id)),
       receipt: (id) => revocationStore.get(id),
       receipts: (limit, after) => revocationStore.page(limit, after),
-      audit: (query) => auditStore.page(query),
+      receiptConnections: (id, limit, after) => revocationStore.connections(id, limit, after),
+      auditOf: (receipt) => revocationStore.auditOf(receipt),
+      triesOf: (receipt) => triesOf(receipt, evidence, limits),
+      audit: (query) => auditSearch.page(query),
+      auditRow: (sequence) => auditStore.row(sequence),
+      auditRows: (filter) => auditSearch.rows(filter),
+      auditActors: () => auditSearch.actors(),
+      auditActions: () => auditSearch.actions(),
       auditHead: () => store.log.head,
     },
     health,
-    verify: async (given) => {
-      // The head that this node remembers: a log that was cut off behind its back is found out.
-      const expected = [{ ...store.log.head }]
-      if (given) expected.push(headOfCheckpoint(given, store.database, store.keys))
-      const request = { file: files.database, expected }
-      return (await runWorker<VerifyRequest, VerifyAnswer>('verify', request)).verification
+    verify: (given) => verifier.verify(given),
+    get verification() {
+      return verifier.last
     },
     checkpoint: () => {
       const statement = { database: store.database, node: store.node, ...store.log.head, at: formatTime(now()) }
@@ -226,6 +289,23 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   chmodSync(files.socket, 0o600)
   await rehearse(socket, revocationStore, log)
   health.start()
+  pulse.start()
+  verifier.start()
+
+  // In the background: what this knows is for a look at the console, and a start must not wait for it.
+  let stopping = false
+  const recallSightings = async () => {
+    await Bun.sleep(2)
+    const slices = activityStore.sightingsSince(now() - limits.sightingsMs, limits.sightingsSlice)
+    for (const slice of slices) {
+      for (const sighting of slice) sightings.note(sighting)
+      await Bun.sleep(2)
+      if (stopping) return
+    }
+  }
+  recallSightings().catch((error: unknown) =>
+    log.warn({ err: error }, 'the addresses of the last day could not be read'),
+  )
 
   const flush = (at: number) => {
     try {
@@ -251,8 +331,10 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const prune = async () => {
     try {
       const before = now() - limits.usageRetentionMs
-      usageStore.prune(before)
-      for (const _ of activityStore.prune(before, now() - limits.activityMinutesMs)) await Bun.sleep(1)
+      const hoursBefore = now() - limits.activityMinutesMs
+      for (const _ of usageStore.prune(before, hoursBefore)) await Bun.sleep(1)
+      for (const _ of sightings.prune()) await Bun.sleep(1)
+      for (const _ of activityStore.prune(before, hoursBefore)) await Bun.sleep(1)
       answers.prune()
     } catch (error) {
       log.warn({ err: error }, 'old usage could not be pruned')
@@ -261,6 +343,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const pruneTimer = setInterval(() => void prune(), 3_600_000)
 
   const stop = async () => {
+    stopping = true
     await listener.drain(
       () => [...registry.all()].every((connection) => connection.kind !== 'request'),
       limits.shutdownMs / 2,
@@ -268,6 +351,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     for (const timer of [flushTimer, pruneTimer]) clearTimeout(timer)
     gate.stop()
     health.stop()
+    pulse.stop()
+    verifier.stop()
     metrics.stop()
     registry.stop()
     emergency.flush()

@@ -39,10 +39,14 @@ export interface Connection {
 
 export interface CutResult {
   cut: number
+  /** What was cut, in its order. */
+  connections: Connection[]
   /** `performance.now()` after the first connection's last write; null where nothing was cut. */
   firstCutAt: number | null
   /** The same for the last one, measured in a later turn of the loop, when all writes are done. */
   lastCutAt: Promise<number | null>
+  /** The same for the last request to a server that was cancelled. */
+  releasedAt: Promise<number | null>
 }
 
 const EMPTY: ReadonlySet<Connection> = new Set()
@@ -64,7 +68,7 @@ export class Registry {
   readonly #byToken = new Map<string, Set<Connection>>()
   readonly #byServer = new Map<string, Set<Connection>>()
   readonly #deadlines = new Map<Secret, NodeJS.Timeout>()
-  #releases: [Connection, CutCause][] = []
+  #releases: (() => void)[] = []
   #sessions = 0
   #nextId = 0
   /** Connections cut since the start, by cause. */
@@ -155,25 +159,31 @@ export class Registry {
   cut(connections: Iterable<Connection>, cause: CutCause): CutResult {
     let cut = 0
     let firstCutAt: number | null = null
-    const sessions: Connection[] = []
-    for (const connection of [...connections]) {
+    const ended = [...connections]
+    for (const connection of ended) {
       if (!this.#byId.has(connection.id)) continue
       this.remove(connection)
       connection.end(cause)
       firstCutAt ??= performance.now()
+      ended[cut] = connection
       cut += 1
-      if (connection.kind === 'session') sessions.push(connection)
-      else this.#releases.push([connection, cause])
     }
-    // The calls of a session are cancelled upstream before the session is ended there, however many slices it takes.
-    for (const session of sessions) this.#releases.push([session, cause])
+    ended.length = cut
     this.cuts[cause] += cut
-    if (cut > 0) setImmediate(() => this.#releaseSlice())
-    const lastCutAt =
-      cut === 0
-        ? Promise.resolve(null)
-        : new Promise<number>((resolve) => setImmediate(() => resolve(performance.now())))
-    return { cut, firstCutAt, lastCutAt }
+    if (cut === 0) {
+      const nothing = Promise.resolve(null)
+      return { cut, connections: ended, firstCutAt, lastCutAt: nothing, releasedAt: nothing }
+    }
+    const lastCut = Promise.withResolvers<number>()
+    const released = Promise.withResolvers<number>()
+    setImmediate(() => {
+      // Measured first: what is tidied up at the upstreams is none of the cut. Told last: what was tidied up in
+      // the first slice is known then.
+      const at = performance.now()
+      this.#release(ended, cause, () => released.resolve(performance.now()))
+      lastCut.resolve(at)
+    })
+    return { cut, connections: ended, firstCutAt, lastCutAt: lastCut.promise, releasedAt: released.promise }
   }
 
   /** Asks again for deadlines of a token, after a rotation has set one. */
@@ -186,9 +196,19 @@ export class Registry {
     for (const secret of [...this.#deadlines.keys()]) this.#unwatch(secret)
   }
 
+  #release(connections: Connection[], cause: CutCause, done: () => void): void {
+    // The calls of a session are cancelled upstream before the session is ended there, however many slices it takes.
+    const { session: sessions = [], call: calls = [] } = Object.groupBy(connections, ({ kind }) =>
+      kind === 'session' ? kind : 'call',
+    )
+    for (const connection of calls) this.#releases.push(() => connection.release(cause))
+    for (const session of sessions) this.#releases.push(() => session.release(cause))
+    this.#releases.push(done)
+    this.#releaseSlice()
+  }
+
   #releaseSlice(): void {
-    const slice = this.#releases.splice(0, this.limits.cancelSlice)
-    for (const [connection, cause] of slice) connection.release(cause)
+    for (const release of this.#releases.splice(0, this.limits.cancelSlice)) release()
     if (this.#releases.length > 0) setImmediate(() => this.#releaseSlice())
   }
 

@@ -3,6 +3,7 @@ import { invalid, notFound } from './error.ts'
 import { newId } from './id.ts'
 import { limits } from './limits.ts'
 import type { Actor } from './operator.ts'
+import type { Receipts } from './receipt.ts'
 import type { Registry } from './registry.ts'
 import { fold, line, lineOrNull } from './text.ts'
 import type { Clock } from './time.ts'
@@ -72,8 +73,20 @@ export interface RevocationRecord {
 /** Milliseconds from the request's arrival; null where there was nothing to measure. */
 export interface Timings {
   commitMs: number | null
+  /** Denied in memory: no request passes any more. */
+  deniedMs: number | null
   firstCutMs: number | null
   lastCutMs: number | null
+  /** The last request to a server was cancelled; not known yet when the revocation is answered, if there are many. */
+  upstreamCancelledMs: number | null
+}
+
+export const NOT_MEASURED: Timings = {
+  commitMs: null,
+  deniedMs: null,
+  firstCutMs: null,
+  lastCutMs: null,
+  upstreamCancelledMs: null,
 }
 
 export interface Receipt extends RevocationRecord {
@@ -83,20 +96,13 @@ export interface Receipt extends RevocationRecord {
   durable: boolean
 }
 
-export interface RevocationStore {
-  /** Keeps what was measured beside the revocation; loses nothing that matters when it fails. */
-  putReceipt(id: string, cut: number, timings: Timings): void
-}
-
 export interface RevocationDeps {
   tokens: TokenIndex
   servers: UpstreamIndex
   registry: Registry
   emergency: Emergency
-  store: RevocationStore
+  receipts: Receipts
   now: Clock
-  /** Told when what was measured could not be kept. */
-  onReceiptLost(error: unknown): void
 }
 
 /** Revoking: select, commit, deny, cut, in one run of the event loop. */
@@ -108,7 +114,7 @@ export class Revocations {
    * Throws `invalid` for an empty or malformed selector, `not_found` for a name that never was.
    */
   revoke(request: RevocationRequest, actor: Actor, arrivedAt: number): Promise<Receipt> {
-    const { registry, emergency, now } = this.deps
+    const { registry, emergency, receipts, now } = this.deps
     const at = now()
     const selector = this.#resolve(request, at)
     const dead = this.#select(selector)
@@ -121,7 +127,7 @@ export class Revocations {
       selector,
       tokens: dead.map(({ id, name, subject }) => ({ id, name, subject })),
     }
-    const timings: Timings = { commitMs: null, firstCutMs: null, lastCutMs: null }
+    const timings = { ...NOT_MEASURED }
     if (request.dryRun || dead.length === 0) {
       const cut = registry.ofTokens(dead).length
       return Promise.resolve({ ...record, dryRun: request.dryRun ?? false, cut, timings, durable: true })
@@ -130,31 +136,23 @@ export class Revocations {
     // From here to the cut nothing may wait: no request can slip in between.
     const durable = emergency.commit({ op: 'revocation', record })
     const committedAt = performance.now()
-    deny(dead, at)
+    deny(dead, record)
+    const deniedAt = performance.now()
     const result = registry.cut(registry.ofTokens(dead), 'token_revoked')
+    const endedAt = now()
 
+    void result.releasedAt.then((releasedAt) => {
+      timings.upstreamCancelledMs = since(arrivedAt, releasedAt)
+    })
     return result.lastCutAt.then((lastCutAt) => {
       timings.commitMs = since(arrivedAt, committedAt)
+      timings.deniedMs = since(arrivedAt, deniedAt)
       timings.firstCutMs = since(arrivedAt, result.firstCutAt)
       timings.lastCutMs = since(arrivedAt, lastCutAt)
       // A second commit, when everything is silent already: whoever asks for the receipt next finds it whole.
-      this.#keep(record.id, result.cut, timings)
-      return { ...record, dryRun: false, cut: result.cut, timings, durable }
+      void receipts.keep({ id: record.id, timings, result, endedAt })
+      return { ...record, dryRun: false, cut: result.cut, timings: { ...timings }, durable }
     })
-  }
-
-  #keep(id: string, cut: number, timings: Timings): void {
-    const { store, emergency, onReceiptLost } = this.deps
-    // The revocation itself waits in the journal: its figures come after it.
-    if (emergency.problem !== null) {
-      setTimeout(() => this.#keep(id, cut, timings), limits.journalRetryMs).unref()
-      return
-    }
-    try {
-      store.putReceipt(id, cut, timings)
-    } catch (error) {
-      onReceiptLost(error)
-    }
   }
 
   #select(selector: Selector): Token[] {
@@ -217,9 +215,12 @@ export class Revocations {
   }
 }
 
-/** Denies in memory; revoked is absorbing, so an earlier time stays. */
-export const deny = (tokens: Iterable<Token>, at: number): void => {
-  for (const token of tokens) token.revokedAt ??= at
+/** Denies in memory; revoked is absorbing, so an earlier revocation stays. */
+const deny = (tokens: Iterable<Token>, { id, at }: RevocationRecord): void => {
+  for (const token of tokens) {
+    token.revokedAt ??= at
+    token.revocationId ??= id
+  }
 }
 
 /**
@@ -233,7 +234,7 @@ export const denyRecord = (record: RevocationRecord, index: TokenIndex): Revocat
       token.revokedAt === null &&
       (named.has(token.id) || (token.createdAt <= record.at && matches(record.selector, token))),
   )
-  deny(dead, record.at)
+  deny(dead, record)
   const more = dead.filter((token) => !named.has(token.id))
   return { ...record, tokens: [...record.tokens, ...more.map(({ id, name, subject }) => ({ id, name, subject }))] }
 }

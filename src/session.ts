@@ -2,10 +2,25 @@ import { createHash } from 'node:crypto'
 import type { Limits } from './limits.ts'
 import type { Clock } from './time.ts'
 
+/** Where a request of a person comes from. */
+export interface Visitor {
+  address: string
+  /** What the browser calls itself, as it came. */
+  client: string | null
+}
+
 /** A signed-in operator's browser. */
 export interface OperatorSession {
+  /** Names it to people; opens nothing. */
+  id: string
   operatorId: string
+  /** The browser that it was opened with, as it calls itself. */
+  client: string | null
+  openedFrom: string
+  /** The address of the last request, live updates included. */
+  lastFrom: string
   createdAt: number
+  /** When a person last did something: live updates alone keep no session alive. */
   usedAt: number
   /** Signed in while the database could not be written. */
   restricted: boolean
@@ -23,22 +38,28 @@ export class OperatorSessions {
   ) {}
 
   /** Opens a session and gives its secret, which is in the cookie alone. */
-  open(operatorId: string, restricted: boolean): string {
+  open(opened: Pick<OperatorSession, 'id' | 'operatorId' | 'restricted'> & Visitor): string {
     this.#prune()
     const secret = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('base64url')
-    this.#byHash.set(hash(secret), { operatorId, createdAt: this.now(), usedAt: this.now(), restricted })
+    const { address, ...rest } = opened
+    const at = this.now()
+    this.#byHash.set(hash(secret), { ...rest, openedFrom: address, lastFrom: address, createdAt: at, usedAt: at })
     return secret
   }
 
+  /** The live session with that secret. */
   find(secret: string): OperatorSession | null {
     const session = this.#byHash.get(hash(secret))
-    if (!session || !this.#lives(session)) return null
-    session.usedAt = this.now()
-    return session
+    return session && this.#lives(session) ? session : null
   }
 
-  close(secret: string): void {
-    this.#byHash.delete(hash(secret))
+  /** The live ones, the oldest first. */
+  list(): OperatorSession[] {
+    return [...this.#byHash.values()].filter((session) => this.#lives(session))
+  }
+
+  close(id: string): void {
+    for (const [key, session] of this.#byHash) if (session.id === id) this.#byHash.delete(key)
   }
 
   closeAllOf(operatorId: string): void {

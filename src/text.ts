@@ -1,6 +1,6 @@
 import { invalid } from './error.ts'
 import { limits } from './limits.ts'
-import { refuseSecretIn } from './secret.ts'
+import { holdsSecret, refuseSecretIn } from './secret.ts'
 
 // Control characters would let a name forge a line in a terminal or a log.
 // oxlint-disable-next-line no-control-regex
@@ -18,6 +18,12 @@ const NOT_PLAIN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 
 /** A stranger's text as it may be shown and kept. */
 export const plain = (text: string): string => text.replace(NOT_PLAIN, '\ufffd')
+
+/** A name that a stranger's program gave, as it may be kept: bounded, in plain characters, and none of our secrets. */
+export const keepable = (text: string, lengthMax: number): string => {
+  if (holdsSecret(text)) return '(secret)'
+  return plain(text.length > lengthMax ? `${text.slice(0, lengthMax - 1)}…` : text)
+}
 
 /** The parts of a text between commas, trimmed; empty ones are none. */
 export const partsOf = (text: string): string[] =>

@@ -26,6 +26,8 @@ export interface Token {
   expiresAt: number | null
   /** Set once, never unset. */
   revokedAt: number | null
+  /** The revocation that killed it: where its receipt is. */
+  revocationId: string | null
   secrets: Secret[]
 }
 

@@ -11,7 +11,59 @@ export interface Usage {
 }
 
 const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+
+/** How a token's use is drawn: evenly spaced buckets, the last of which still runs. */
+export const USAGE_WINDOWS = {
+  hour: { bucketMs: MINUTE_MS, buckets: 60 },
+  day: { bucketMs: 15 * MINUTE_MS, buckets: 96 },
+  month: { bucketMs: 24 * HOUR_MS, buckets: 30 },
+} as const
+export type UsageWindow = keyof typeof USAGE_WINDOWS
+
+/** What was counted from `at` on, for the length of a bucket. */
+export interface UsageBucket {
+  at: number
+  requests: number
+  refusals: number
+  bytesIn: number
+  bytesOut: number
+}
 const none = (): Usage => ({ requests: 0, refusals: 0, bytesIn: 0, bytesOut: 0, lastUsedAt: null, client: null })
+
+/** The buckets of a window that ends now, empty, the oldest first. */
+const bucketsOf = (window: UsageWindow, now: number): UsageBucket[] => {
+  const { bucketMs, buckets } = USAGE_WINDOWS[window]
+  const first = (Math.floor(now / bucketMs) - buckets + 1) * bucketMs
+  return Array.from({ length: buckets }, (_, index) => ({
+    at: first + index * bucketMs,
+    requests: 0,
+    refusals: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+  }))
+}
+
+/** Evenly spaced buckets that end now, out of what is written and what is not yet. */
+export const usageHistory = (
+  window: UsageWindow,
+  now: number,
+  written: (since: number, bucketMs: number) => Iterable<UsageBucket>,
+  pending: Usage,
+): UsageBucket[] => {
+  const { bucketMs } = USAGE_WINDOWS[window]
+  const buckets = bucketsOf(window, now)
+  const since = buckets[0]?.at ?? now
+  for (const row of [...written(since, bucketMs), { ...pending, at: now }]) {
+    const bucket = buckets[Math.floor((row.at - since) / bucketMs)]
+    if (!bucket) continue
+    bucket.requests += row.requests
+    bucket.refusals += row.refusals
+    bucket.bytesIn += row.bytesIn
+    bucket.bytesOut += row.bytesOut
+  }
+  return buckets
+}
 
 export interface UsageStore {
   /** Adds to the minute's buckets and to the totals, in one transaction. */

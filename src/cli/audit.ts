@@ -3,10 +3,9 @@ import { type Command, Option } from 'commander'
 import { messageOf } from '../error.ts'
 import type { AuditRowJson, CheckpointJson, Page, VerificationJson } from './answers.ts'
 import type { Cli } from './cli.ts'
-import { csvHead, csvRow } from './csv.ts'
 import { EXIT, failed, notYet, usage } from './exit.ts'
 import { fields, millis, toJson, writeRaw } from './output.ts'
-import { follow, newest, rowText, writeAll } from './trail.ts'
+import { follow, newest, rowText, type TrailFilter, writeAll } from './trail.ts'
 import { whole } from './whole.ts'
 
 const LIMIT_DEFAULT = 50
@@ -46,30 +45,30 @@ const verdictText = (found: VerificationJson): string =>
     ['Checked', `${found.checkedAt}, in ${millis(found.tookMs)}`],
   ])
 
-const show = async (cli: Cli, options: { limit?: number; follow?: boolean }): Promise<void> => {
-  if (options.follow && cli.json) throw usage('--follow and --json exclude each other')
-  const client = cli.client()
-  if (cli.json && options.limit === undefined) return writeAll(client)
-  const rows = await newest(client, options.limit ?? LIMIT_DEFAULT)
-  const page: Page<AuditRowJson> = { items: rows, next: null }
-  if (rows.length > 0 || !options.follow) {
-    await cli.print(page, () => (rows.length > 0 ? rows.map(rowText).join('\n') : 'The audit trail is empty.'))
-  }
-  if (options.follow) await follow(client, rows.at(-1)?.sequence ?? 0)
+interface ShowOptions extends TrailFilter {
+  limit?: number
+  follow?: boolean
 }
 
-const exportTrail = async (cli: Cli, format: string | undefined): Promise<void> => {
+const show = async (cli: Cli, { limit, follow: following, ...filter }: ShowOptions): Promise<void> => {
+  if (following && cli.json) throw usage('--follow and --json exclude each other')
+  const client = cli.client()
+  if (cli.json && limit === undefined) return writeAll(client, filter)
+  const rows = await newest(client, limit ?? LIMIT_DEFAULT, filter)
+  const page: Page<AuditRowJson> = { items: rows, next: null }
+  const none = Object.keys(filter).length > 0 ? 'No row of the audit trail matches.' : 'The audit trail is empty.'
+  if (rows.length > 0 || !following) {
+    await cli.print(page, () => (rows.length > 0 ? rows.map(rowText).join('\n') : none))
+  }
+  if (following) await follow(client, rows.at(-1)?.sequence ?? 0, filter)
+}
+
+const exportTrail = async (cli: Cli, format: string | undefined, filter: TrailFilter): Promise<void> => {
   if (format === 'ocsf') throw notYet('audit export --format ocsf')
   if ((format === undefined) === !cli.json) throw usage('Give either --format jsonl|csv or --json.')
   const client = cli.client()
-  if (format === undefined) return writeAll(client)
-  const csv = format === 'csv'
-  let head = csv ? csvHead : ''
-  for await (const page of client.pages<AuditRowJson>('/audit', { order: 'asc' })) {
-    const rows = page.map((row) => (csv ? csvRow(row) : `${JSON.stringify(row)}\n`))
-    await writeRaw(head + rows.join(''))
-    head = ''
-  }
+  if (format === undefined) return writeAll(client, filter)
+  for await (const chunk of await client.download('/audit/export', { ...filter, format })) await writeRaw(chunk)
 }
 
 export const auditCommand = (program: Command, cli: Cli): void => {
@@ -78,7 +77,12 @@ export const auditCommand = (program: Command, cli: Cli): void => {
     .description('show the audit trail, the newest last')
     .option('--limit <N>', `how many rows (default: ${LIMIT_DEFAULT}; with --json: all)`, whole)
     .option('--follow', 'go on with what is written, until Ctrl-C')
-    .action((options: { limit?: number; follow?: boolean }) => show(cli, options))
+    .option('--actor <ACTOR>', 'only what this one did, such as operator:ada')
+    .option('--action <ACTION>', 'only this, such as token.revoke, or token. for all of a noun')
+    .option('--target <TARGET>', 'only what was done to this: an id, or a part of a name')
+    .option('--since <WHEN>', '24h ago, a date (from its beginning), or 2026-11-20T18:00:00Z')
+    .option('--until <WHEN>', 'before 2026-11-20T18:00:00Z, or a date (to its end)')
+    .action((options: ShowOptions) => show(cli, options))
 
   audit
     .command('verify')
@@ -102,7 +106,11 @@ export const auditCommand = (program: Command, cli: Cli): void => {
 
   audit
     .command('export')
-    .description('write the whole trail to stdout')
+    .description('write the trail to stdout, whole or what the options choose of it')
     .addOption(new Option('--format <FORMAT>', 'ocsf is not available yet').choices(['jsonl', 'csv', 'ocsf']))
-    .action((options: { format?: string }) => exportTrail(cli, options.format))
+    .action(({ format }: { format?: string }) => {
+      // They stand behind `export`, but are options of `audit`.
+      const { limit: _, follow: _follow, ...filter } = audit.opts<ShowOptions>()
+      return exportTrail(cli, format, filter)
+    })
 }

@@ -4,6 +4,9 @@ import { clean, say, toJson, writeRaw } from './output.ts'
 
 const FOLLOW_MS = 500
 
+/** What the API's query takes, as it was typed. */
+export type TrailFilter = Partial<Record<'actor' | 'action' | 'target' | 'since' | 'until', string>>
+
 const detailsOf = (row: AuditRowJson): string => {
   const entries = Object.entries(row.details)
   return entries.length === 0 ? '' : toJson(row.details)
@@ -20,9 +23,9 @@ export const rowText = (row: AuditRowJson): string => {
 }
 
 /** The newest rows, the newest last. */
-export const newest = async (client: Client, count: number): Promise<AuditRowJson[]> => {
+export const newest = async (client: Client, count: number, filter: TrailFilter): Promise<AuditRowJson[]> => {
   const rows: AuditRowJson[] = []
-  const query = { order: 'desc', limit: Math.min(count, 1_000) }
+  const query = { ...filter, order: 'desc', limit: Math.min(count, 1_000) }
   for await (const page of client.pages<AuditRowJson>('/audit', query)) {
     rows.push(...page)
     if (rows.length >= count) break
@@ -31,14 +34,14 @@ export const newest = async (client: Client, count: number): Promise<AuditRowJso
 }
 
 /** Prints rows as they are written, until Ctrl-C. */
-export const follow = async (client: Client, afterSequence: number): Promise<void> => {
+export const follow = async (client: Client, afterSequence: number, filter: TrailFilter): Promise<void> => {
   let after = afterSequence
   let following = true
   process.once('SIGINT', () => {
     following = false
   })
   while (following) {
-    for await (const page of client.pages<AuditRowJson>('/audit', { order: 'asc', after })) {
+    for await (const page of client.pages<AuditRowJson>('/audit', { ...filter, order: 'asc', after })) {
       for (const row of page) await say(rowText(row))
       after = page.at(-1)?.sequence ?? after
     }
@@ -46,10 +49,10 @@ export const follow = async (client: Client, afterSequence: number): Promise<voi
   }
 }
 
-/** The whole trail as one page of the API, written page by page: it may be larger than memory. */
-export const writeAll = async (client: Client): Promise<void> => {
+/** The trail as one page of the API, written page by page: it may be larger than memory. */
+export const writeAll = async (client: Client, filter: TrailFilter): Promise<void> => {
   let separator = '{"items":[\n'
-  for await (const page of client.pages<AuditRowJson>('/audit', { order: 'asc' })) {
+  for await (const page of client.pages<AuditRowJson>('/audit', { ...filter, order: 'asc' })) {
     for (const row of page) {
       await writeRaw(separator + toJson(row))
       separator = ',\n'

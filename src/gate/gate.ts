@@ -53,11 +53,13 @@ class Refused {
 export interface GateCounts {
   requests: number
   refusals: Map<string, number>
+  /** Tries with tokens that are dead. */
+  deadTries: number
 }
 
 /** The data plane: what AI clients connect to. */
 export class Gate {
-  readonly counts: GateCounts = { requests: 0, refusals: new Map() }
+  readonly counts: GateCounts = { requests: 0, refusals: new Map(), deadTries: 0 }
   readonly #isOurs: (host: string | null) => boolean
   readonly #origins: ReadonlySet<string>
   readonly #exchange: ExchangeDeps
@@ -212,7 +214,10 @@ export class Gate {
 
   #deny(denial: Denial, secret: Secret, address: string): Refused {
     const isDead = denial === 'token_revoked' || denial === 'token_expired' || denial === 'secret_rotated'
-    if (isDead) this.options.evidence.add(secret.token.id, address, this.options.now())
+    if (isDead) {
+      this.counts.deadTries += 1
+      this.options.evidence.add(secret.token.id, address, this.options.now())
+    }
     this.#count(isDead ? 'gate.dead-token' : 'gate.refuse', secret, address)
     return new Refused(problemOf(denial))
   }

@@ -26,12 +26,12 @@ export const createApi = (node: Node) =>
       ),
     )
     .use(serverRoutes(node)) //     /servers, /servers/:name, …/gate, …/connections, …/probes, /gate
-    .use(tokenRoutes(node)) //      /tokens, /tokens/:id, …/connect, …/policy, …/rotations
+    .use(tokenRoutes(node)) //      /tokens, /tokens/:id, …/usage, …/connect, …/policy, …/rotations
     .use(activityRoutes(node)) //   /tokens/:id/activity
-    .use(revocationRoutes(node)) // /revocations, /revocations/:id
+    .use(revocationRoutes(node)) // /revocations, /revocations/:id, …/connections
     .use(connectionRoutes(node)) // /connections, /connections/:id
-    .use(auditRoutes(node)) //      /audit, /audit/verification, /audit/checkpoint
-    .use(peopleRoutes(node)) //     /apikeys, /operators, /operators/:name/links, /setup-links
+    .use(auditRoutes(node)) //      /audit, /audit/:sequence, …/export, …/verification, …/checkpoint
+    .use(peopleRoutes(node)) //     /apikeys, /operators, /operators/:name/links, /sessions, /setup-links
     .use(nodeRoutes(node)) //       /node, /keys, /backup
     .use(
       openapi({

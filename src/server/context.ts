@@ -9,6 +9,8 @@ export interface Visit {
   arrivedAt: number
   /** The secret in the session's cookie, when it is a live one. */
   session: string | null
+  /** What the browser or program calls itself, as it came. */
+  client: string | null
 }
 
 const visits = new WeakMap<Request, Visit>()

@@ -8,7 +8,7 @@ export interface MetricsSources {
   registry: Registry
   servers: UpstreamIndex
   health: Health
-  gate: { requests: number; refusals: ReadonlyMap<string, number> }
+  gate: { requests: number; refusals: ReadonlyMap<string, number>; deadTries: number }
   version: string
   auditSequence(): number
   ready(): boolean
@@ -85,6 +85,7 @@ export const createMetrics = (sources: MetricsSources) => {
   gauge('portcullis_resident_memory_bytes', 'Resident memory', () => process.memoryUsage.rss())
   counter('portcullis_requests_total', 'Requests at the gate', () => gate.requests)
   labelled('portcullis_refusals_total', 'Refusals of the gate by reason', 'reason', () => gate.refusals)
+  counter('portcullis_dead_token_tries_total', 'Requests with dead tokens', () => gate.deadTries)
   labelled('portcullis_cuts_total', 'Connections cut by cause', 'cause', () => Object.entries(registry.cuts))
   byServer(Gauge, 'portcullis_server_up', '1 when the last look reached the server', (server) => {
     const { last } = health.of(server)

@@ -1,5 +1,6 @@
 import { and, asc, eq, getTableColumns, gt, gte, inArray, lt, type SQL, sql } from 'drizzle-orm'
 import type { ActivityRow, ActivityStore as Rows } from '../activity.ts'
+import type { Sighting } from '../sightings.ts'
 import type { Store } from './open.ts'
 import { activity } from './schema.ts'
 
@@ -50,10 +51,19 @@ const ADDED = {
 /** What tokens did, by the minute; what is older, by the hour. */
 export class ActivityStore implements Rows {
   readonly #add
+  readonly #sightings
 
   constructor(readonly store: Store) {
     // Prepared once: building the statement takes ten times as long as running it.
     this.#add = store.db.insert(activity).values(ROW).onConflictDoUpdate({ target: KEY, set: ADDED }).prepare()
+    const { tokenId, address, lastAt, minute } = activity
+    this.#sightings = store.db
+      .select({ tokenId, address, lastAt, minute, rowid })
+      .from(activity)
+      .where(sql`(${minute}, ${rowid}) > (${p('minute')}, ${p('rowid')})`)
+      .orderBy(asc(minute), asc(rowid))
+      .limit(p('slice'))
+      .prepare()
   }
 
   addActivity(minute: number, rows: Iterable<ActivityRow>): void {
@@ -79,6 +89,19 @@ export class ActivityStore implements Rows {
         .orderBy(asc(activity.minute), asc(rowid))
         .limit(slice)
         .all()
+      const last = rows.at(-1)
+      if (!last) return
+      yield rows
+      after = last
+    }
+  }
+
+  /** From where tokens were used since then, a slice of rows at a time. */
+  *sightingsSince(since: number, slice: number): Generator<Sighting[]> {
+    // A row holds a minute, or an hour.
+    let after = { minute: since - HOUR_MS, rowid: -1 }
+    for (;;) {
+      const rows = this.#sightings.all({ ...after, slice })
       const last = rows.at(-1)
       if (!last) return
       yield rows

@@ -1,6 +1,5 @@
-import { and, asc, desc, eq, gt, lt, or, sql } from 'drizzle-orm'
+import { eq } from 'drizzle-orm'
 import type { AuditEvent, AuditRow, Folded, FoldStore } from '../audit.ts'
-import type { AuditQuery } from '../node.ts'
 import type { Store } from './open.ts'
 import { audit } from './schema.ts'
 
@@ -8,18 +7,8 @@ import { audit } from './schema.ts'
 export class AuditStore implements FoldStore {
   constructor(readonly store: Store) {}
 
-  page({ limit, after, order, actor, action, target }: AuditQuery): AuditRow[] {
-    const past = after === null ? undefined : order === 'asc' ? gt(audit.sequence, after) : lt(audit.sequence, after)
-    const where = and(
-      past,
-      actor ? eq(audit.actor, actor) : undefined,
-      action ? eq(audit.action, action) : undefined,
-      target
-        ? or(eq(audit.targetId, target), sql`instr(lower(${audit.targetName}), ${target.toLowerCase()}) > 0`)
-        : undefined,
-    )
-    const by = order === 'asc' ? asc(audit.sequence) : desc(audit.sequence)
-    return this.store.db.select().from(audit).where(where).orderBy(by).limit(limit).all()
+  row(sequence: number): AuditRow | null {
+    return this.store.db.select().from(audit).where(eq(audit.sequence, sequence)).get() ?? null
   }
 
   /** Writes what is a change but of no other noun: sign-ins, settings. */

@@ -178,11 +178,16 @@ const mergeDead = (client: Database): number => {
       AND (main.secrets.dies_at IS NULL OR o.dies_at < main.secrets.dies_at))`)
   run(`INSERT INTO main.secrets SELECT * FROM old.secrets
     WHERE token_id IN (SELECT id FROM main.tokens) AND digest NOT IN (SELECT digest FROM main.secrets)`)
+  const tables = client.query("SELECT name FROM old.sqlite_master WHERE type = 'table'").all() as { name: string }[]
   // A policy that was tightened since the backup must not loosen again. An older version's tokens have none.
   const columns = client.query("SELECT name FROM pragma_table_info('tokens', 'old')").all() as { name: string }[]
   if (columns.some(({ name }) => name === 'policy')) {
     run(`UPDATE main.tokens SET policy = (SELECT o.policy FROM old.tokens o WHERE o.id = main.tokens.id)
       WHERE id IN (SELECT id FROM old.tokens)`)
+  }
+  if (tables.some(({ name }) => name === 'revocation_connections')) {
+    run(`INSERT INTO main.revocation_connections SELECT * FROM old.revocation_connections
+      WHERE revocation_id IN (SELECT id FROM old.revocations WHERE id NOT IN (SELECT id FROM main.revocations))`)
   }
   run('INSERT INTO main.revocations SELECT * FROM old.revocations WHERE id NOT IN (SELECT id FROM main.revocations)')
   run(`UPDATE main.api_keys SET revoked_at = (SELECT o.revoked_at FROM old.api_keys o WHERE o.id = main.api_keys.id)

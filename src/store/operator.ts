@@ -1,6 +1,8 @@
 import { asc, eq } from 'drizzle-orm'
 import { conflict } from '../error.ts'
+import type { SessionEnd } from '../access.ts'
 import type { Actor, Operator } from '../operator.ts'
+import type { OperatorSession } from '../session.ts'
 import { fact } from './log.ts'
 import type { Store } from './open.ts'
 import { operators } from './schema.ts'
@@ -40,17 +42,29 @@ export class OperatorStore {
     })
   }
 
-  putSignIn(operator: Operator, at: number, address: string): void {
+  putSignIn(operator: Operator, at: number, { id: session, address }: { id: string; address: string }): void {
     const event = {
       actor: `operator:${operator.name}`,
       action: 'operator.sign-in',
       targetId: operator.id,
       targetName: operator.name,
-      details: { address },
+      details: { address, session },
     }
     this.store.log.change(event, [], () => {
       this.store.db.update(operators).set({ lastSignInAt: at }).where(eq(operators.id, operator.id)).run()
     })
+  }
+
+  putSessionEnd(operator: Operator, session: OperatorSession, action: SessionEnd, actor: Actor): void {
+    const { id, openedFrom, client } = session
+    const event = {
+      actor: actor.name,
+      action,
+      targetId: operator.id,
+      targetName: operator.name,
+      details: { session: id, openedFrom, client },
+    }
+    this.store.log.change(event, [], () => {})
   }
 
   putLink(operator: Operator | null, actor: Actor): void {

@@ -1,17 +1,26 @@
-import { desc, eq, inArray, lt, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, getTableColumns, gt, inArray, lt, sql } from 'drizzle-orm'
+import type { AuditRow } from '../audit.ts'
 import { type EmergencyEntry, type EmergencyStore, type GateRecord, gateStateAfter } from '../emergency.ts'
-import type { Receipt, RevocationRecord, RevocationStore as Receipts, Timings } from '../revocation.ts'
+import type { ReceiptConnection, ReceiptStore } from '../receipt.ts'
+import { NOT_MEASURED, type Receipt, type RevocationRecord, type Timings } from '../revocation.ts'
 import { fact } from './log.ts'
 import type { Store } from './open.ts'
-import { meta, revocations, servers, tokens } from './schema.ts'
+import { audit, meta, revocationConnections, revocations, servers, tokens } from './schema.ts'
 
 /** How many of the dead an audit row names; the revocation itself names all. */
 const NAMED_MAX = 100
-const NOT_MEASURED: Timings = { commitMs: null, firstCutMs: null, lastCutMs: null }
+const ACTION = 'token.revoke'
+
+/** What the audit row is about: the token, or the revocation where more died of it. */
+const targetOf = ({ id, tokens: dead }: RevocationRecord): { targetId: string; targetName: string | null } => {
+  const only = dead.length === 1 ? dead[0] : undefined
+  return { targetId: only?.id ?? id, targetName: only?.name ?? null }
+}
 
 /** Revocations on disk, and the other changes that can't wait. */
-export class RevocationStore implements Receipts, EmergencyStore {
+export class RevocationStore implements ReceiptStore, EmergencyStore {
   readonly #revoke
+  readonly #insertConnection
 
   constructor(readonly store: Store) {
     this.#revoke = store.db
@@ -21,6 +30,23 @@ export class RevocationStore implements Receipts, EmergencyStore {
         revocationId: sql`coalesce(${tokens.revocationId}, ${sql.placeholder('id')})`,
       })
       .where(eq(tokens.id, sql.placeholder('token')))
+      .prepare()
+    const p = sql.placeholder
+    this.#insertConnection = store.db
+      .insert(revocationConnections)
+      .values({
+        revocationId: p('id'),
+        n: p('n'),
+        tokenId: p('tokenId'),
+        serverId: p('serverId'),
+        kind: p('kind'),
+        client: p('client'),
+        address: p('address'),
+        startedAt: p('startedAt'),
+        endedAt: p('endedAt'),
+        bytesIn: p('bytesIn'),
+        bytesOut: p('bytesOut'),
+      })
       .prepare()
   }
 
@@ -61,13 +87,11 @@ export class RevocationStore implements Receipts, EmergencyStore {
   #revocationChange(record: RevocationRecord, mark: () => void) {
     const { db } = this.store
     const { id, at, actor, reason, note, selector, tokens: dead } = record
-    const only = dead.length === 1 ? dead[0] : undefined
     const event = {
       actor,
-      action: 'token.revoke',
+      action: ACTION,
       reason,
-      targetId: only?.id ?? id,
-      targetName: only?.name ?? null,
+      ...targetOf(record),
       details: {
         revocation: id,
         at,
@@ -84,7 +108,7 @@ export class RevocationStore implements Receipts, EmergencyStore {
       for (const token of dead) this.#revoke.run({ at, id, token: token.id })
       mark()
     }
-    return { event, facts: [fact('revocation', 'token.revoke', { ...record })], write }
+    return { event, facts: [fact('revocation', ACTION, { ...record })], write }
   }
 
   #applyGate(record: GateRecord, mark: () => void): void {
@@ -110,14 +134,48 @@ export class RevocationStore implements Receipts, EmergencyStore {
     })
   }
 
-  putReceipt(id: string, cut: number, timings: Timings): void {
+  putReceipt(id: string, cut: number, timings: Timings, connections: readonly ReceiptConnection[]): void {
     this.store.log.write(() => {
-      this.store.db
-        .update(revocations)
-        .set({ cut, timings: JSON.stringify(timings) })
-        .where(eq(revocations.id, id))
-        .run()
+      this.#setFigures(id, { cut, timings: JSON.stringify(timings) })
+      for (const connection of connections) this.#insertConnection.run({ id, ...connection })
     })
+  }
+
+  putReceiptConnections(id: string, connections: readonly ReceiptConnection[]): void {
+    this.store.log.write(() => {
+      for (const connection of connections) this.#insertConnection.run({ id, ...connection })
+    })
+  }
+
+  putTimings(id: string, timings: Timings): void {
+    this.store.log.write(() => this.#setFigures(id, { timings: JSON.stringify(timings) }))
+  }
+
+  #setFigures(id: string, figures: { cut?: number; timings: string }): void {
+    this.store.db.update(revocations).set(figures).where(eq(revocations.id, id)).run()
+  }
+
+  /** What died, in the order of the cut; `after` is the `n` of the last one of the page before. */
+  connections(id: string, limit: number, after: number | null): ReceiptConnection[] {
+    const { revocationId, ...columns } = getTableColumns(revocationConnections)
+    const { n } = columns
+    return this.store.db
+      .select(columns)
+      .from(revocationConnections)
+      .where(and(eq(revocationId, id), gt(n, after ?? 0)))
+      .orderBy(asc(n))
+      .limit(limit)
+      .all()
+  }
+
+  /** The row that the revocation wrote. */
+  auditOf(record: RevocationRecord): AuditRow | null {
+    const rows = this.store.db
+      .select()
+      .from(audit)
+      .where(and(eq(audit.targetId, targetOf(record).targetId), eq(audit.action, ACTION)))
+      .all()
+    return rows.find(({ details }) => (JSON.parse(details) as { revocation: string }).revocation === record.id) ?? null
   }
 
   get(id: string): Receipt | null {
@@ -149,7 +207,7 @@ const receiptOf = (row: typeof revocations.$inferSelect): Receipt => ({
   tokens: JSON.parse(row.tokens) as Receipt['tokens'],
   dryRun: false,
   cut: row.cut,
-  timings: row.timings ? (JSON.parse(row.timings) as Timings) : NOT_MEASURED,
+  timings: row.timings ? { ...NOT_MEASURED, ...(JSON.parse(row.timings) as Partial<Timings>) } : NOT_MEASURED,
   durable: true,
 })
 

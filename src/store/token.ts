@@ -20,7 +20,7 @@ export class TokenStore implements IssuanceStore {
       else reach.set(tokenId, new Set([serverId]))
     }
     const byId = new Map<string, Token>()
-    for (const { revocationId: _, ...row } of db.select().from(tokens).orderBy(tokens.id).all()) {
+    for (const row of db.select().from(tokens).orderBy(tokens.id).all()) {
       byId.set(row.id, { ...row, servers: reach.get(row.id) ?? new Set(), secrets: [] })
     }
     for (const { tokenId, ...row } of db.select().from(secrets).orderBy(secrets.createdAt).all()) {
@@ -32,7 +32,7 @@ export class TokenStore implements IssuanceStore {
 
   insertToken(token: Token, actor: Actor): void {
     const { log, db } = this.store
-    const { secrets: own, servers, ...row } = token
+    const { secrets: own, servers, revocationId: _, ...row } = token
     const reach = [...servers]
     const { subject, group, expiresAt, policy } = token
     const details = { subject, group, servers: reach, expiresAt, ...(policy && { policy }) }

@@ -324,6 +324,31 @@ test('the audit: shown, exported, checkpoint', async () => {
   expectShape(schemas.Checkpoint, JSON.parse(await done(['audit', 'checkpoint'])))
 })
 
+test('the audit: what the options choose of it, shown and exported', async () => {
+  type Rows = { items: { sequence: number; action: string; targetName: string; time: string }[] }
+  const { id } = await node.createToken('chosen', ['events'])
+  await node.createToken('other', ['events'])
+  await node.revoke({ tokens: [id] })
+  const chosen = await json<Rows>(['audit', '--target', 'chosen', '--action', 'token.'], schemas.AuditPage)
+  expect(chosen.items.map(({ action }) => action)).toEqual(['token.issue', 'token.revoke'])
+  const ofId = await json<Rows>(['audit', '--target', id, '--action', 'token.revoke'], schemas.AuditPage)
+  expect(ofId.items).toEqual(chosen.items.slice(1))
+  const [issued, revoked] = chosen.items.map(({ time }) => time)
+  const shown = await done(['audit', '--target', 'chosen', '--until', String(revoked), '--since', String(issued)])
+  expect(shown).toContain('token.issue')
+  expect(shown).not.toContain('token.revoke')
+  expect(await done(['audit', '--actor', 'nobody'])).toContain('matches')
+  const lines = (await done(['audit', 'export', '--format', 'jsonl', '--target', 'chosen', '--since', '1h'])).split(
+    '\n',
+  )
+  expect(lines.slice(0, -1).map((line) => JSON.parse(line) as object)).toEqual(chosen.items)
+  const csv = await done(['audit', 'export', '--format', 'csv', '--actor', 'nobody'])
+  expect(csv).toBe('sequence,time,node,actor,action,targetId,targetName,reason,details,previousHash,hash\r\n')
+  expect(await json<Rows>(['audit', 'export', '--target', 'chosen'], schemas.AuditPage)).toEqual(chosen)
+  await fails(['audit', '--since', 'yesterday'], /since/)
+  await fails(['audit', 'export', '--format', 'csv', '--until', 'soon'], /until/)
+})
+
 describe('API keys and --url', () => {
   const remote = (args: string[], key: string) =>
     portcullis([...args, '--url', node.console], { env: { PORTCULLIS_API_KEY: key } })

@@ -160,6 +160,14 @@ test.skipIf(!isRoot)('a full disk: dead at once, and on disk as soon as it can b
     durable: true,
     complete: true,
   })
+  // Its figures, and what died, come after it.
+  const died = await eventually(async () => {
+    const { items } = (await node.api<{ items: object[] }>('GET', `/revocations/${receipt.id}/connections`)).json
+    return items.length > 0 && items
+  })
+  expect(died).toMatchObject([{ n: 1, token: { id: dies.id }, kind: 'sse' }])
+  const kept = (await node.api<RevocationJson>('GET', `/revocations/${receipt.id}`)).json
+  expect([kept.connections.cut, kept.timings]).toEqual([1, receipt.timings])
   const revoked = await auditOf(node, 'token.revoke')
   expect(revoked).toMatchObject([{ actor: 'local:0', targetId: dies.id, reason: 'compromised' }])
   expect(await auditOf(node, 'server.kill')).toHaveLength(1)

@@ -42,6 +42,26 @@ const stored = () =>
   }[]
 const prune = () => [...activity.prune(NOW - limits.usageRetentionMs, NOW - limits.activityMinutesMs)].length
 
+test('from where tokens were used is read by time, a slice at a time, whole hours too', () => {
+  const since = NOW - DAY_MS
+  const rows = [
+    rowAt(since + 30 * MINUTE_MS, { address: '192.0.2.2' }),
+    rowAt(NOW, { tokenId: 'tok_2', address: '192.0.2.3' }),
+    ...Array.from({ length: 20 }, (_, n) => rowAt(NOW - HOUR_MS, { address: `198.51.100.${n}` })),
+  ]
+  add(rows)
+  add([rowAt(since - 2 * HOUR_MS, { address: 'too old' })])
+  // As the pruning leaves an hour of which the last minutes are of this day.
+  const hour = since - (since % HOUR_MS)
+  activity.addActivity(hour, [rowAt(since + 1, { address: '192.0.2.1' })])
+  const slices = [...activity.sightingsSince(since, 10)]
+  expect(slices.map(({ length }) => length)).toEqual([10, 10, 3])
+  const found = slices.flat().map(({ tokenId, address, lastAt }) => ({ tokenId, address, lastAt }))
+  expect(found).toHaveLength(23)
+  expect(found[0]).toEqual({ tokenId: 'tok_1', address: '192.0.2.1', lastAt: since + 1 })
+  for (const { tokenId, address, lastAt } of rows) expect(found).toContainEqual({ tokenId, address, lastAt })
+})
+
 test('what is written twice to a minute is added up', () => {
   const at = minuteOf(NOW)
   activity.addActivity(at, [rowAt(at + 500), rowAt(at + 900, { name: 'other' })])

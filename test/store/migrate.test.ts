@@ -27,7 +27,7 @@ const applied = (client: Database) =>
   (client.query('SELECT count(*) AS n FROM __drizzle_migrations').get() as { n: number }).n
 const valueOf = (client: Database, key: string) => client.query('SELECT value FROM meta WHERE key = ?').get(key)
 
-test.each([1, 2])('after %d migrations: copied, then brought up to date', (migrations) => {
+test.each([1, 2, 3])('after %d migrations: copied, then brought up to date', (migrations) => {
   const store = open('0.0.1')
   const today = { schema: schemaOf(store.client), applied: applied(store.client) }
   store.client.run("INSERT INTO meta (key, value) VALUES ('mark', 'older')")

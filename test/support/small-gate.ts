@@ -38,6 +38,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
       createdBy: 'test',
       expiresAt: null,
       revokedAt: null,
+      revocationId: null,
       policy: policyOf(policy),
       secrets: [],
     }

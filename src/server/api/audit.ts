@@ -1,13 +1,23 @@
+import { type Static, Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
 import type { Verification } from '../../audit.ts'
-import { invalid } from '../../error.ts'
-import type { Node } from '../../node.ts'
+import { csvLine } from '../../csv.ts'
+import { notFound } from '../../error.ts'
+import type { AuditFilter, Node } from '../../node.ts'
 import { requireRole } from '../../operator.ts'
-import { formatTime } from '../../time.ts'
+import { formatTime, parseSince, parseTime } from '../../time.ts'
 import { contextOf } from '../context.ts'
-import { pageOf, pageRequest } from './page.ts'
+import { numberAfter, pageOf, pageRequest } from './page.ts'
 import { auditJson } from './present.ts'
-import { AuditPage, AuditQuery, Checkpoint, Verification as VerificationSchema } from './schemas.ts'
+import {
+  AuditExportQuery,
+  AuditPage,
+  AuditQuery,
+  AuditRow,
+  type AuditRowJson,
+  Checkpoint,
+  Verification as VerificationSchema,
+} from './schemas.ts'
 
 const verificationJson = (node: Node, result: Verification, startedAt: number) => ({
   ...result,
@@ -16,24 +26,102 @@ const verificationJson = (node: Node, result: Verification, startedAt: number) =
   tookMs: Math.round((performance.now() - startedAt) * 1000) / 1000,
 })
 
-const sequence = (after: string | null): number | null => {
-  if (after === null) return null
-  if (!/^\d{1,15}$/.test(after)) throw invalid('after: write the sequence of a row')
-  return Number(after)
+/** The filter of a query; what is left empty, as forms do, filters nothing. Throws `invalid`. */
+export const auditFilterOf = (query: Static<typeof AuditQuery>, now: number): AuditFilter => {
+  const filter: AuditFilter = {}
+  for (const field of ['actor', 'action', 'target'] as const) {
+    const value = query[field]?.trim()
+    if (value) filter[field] = value
+  }
+  if (query.since?.trim()) filter.since = parseSince(query.since, now)
+  if (query.until?.trim()) filter.until = parseTime(query.until, 'until')
+  return filter
+}
+
+const COLUMNS = [
+  'sequence',
+  'time',
+  'node',
+  'actor',
+  'action',
+  'targetId',
+  'targetName',
+  'reason',
+  'details',
+  'previousHash',
+  'hash',
+] as const satisfies readonly (keyof AuditRowJson)[]
+
+const FORMATS = {
+  jsonl: {
+    type: 'application/jsonl; charset=utf-8',
+    head: '',
+    line: (row: AuditRowJson) => `${JSON.stringify(row)}\n`,
+  },
+  csv: {
+    type: 'text/csv; charset=utf-8',
+    head: csvLine(COLUMNS),
+    line: (row: AuditRowJson) => csvLine(COLUMNS.map((column) => row[column])),
+  },
+}
+
+async function* exported(node: Node, filter: AuditFilter, format: keyof typeof FORMATS): AsyncGenerator<string> {
+  const { head, line } = FORMATS[format]
+  if (head !== '') yield head
+  for await (const rows of node.reads.auditRows(filter)) yield rows.map((row) => line(auditJson(row))).join('')
 }
 
 export const auditRoutes = (node: Node) =>
   new Elysia({ name: 'audit', tags: ['audit'] })
     .get(
       '/audit',
-      ({ request, query }) => {
+      async ({ request, query }) => {
         requireRole(contextOf(request).actor, 'auditor')
         const { limit, after } = pageRequest(query)
-        const { order = 'asc', actor, action, target } = query
-        const rows = node.reads.audit({ limit: limit + 1, after: sequence(after), order, actor, action, target })
+        const filter = auditFilterOf(query, node.now())
+        const page = { limit: limit + 1, after: numberAfter(after), order: query.order ?? 'asc' }
+        const rows = await node.reads.audit({ ...page, ...filter })
         return pageOf(rows, limit, (row) => String(row.sequence), auditJson)
       },
       { query: AuditQuery, response: { 200: AuditPage } },
+    )
+    .get(
+      '/audit/:sequence',
+      ({ request, params }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const row = /^\d{1,15}$/.test(params.sequence) ? node.reads.auditRow(Number(params.sequence)) : null
+        if (!row) throw notFound('no row of the audit log has that sequence')
+        return auditJson(row)
+      },
+      { params: Type.Object({ sequence: Type.String() }), response: { 200: AuditRow } },
+    )
+    .get(
+      '/audit/export',
+      ({ request, query }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const { format = 'jsonl' } = query
+        // The runtime takes what yields text as a body; its types don't say so.
+        return new Response(exported(node, auditFilterOf(query, node.now()), format) as unknown as BodyInit, {
+          headers: {
+            'content-type': FORMATS[format].type,
+            'content-disposition': `attachment; filename="audit-${formatTime(node.now()).slice(0, 10)}.${format}"`,
+            'cache-control': 'no-store',
+          },
+        })
+      },
+      {
+        query: AuditExportQuery,
+        detail: {
+          responses: {
+            200: {
+              description: 'all rows that match, the oldest first',
+              content: Object.fromEntries(
+                Object.values(FORMATS).map(({ type }) => [type, { schema: { type: 'string' as const } }]),
+              ),
+            },
+          },
+        },
+      },
     )
     .get(
       '/audit/verification',

@@ -4,7 +4,7 @@ import type { Node } from '../../node.ts'
 import { requireRole } from '../../operator.ts'
 import { formatTime } from '../../time.ts'
 import { contextOf } from '../context.ts'
-import { receiptJson } from './present.ts'
+import { receiptJson, verificationJson } from './present.ts'
 import { KeyRemoved, Node as NodeSchema, RingKey, RingKeyPage } from './schemas.ts'
 
 const ringKeyJson = (key: { id: string; current: boolean; createdAt: number; liveTokens: number }) => ({
@@ -36,6 +36,7 @@ export const nodeRoutes = (node: Node) =>
           connections: node.registry.size,
           ready: problems.length === 0,
           problems,
+          verification: node.verification && verificationJson(node.verification),
         }
       },
       { response: { 200: NodeSchema } },

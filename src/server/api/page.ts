@@ -15,6 +15,13 @@ export const pageRequest = (query: { limit?: string; after?: string }): PageRequ
   return { limit, after: query.after ?? null }
 }
 
+/** A cursor that is a whole number: the sequence of a row, the place in a list. Throws `invalid`. */
+export const numberAfter = (after: string | null): number | null => {
+  if (after === null) return null
+  if (!/^\d{1,15}$/.test(after)) throw invalid("after: write the last page's `next`")
+  return Number(after)
+}
+
 /** A page of what is already in order; `cursorOf` names the last one for the next page. */
 export const pageOf = <T, J>(found: T[], limit: number, cursorOf: (item: T) => string, present: (item: T) => J) => {
   const items = found.slice(0, limit)

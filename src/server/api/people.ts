@@ -4,7 +4,7 @@ import type { Node } from '../../node.ts'
 import { requireRole } from '../../operator.ts'
 import { contextOf } from '../context.ts'
 import { behind, pageOf, pageRequest } from './page.ts'
-import { apiKeyJson, linkJson, operatorJson } from './present.ts'
+import { apiKeyJson, linkJson, operatorJson, sessionJson } from './present.ts'
 import {
   ApiKeyCreate,
   ApiKeyIssued,
@@ -14,12 +14,13 @@ import {
   OperatorCreated,
   OperatorPage,
   PageQuery,
+  SessionPage,
 } from './schemas.ts'
 import { expiryOf } from './tokens.ts'
 
 const Named = Type.Object({ name: Type.String() })
 
-/** Who may use the console and the API: operators and API keys. */
+/** Who may use the console and the API: operators, their sessions, and API keys. */
 export const peopleRoutes = (node: Node) =>
   new Elysia({ name: 'people', tags: ['people'] })
     .get(
@@ -99,6 +100,31 @@ export const peopleRoutes = (node: Node) =>
         return linkJson(node, node.access.reset(params.name, contextOf(request).actor))
       },
       { params: Named, response: { 201: Link } },
+    )
+    .get(
+      '/sessions',
+      ({ request, query }) => {
+        const { actor, session } = contextOf(request)
+        // Also while the database can't be written: a stolen session must be found and ended then too.
+        requireRole(actor, 'auditor', true)
+        const page = pageRequest(query)
+        const current = session === null ? null : (node.access.sessions.find(session)?.id ?? null)
+        return pageOf(
+          behind(node.access.sessionsFor(actor), page, (found) => found.session.id),
+          page.limit,
+          (found) => found.session.id,
+          (found) => sessionJson(found, current),
+        )
+      },
+      { query: PageQuery, response: { 200: SessionPage } },
+    )
+    .delete(
+      '/sessions/:id',
+      ({ request, params, set }) => {
+        node.access.endSession(params.id, contextOf(request).actor)
+        set.status = 204
+      },
+      { params: Type.Object({ id: Type.String() }) },
     )
     .post(
       '/setup-links',

@@ -1,15 +1,18 @@
+import type { SessionOf } from '../../access.ts'
 import type { ApiKey } from '../../apikey.ts'
 import type { AuditRow } from '../../audit.ts'
 import { type Reachable, snippetsFor } from '../../connect.ts'
 import { MASK } from '../../control.ts'
 import type { Node } from '../../node.ts'
 import type { Operator } from '../../operator.ts'
+import type { ReceiptConnection } from '../../receipt.ts'
 import type { Connection } from '../../registry.ts'
 import type { Receipt } from '../../revocation.ts'
 import { formatTime, formatTimeOrNull } from '../../time.ts'
 import { statusOf, type Token } from '../../token.ts'
 import { basePath, type Upstream } from '../../upstream.ts'
-import type { EvidenceAddress, Usage } from '../../usage.ts'
+import { type EvidenceAddress, type Usage, USAGE_WINDOWS, type UsageWindow } from '../../usage.ts'
+import type { VerificationState } from '../../verification.ts'
 
 /** The domain as the API's JSON. */
 
@@ -44,7 +47,7 @@ export const serverJson = (node: Node, server: Upstream) => ({
 })
 
 /** Servers of a token that still exist. */
-const serversOf = (node: Node, token: Token): Upstream[] =>
+export const serversOf = (node: Node, token: Token): Upstream[] =>
   [...token.servers].flatMap((id) => {
     const server = node.servers.byId.get(id)
     return server && server.removedAt === null ? [server] : []
@@ -74,6 +77,7 @@ const presentToken = (node: Node, token: Token, stored: Usage, evidence: Evidenc
       deny: [...token.policy.deny],
     },
     revokedAt: formatTimeOrNull(token.revokedAt),
+    revocationId: token.revocationId,
     lastUsedAt: formatTimeOrNull(pending.lastUsedAt ?? stored.lastUsedAt),
     client: pending.client ?? stored.client,
     connections: node.registry.ofToken(token.id).size,
@@ -104,6 +108,13 @@ export const tokensJson = (node: Node, tokens: Token[]) => {
 
 export const tokenJson = (node: Node, token: Token) => tokensJson(node, [token])[0] as ReturnType<typeof presentToken>
 
+/** What a token did, evenly spaced. */
+export const usageJson = (node: Node, token: Token, window: UsageWindow) => ({
+  window,
+  bucketMs: USAGE_WINDOWS[window].bucketMs,
+  items: node.reads.usageHistory(token.id, window).map(({ at, ...counts }) => ({ at: formatTime(at), ...counts })),
+})
+
 /** A server as clients reach it; what was seen there says more than what its URL looks like. */
 const reachable = (node: Node, server: Upstream): Reachable => {
   const mcp = node.health.of(server).last?.mcp
@@ -117,9 +128,9 @@ const reachable = (node: Node, server: Upstream): Reachable => {
 }
 
 /** What to paste into each client; `credential` is the secret, this one time, or its placeholder. */
-export const connectJson = (node: Node, token: Token, credential: string) =>
+export const connectJson = (node: Node, token: Token, credential: string, servers = serversOf(node, token)) =>
   snippetsFor(
-    serversOf(node, token).map((server) => reachable(node, server)),
+    servers.map((server) => reachable(node, server)),
     credential,
   )
 
@@ -139,6 +150,23 @@ export const receiptJson = (receipt: Receipt) => ({
   complete: receipt.durable && !receipt.dryRun,
   peers: [],
 })
+
+export const receiptConnectionJson = (node: Node, connection: ReceiptConnection) => {
+  const token = node.tokens.byId.get(connection.tokenId)
+  return {
+    n: connection.n,
+    kind: connection.kind,
+    server: node.servers.byId.get(connection.serverId)?.name ?? connection.serverId,
+    token: { id: connection.tokenId, name: token?.name ?? connection.tokenId, subject: token?.subject ?? null },
+    client: connection.client,
+    address: connection.address,
+    startedAt: formatTime(connection.startedAt),
+    endedAt: formatTime(connection.endedAt),
+    ageMs: Math.max(0, connection.endedAt - connection.startedAt),
+    bytesIn: connection.bytesIn,
+    bytesOut: connection.bytesOut,
+  }
+}
 
 export const connectionJson = (node: Node, connection: Connection) => {
   const { secret, server } = connection
@@ -190,6 +218,26 @@ export const operatorJson = (operator: Operator) => ({
   createdAt: formatTime(operator.createdAt),
   lastSignInAt: formatTimeOrNull(operator.lastSignInAt),
   ready: operator.passwordHash !== null,
+})
+
+/** `current`: the id of the session that asks. */
+export const sessionJson = ({ session, operator }: SessionOf, current: string | null) => ({
+  id: session.id,
+  operator: operator.name,
+  role: operator.role,
+  address: session.lastFrom,
+  openedFrom: session.openedFrom,
+  client: session.client,
+  createdAt: formatTime(session.createdAt),
+  usedAt: formatTime(session.usedAt),
+  restricted: session.restricted,
+  current: session.id === current,
+})
+
+export const verificationJson = ({ checkedAt, ...found }: VerificationState) => ({
+  ...found,
+  ok: found.status === 'intact',
+  checkedAt: formatTime(checkedAt),
 })
 
 export const linkJson = (node: Node, link: { path: string; expiresAt: number }) => ({

@@ -5,9 +5,9 @@ import type { Node } from '../../node.ts'
 import { requireRole } from '../../operator.ts'
 import { parseDuration, parseTime } from '../../time.ts'
 import { contextOf } from '../context.ts'
-import { pageOf, pageRequest } from './page.ts'
-import { receiptJson } from './present.ts'
-import { PageQuery, Revocation, RevocationCreate, RevocationPage } from './schemas.ts'
+import { numberAfter, pageOf, pageRequest } from './page.ts'
+import { receiptConnectionJson, receiptJson } from './present.ts'
+import { PageQuery, ReceiptConnectionPage, Revocation, RevocationCreate, RevocationPage } from './schemas.ts'
 
 export const revocationRoutes = (node: Node) =>
   new Elysia({ name: 'revocations', tags: ['revocations'] })
@@ -54,4 +54,20 @@ export const revocationRoutes = (node: Node) =>
         return receiptJson(receipt)
       },
       { params: Type.Object({ id: Type.String() }), response: { 200: Revocation } },
+    )
+    .get(
+      '/revocations/:id/connections',
+      ({ request, params, query }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const { limit, after } = pageRequest(query)
+        const found = node.reads.receiptConnections(params.id, limit + 1, numberAfter(after))
+        if (found.length === 0 && !node.reads.receipt(params.id)) throw notFound('no revocation has that id')
+        return pageOf(
+          found,
+          limit,
+          ({ n }) => String(n),
+          (connection) => receiptConnectionJson(node, connection),
+        )
+      },
+      { params: Type.Object({ id: Type.String() }), query: PageQuery, response: { 200: ReceiptConnectionPage } },
     )

@@ -139,6 +139,7 @@ export const Token = Type.Object({
   oldSecretDiesAt: Nullable(Time),
   policy: Nullable(Policy),
   revokedAt: Nullable(Time),
+  revocationId: Nullable(Type.String({ description: 'its receipt: /revocations/{id}' })),
   lastUsedAt: Nullable(Time),
   client: Nullable(Type.String()),
   connections: Type.Integer(),
@@ -175,6 +176,28 @@ export const RotationCreate = Type.Object(
   { graceSeconds: Type.Optional(Type.Integer({ minimum: 0 })) },
   { additionalProperties: false },
 )
+
+export const UsageQuery = Type.Object({
+  window: Type.Optional(
+    Type.String({
+      description: 'hour: 60 of a minute; day (what is taken): 96 of 15 minutes; month: 30 of a day, UTC',
+    }),
+  ),
+})
+export const UsageHistory = Type.Object({
+  window: OneOf(['hour', 'day', 'month'] as const),
+  bucketMs: Type.Integer(),
+  items: Type.Array(
+    Type.Object({
+      at: Time,
+      requests: Type.Integer(),
+      refusals: Type.Integer(),
+      bytesIn: Type.Integer(),
+      bytesOut: Type.Integer(),
+    }),
+    { description: 'evenly spaced, the oldest first; the last one still runs' },
+  ),
+})
 
 const CallCounts = {
   calls: Type.Integer(),
@@ -228,8 +251,12 @@ export const Revocation = Type.Object({
   connections: Type.Object({ cut: Type.Integer() }),
   timings: Type.Object({
     commitMs: Nullable(Type.Number()),
+    deniedMs: Nullable(Type.Number({ description: 'no request passes from here on' })),
     firstCutMs: Nullable(Type.Number()),
     lastCutMs: Nullable(Type.Number()),
+    upstreamCancelledMs: Nullable(
+      Type.Number({ description: 'the last request to a server was cancelled; null: not yet, ask for the receipt' }),
+    ),
   }),
   durable: Type.Boolean(),
   complete: Type.Boolean(),
@@ -238,6 +265,20 @@ export const Revocation = Type.Object({
   ),
 })
 export const RevocationPage = Page(Revocation)
+export const ReceiptConnection = Type.Object({
+  n: Type.Integer({ description: 'the order of the cut, from 1' }),
+  kind: OneOf(['sse', 'stream', 'request', 'session'] as const),
+  server: Type.String(),
+  token: Type.Object({ id: Type.String(), name: Type.String(), subject: Nullable(Type.String()) }),
+  client: Nullable(Type.String()),
+  address: Type.String(),
+  startedAt: Time,
+  endedAt: Time,
+  ageMs: Type.Number(),
+  bytesIn: Type.Integer(),
+  bytesOut: Type.Integer(),
+})
+export const ReceiptConnectionPage = Page(ReceiptConnection)
 
 // Connections
 export const Connection = Type.Object({
@@ -271,14 +312,21 @@ export const AuditRow = Type.Object({
   hash: Type.String(),
 })
 export const AuditPage = Page(AuditRow)
+const AuditFilter = Type.Object({
+  actor: Type.Optional(Type.String()),
+  action: Type.Optional(Type.String({ description: 'such as token.revoke, or token. for all of a noun' })),
+  target: Type.Optional(Type.String({ description: 'an id, or a part of a name' })),
+  since: Type.Optional(Type.String({ description: 'RFC 3339, a date (its beginning, UTC), or how long ago: 24h' })),
+  until: Type.Optional(Type.String({ description: 'before that time; a date means its end, UTC' })),
+})
 export const AuditQuery = Type.Composite([
   PageQuery,
-  Type.Object({
-    order: Type.Optional(OneOf(['asc', 'desc'] as const)),
-    actor: Type.Optional(Type.String()),
-    action: Type.Optional(Type.String()),
-    target: Type.Optional(Type.String()),
-  }),
+  AuditFilter,
+  Type.Object({ order: Type.Optional(OneOf(['asc', 'desc'] as const)) }),
+])
+export const AuditExportQuery = Type.Composite([
+  AuditFilter,
+  Type.Object({ format: Type.Optional(OneOf(['jsonl', 'csv'] as const)) }),
 ])
 export const Verification = Type.Object({
   status: OneOf(['intact', 'altered', 'truncated', 'forked'] as const),
@@ -331,6 +379,19 @@ export const Operator = Type.Object({
   ready: Type.Boolean({ description: 'has set a password' }),
 })
 export const OperatorPage = Page(Operator)
+export const Session = Type.Object({
+  id: Type.String(),
+  operator: Type.String(),
+  role: OneOf(ROLES),
+  address: Type.String({ description: 'of its last request' }),
+  openedFrom: Type.String({ description: 'the address that signed in' }),
+  client: Nullable(Type.String({ description: 'what the browser that signed in calls itself' })),
+  createdAt: Time,
+  usedAt: Time,
+  restricted: Type.Boolean({ description: 'signed in while the database could not be written' }),
+  current: Type.Boolean({ description: 'the one that asks' }),
+})
+export const SessionPage = Page(Session)
 export const Link = Type.Object({ url: Type.String(), expiresAt: Time })
 export const OperatorCreated = Type.Composite([Operator, Type.Object({ link: Nullable(Link) })])
 export const RingKey = Type.Object({
@@ -354,6 +415,7 @@ export const Node = Type.Object({
   connections: Type.Integer(),
   ready: Type.Boolean(),
   problems: Type.Array(Type.String()),
+  verification: Nullable(Verification),
 })
 
 export type ServerJson = Static<typeof Server>
@@ -364,11 +426,14 @@ export type TokenIssuedJson = Static<typeof TokenIssued>
 export type SnippetJson = Static<typeof Snippet>
 export type ConnectJson = Static<typeof Connect>
 export type RevocationJson = Static<typeof Revocation>
+export type ReceiptConnectionJson = Static<typeof ReceiptConnection>
 export type ConnectionJson = Static<typeof Connection>
 export type AuditRowJson = Static<typeof AuditRow>
 export type VerificationJson = Static<typeof Verification>
 export type CheckpointJson = Static<typeof Checkpoint>
 export type ApiKeyJson = Static<typeof ApiKey>
 export type OperatorJson = Static<typeof Operator>
+export type SessionJson = Static<typeof Session>
+export type UsageHistoryJson = Static<typeof UsageHistory>
 export type RingKeyJson = Static<typeof RingKey>
 export type NodeJson = Static<typeof Node>

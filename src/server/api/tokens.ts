@@ -6,9 +6,10 @@ import type { Node } from '../../node.ts'
 import { requireRole } from '../../operator.ts'
 import { parseExpiry } from '../../time.ts'
 import { statusOf, type Token } from '../../token.ts'
+import { USAGE_WINDOWS, type UsageWindow } from '../../usage.ts'
 import { contextOf } from '../context.ts'
 import { behind, pageOf, pageRequest } from './page.ts'
-import { connectJson, tokenJson, tokensJson } from './present.ts'
+import { connectJson, tokenJson, tokensJson, usageJson } from './present.ts'
 import {
   Connect,
   PageQuery,
@@ -18,6 +19,8 @@ import {
   TokenIssued,
   TokenPage,
   Token as TokenSchema,
+  UsageHistory,
+  UsageQuery,
 } from './schemas.ts'
 
 /** `expires` as people type it, or `expiresAt`; not both. */
@@ -33,6 +36,11 @@ export const findToken = (node: Node, idOrName: string): Token => {
   if (found.length > 1) throw conflict(`${found.length} tokens have that name: use the id`)
   if (!found[0]) throw notFound('no token has that id or name')
   return found[0]
+}
+
+const windowOf = (text: string): UsageWindow => {
+  if (!Object.hasOwn(USAGE_WINDOWS, text)) throw invalid('window: write hour, day or month')
+  return text as UsageWindow
 }
 
 const Identified = Type.Object({ id: Type.String() })
@@ -77,6 +85,14 @@ export const tokenRoutes = (node: Node) =>
         return tokenJson(node, findToken(node, params.id))
       },
       { params: Identified, response: { 200: TokenSchema } },
+    )
+    .get(
+      '/tokens/:id/usage',
+      ({ request, params, query }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        return usageJson(node, findToken(node, params.id), windowOf(query.window ?? 'day'))
+      },
+      { params: Identified, query: UsageQuery, response: { 200: UsageHistory } },
     )
     .get(
       '/tokens/:id/connect',

@@ -21,6 +21,10 @@ const isOwnPage = (request: Request, consoleOrigin: string): boolean => {
   return origin !== null && (origin === consoleOrigin || origin === new URL(request.url).origin)
 }
 
+/** Whether a page asks by itself, to keep up with what happens: that must not keep a session alive for ever. */
+const isLive = ({ method, headers }: Request): boolean =>
+  method === 'GET' && headers.get('hx-request') === 'true' && headers.get('x-live') === '1'
+
 const unauthenticated = () => {
   const answer = problem(401, 'unauthenticated', 'send an API key as "Authorization: Bearer pca_…", or sign in')
   answer.headers.set('www-authenticate', 'Bearer realm="portcullis console"')
@@ -51,9 +55,15 @@ export const consoleDoor = (node: Node, api: Api, pages: Pages) => {
     const local = LOOPBACK.test(address) && forwarded === null && !headers.has('forwarded')
     if (pathname === '/metrics') return keyActor || local ? metrics(node) : unauthenticated()
     const session = sessionCookie(headers)
-    const sessionActor: Actor | null = session ? access.actorOfSession(session) : null
+    const sessionActor: Actor | null = session ? access.actorOfSession(session, address, !isLive(request)) : null
     const actor = bearer ? keyActor : sessionActor
-    admit(request, { actor, address, arrivedAt, session: sessionActor ? session : null })
+    admit(request, {
+      actor,
+      address,
+      arrivedAt,
+      session: sessionActor ? session : null,
+      client: headers.get('user-agent'),
+    })
     if (!bearer && !SAFE.has(request.method) && !isOwnPage(request, consoleOrigin)) {
       if (!pathname.startsWith('/api/') || actor)
         return problem(403, 'cross-site', 'this write does not come from a page of the console')

@@ -11,7 +11,7 @@ export const socketDoor = (node: Node, api: Api) => {
     const arrivedAt = performance.now()
     const stated = request.headers.get('x-portcullis-actor') ?? ''
     const name = /^local:\d{1,10}$/.test(stated) ? stated : 'local:unknown'
-    admit(request, { actor: { name, role: 'owner' }, address: 'local', arrivedAt, session: null })
+    admit(request, { actor: { name, role: 'owner' }, address: 'local', arrivedAt, session: null, client: null })
     const { pathname } = new URL(request.url)
     if (!pathname.startsWith('/api/')) return problem(404, 'not-found', 'the control socket serves /api/v1 only')
     try {
