@@ -100,7 +100,7 @@ export class Control {
         (patch.headers === undefined || Object.values(patch.headers).includes(MASK))
       ) {
         throw invalid(
-          'the URL leads to another origin than the headers were given for: give their values again, or {} for none',
+          'the URL leads to another origin than the headers were given for: give their values again, or drop them',
         )
       }
     }

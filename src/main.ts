@@ -126,18 +126,19 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   emergency.flush()
   const control = new Control({ servers, registry, emergency, store: serverStore, now })
   const issuance = new Issuance({ tokens, servers, registry, keys: store.keys, store: tokenStore, now })
+  const receipts = new Receipts({
+    store: revocationStore,
+    emergency,
+    limits,
+    onLate: (error) =>
+      log.warn({ err: error }, 'the figures of a revocation can not be kept yet; the revocation itself is'),
+  })
   const revocations = new Revocations({
     tokens,
     servers,
     registry,
     emergency,
-    receipts: new Receipts({
-      store: revocationStore,
-      emergency,
-      limits,
-      onLate: (error) =>
-        log.warn({ err: error }, 'the figures of a revocation can not be kept yet; the revocation itself is'),
-    }),
+    receipts,
     now,
   })
   const access = new Access({
@@ -248,7 +249,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       totalsOf: (ids) => usageStore.totalsOf(ids),
       usageHistory: (id, window) =>
         usageHistory(window, now(), (since, bucketMs) => usageStore.bucketsOf(id, since, bucketMs), usage.pending(id)),
-      receipt: (id) => revocationStore.get(id),
+      receipt: (id) => receipts.find(id),
       receipts: (limit, after) => revocationStore.page(limit, after),
       receiptConnections: (id, limit, after) => revocationStore.connections(id, limit, after),
       auditOf: (receipt) => revocationStore.auditOf(receipt),
@@ -341,6 +342,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     }
   }
   const pruneTimer = setInterval(() => void prune(), 3_600_000)
+  // A node that never runs for an hour prunes too, when its start is over.
+  const firstPrune = setTimeout(() => void prune(), limits.verifyAfterStartMs)
 
   const stop = async () => {
     stopping = true
@@ -348,7 +351,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       () => [...registry.all()].every((connection) => connection.kind !== 'request'),
       limits.shutdownMs / 2,
     )
-    for (const timer of [flushTimer, pruneTimer]) clearTimeout(timer)
+    for (const timer of [flushTimer, pruneTimer, firstPrune]) clearTimeout(timer)
     gate.stop()
     health.stop()
     pulse.stop()

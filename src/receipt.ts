@@ -2,7 +2,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import type { Emergency } from './emergency.ts'
 import type { Limits } from './limits.ts'
 import type { Connection, ConnectionKind, CutResult } from './registry.ts'
-import type { Timings } from './revocation.ts'
+import { NOT_MEASURED, type Receipt, type Timings } from './revocation.ts'
 
 /** A connection that died with a revocation. Its path is not kept: it may hold a secret. */
 export interface ReceiptConnection {
@@ -29,6 +29,7 @@ export interface Measured {
 }
 
 export interface ReceiptStore {
+  get(id: string): Receipt | null
   /** Keeps what was measured beside the revocation, with the first of what died, in one transaction. */
   putReceipt(id: string, cut: number, timings: Timings, connections: readonly ReceiptConnection[]): void
   putReceiptConnections(id: string, connections: readonly ReceiptConnection[]): void
@@ -46,8 +47,23 @@ export interface ReceiptsDeps {
 /** Keeps receipts: after the cut, in slices, and however often it takes. */
 export class Receipts {
   #waiting = 0
+  /** What was measured, until it is written. */
+  readonly #unwritten = new Map<string, Pick<Receipt, 'cut' | 'timings'>>()
 
   constructor(readonly deps: ReceiptsDeps) {}
+
+  /** A receipt in the database, or one that waits for it: in force, and not durable yet. */
+  find(id: string): Receipt | null {
+    const { store, emergency } = this.deps
+    const measured = this.#unwritten.get(id)
+    const stored = store.get(id)
+    if (stored) return { ...stored, ...measured }
+    for (const entry of emergency.pending) {
+      if (entry.op === 'revocation' && entry.record.id === id)
+        return { ...entry.record, dryRun: false, cut: 0, timings: NOT_MEASURED, ...measured, durable: false }
+    }
+    return null
+  }
 
   /** Its first transaction is tried before this returns: whoever asks for the receipt next finds it there. */
   async keep({ id, timings, result, endedAt }: Measured): Promise<void> {
@@ -57,9 +73,11 @@ export class Receipts {
     const connections = this.#room(result.connections).map((connection, index) => died(connection, index + 1, endedAt))
     this.#waiting += connections.length
     const slice = limits.receiptConnectionsSlice
+    this.#unwritten.set(id, { cut, timings })
     await this.#write(() => {
       released = cut === 0 || timings.upstreamCancelledMs !== null
       store.putReceipt(id, cut, timings, connections.slice(0, slice))
+      this.#unwritten.delete(id)
     })
     for (let from = slice; from < connections.length; from += slice) {
       await turn()

@@ -69,7 +69,7 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
     this.store.log.change(event, facts, write)
   }
 
-  /** A revocation of nothing, up to its commit: the first real one would else take many times as long. */
+  /** A revocation and a closing of nothing, up to their commit: the first real ones would else take many times as long. */
   rehearse(): void {
     const record: RevocationRecord = {
       id: 'rehearsal',
@@ -80,8 +80,21 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
       selector: {},
       tokens: [{ id: '', name: '', subject: null }],
     }
-    const { event, facts, write } = this.#revocationChange(record, () => {})
-    this.store.log.rehearse(event, facts, write)
+    const { id, at, actor } = record
+    const closing: GateRecord = {
+      id,
+      at,
+      actor,
+      action: 'close',
+      servers: [{ id: '', name: '' }],
+      all: false,
+      reason: null,
+    }
+    for (const { event, facts, write } of [
+      this.#revocationChange(record, () => {}),
+      this.#gateChange(closing, () => {}),
+    ])
+      this.store.log.rehearse(event, facts, write)
   }
 
   #revocationChange(record: RevocationRecord, mark: () => void) {
@@ -112,7 +125,12 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
   }
 
   #applyGate(record: GateRecord, mark: () => void): void {
-    const { db, log } = this.store
+    const { event, facts, write } = this.#gateChange(record, mark)
+    this.store.log.change(event, facts, write)
+  }
+
+  #gateChange(record: GateRecord, mark: () => void) {
+    const { db } = this.store
     const { action, all, servers: targets, reason, actor, at, connection } = record
     const ids = targets.map((server) => server.id)
     const noun = connection ? 'connection' : 'server'
@@ -125,13 +143,14 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
       targetName: only?.name ?? (all ? 'all servers' : null),
       details: { at, servers: targets.map((server) => server.name), ...(connection ? { connection } : {}) },
     }
-    log.change(event, [fact('change', `${noun}.${action}`, { ...record })], () => {
+    const write = () => {
       if (action !== 'kill' && ids.length > 0) {
         const set = { state: gateStateAfter(action), reason: action === 'close' ? reason : null }
         for (const chunk of chunks(ids, 500)) db.update(servers).set(set).where(inArray(servers.id, chunk)).run()
       }
       mark()
-    })
+    }
+    return { event, facts: [fact('change', `${noun}.${action}`, { ...record })], write }
   }
 
   putReceipt(id: string, cut: number, timings: Timings, connections: readonly ReceiptConnection[]): void {

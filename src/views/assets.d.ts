@@ -13,3 +13,8 @@ declare module 'htmx.org/dist/htmx.min.js' {
   const text: string
   export default text
 }
+
+declare module '*.svg' {
+  const text: string
+  export default text
+}

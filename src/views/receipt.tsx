@@ -1,88 +1,307 @@
 /** @jsxImportSource hono/jsx */
+import type { Child } from 'hono/jsx'
 import type { Timings } from '../revocation.ts'
-import { type Frame, Layout } from './layout.tsx'
-import { ownedName } from './revocation.tsx'
+import { CopyButton } from './copy.tsx'
+import { type Frame, Layout, Live } from './layout.tsx'
+import { type DeadConnection, DeadConnections } from './receipt-connections.tsx'
+import { Times } from './receipt-times.tsx'
+import { owned, type Owned, selectorWords, type SelectorCard, Words } from './revocation-words.tsx'
 import { Time } from './time.tsx'
 import { count, number, spaced } from './words.ts'
 
+export interface PeerCard {
+  node: string
+  state: string
+  ms: number | null
+  cut: number
+}
+
 export interface ReceiptCard {
   id: string
+  /** Where it stays, in full. */
+  url: string
   at: string
   actor: string
   reason: string
   note: string
-  tokens: { id: string; name: string; subject: string | null }[]
-  connections: { cut: number }
+  selector: SelectorCard
+  tokens: number
+  first: (Owned & { id: string })[]
+  /** Null where it is not known, or not yet. */
+  cut: number | null
   timings: Timings
   durable: boolean
+  complete: boolean
+  peers: PeerCard[]
+  connections: { items: DeadConnection[]; next: string | null; isFirst: boolean }
+  tries: { count: number; atLeast: boolean; lastAt: string | null; addresses: TriesFromCard[] }
+  audit: { sequence: number; hash: string; previousHash: string; node: string } | null
+  /** The instance that shows it. */
+  node: { id: string; version: string }
+  promisedMs: number
+  isNew: boolean
 }
 
-const Milliseconds = ({ ms }: { ms: number | null }) =>
-  ms === null ? <span class="quiet">nothing to measure</span> : <>{`${ms.toFixed(3)} ms`}</>
+export interface TriesFromCard {
+  address: string
+  count: number
+  firstAt: string
+  lastAt: string
+}
 
-const Facts = ({ receipt, namedMax }: { receipt: ReceiptCard; namedMax: number }) => (
-  <dl>
-    <dt>What</dt>
-    <dd>
-      <ul>
-        {receipt.tokens.slice(0, namedMax).map((token) => (
-          <li>
-            <a href={`/tokens/${token.id}`}>{ownedName(token)}</a>
-          </li>
-        ))}
-      </ul>
-      {receipt.tokens.length > namedMax && <p>and {number(receipt.tokens.length - namedMax)} more</p>}
-    </dd>
-    <dt>Who</dt>
-    <dd>{receipt.actor}</dd>
-    <dt>When</dt>
-    <dd>
+/** To two digits: the table has them all. */
+const brief = (ms: number): string => `${ms < 1 ? Number(ms.toPrecision(2)) : Number(ms.toFixed(1))} ms`
+
+const Cut = ({ receipt: { cut, timings } }: { receipt: ReceiptCard }) => {
+  if (cut === null) return null
+  if (cut === 0) return <> Nothing was connected.</>
+  const took = timings.lastCutMs === null ? '' : ` in ${brief(timings.lastCutMs)}`
+  return (
+    <>
+      {' '}
+      {count(cut, 'connection')} {cut === 1 ? 'was' : 'were'} cut{took}.
+    </>
+  )
+}
+
+const Verdict = ({ receipt }: { receipt: ReceiptCard }) => {
+  const [only] = receipt.first
+  return (
+    <h1 id="verdict" class="verdict">
+      {receipt.tokens === 1 && only ? (
+        <>
+          <Words of={owned(only)} /> is dead.
+        </>
+      ) : (
+        `${count(receipt.tokens, 'token')} are dead.`
+      )}
+      <Cut receipt={receipt} />
+    </h1>
+  )
+}
+
+const NotDurable = () => (
+  <p id="not-durable" class="failure" role="alert">
+    It is in force, and nothing of it can come back: the tokens are refused, the connections are cut. But the database
+    could not be written, so it waits in the journal, which outlives a restart. It is written as soon as the database
+    takes it; this page then says so by itself.
+  </p>
+)
+
+const Fact = ({ term, children }: { term: string; children: Child }) => (
+  <>
+    <dt>{term}</dt>
+    <dd>{children}</dd>
+  </>
+)
+
+const Dead = ({ receipt: { id, tokens, first } }: { receipt: ReceiptCard }) => (
+  <>
+    <ul>
+      {first.map((token) => (
+        <li>
+          <a href={`/tokens/${token.id}`}>
+            <Words of={owned(token)} />
+          </a>
+        </li>
+      ))}
+    </ul>
+    {tokens > first.length && (
+      <p class="detail">
+        and {number(tokens - first.length)} more; <a href={`/api/v1/revocations/${id}`}>all of them as JSON</a>
+      </p>
+    )}
+  </>
+)
+
+const Facts = ({ receipt }: { receipt: ReceiptCard }) => (
+  <dl class="card">
+    <Fact term={receipt.tokens === 1 ? 'Token' : count(receipt.tokens, 'token')}>
+      <Dead receipt={receipt} />
+    </Fact>
+    <Fact term="Chosen by">
+      <Words of={selectorWords(receipt.selector)} />
+    </Fact>
+    <Fact term="By whom">
+      <bdi>{receipt.actor}</bdi>
+    </Fact>
+    <Fact term="When">
       <Time at={receipt.at} exact />
-    </dd>
-    <dt>Why</dt>
-    <dd>
+      <span class="detail mono">{receipt.at}</span>
+    </Fact>
+    <Fact term="Why">
       {spaced(receipt.reason)}
-      {receipt.note !== '' && <span class="detail">{receipt.note}</span>}
-    </dd>
-    <dt>Connections cut</dt>
-    <dd>{number(receipt.connections.cut)}</dd>
-    <dt>In the database after</dt>
-    <dd>{receipt.durable ? <Milliseconds ms={receipt.timings.commitMs} /> : 'not yet'}</dd>
-    <dt>First cut after</dt>
-    <dd>
-      <Milliseconds ms={receipt.timings.firstCutMs} />
-    </dd>
-    <dt>Last cut after</dt>
-    <dd>
-      <Milliseconds ms={receipt.timings.lastCutMs} />
-    </dd>
+      {receipt.note !== '' && (
+        <span class="detail">
+          <bdi>{receipt.note}</bdi>
+        </span>
+      )}
+    </Fact>
+    <Fact term="State">
+      <State receipt={receipt} />
+    </Fact>
   </dl>
 )
 
-type ReceiptProps = { frame: Frame; receipt: ReceiptCard; namedMax: number }
+const State = ({ receipt: { durable, complete, peers } }: { receipt: ReceiptCard }) => {
+  if (!durable) return <span class="status closed">in force, not in the database yet</span>
+  if (!complete) return <>in the database here; not all nodes have it yet</>
+  return <>complete: in the database{peers.length === 0 ? '; there is one node' : ', and all nodes have it'}</>
+}
 
-export const ReceiptPage = ({ frame, receipt, namedMax }: ReceiptProps) => {
-  const nothing = receipt.tokens.length === 0
-  const title = nothing ? 'Dead already' : `${count(receipt.tokens.length, 'token')} revoked`
+const times = (n: number): string => (n === 1 ? 'once' : `${number(n)} times`)
+
+const TriesSince = ({ receipt: { tries, tokens } }: { receipt: ReceiptCard }) => {
+  const them = tokens === 1 ? 'it' : 'them'
   return (
-    <Layout title={title} frame={frame} narrow>
-      <h1>{title}</h1>
-      {!receipt.durable && (
-        <p class="failure" role="alert">
-          It is in force, but the database could not be written yet. It is tried again until it is.
+    <section id="tries" aria-labelledby="tries-title">
+      <h2 id="tries-title">Tried since</h2>
+      {tries.count === 0 ? (
+        <p class="card">
+          <span class="status active">No.</span> Nobody has tried to use {them} since: good.
         </p>
-      )}
-      {nothing ? (
-        <p>What you named was revoked before; nothing was written again.</p>
       ) : (
-        <>
-          <Facts receipt={receipt} namedMax={namedMax} />
-          <p class="hint">Times run from the arrival of the request. Receipt {receipt.id}</p>
-        </>
+        <div class="card">
+          <p>
+            {tries.atLeast ? 'At least ' : ''}
+            {times(tries.count)}, and refused each time
+            {tries.lastAt !== null && (
+              <>
+                ; last <Time at={tries.lastAt} exact />
+              </>
+            )}
+            . Somebody still holds {them}.
+          </p>
+          <ul class="tries">
+            {tries.addresses.map(({ address, count: n, lastAt }) => (
+              <li>
+                <bdi class="mono">{address}</bdi>
+                <span class="number">× {number(n)}</span>
+                <span class="quiet">
+                  last <Time at={lastAt} exact />
+                </span>
+              </li>
+            ))}
+          </ul>
+        </div>
       )}
-      <p>
-        <a href="/">Back to tokens and connections</a>
-      </p>
-    </Layout>
+    </section>
   )
 }
+
+const Hash = ({ id, what, children }: { id: string; what: string; children: string }) => (
+  <span class="paste">
+    <code id={id}>{children}</code>
+    <CopyButton of={id} what={what} />
+  </span>
+)
+
+const Proof = ({ receipt: { audit, durable } }: { receipt: ReceiptCard }) => (
+  <section aria-labelledby="audit-title">
+    <h2 id="audit-title">In the audit log</h2>
+    {audit === null ? (
+      <p class="card">
+        {durable
+          ? 'This log has no row of it: it came with a restore, or from a log before this one.'
+          : 'Not yet: its row is written with it, as soon as the database takes it.'}
+      </p>
+    ) : (
+      <div class="card">
+        <dl>
+          <Fact term="Row">
+            <a href={`/audit/${audit.sequence}`}>{number(audit.sequence)}</a>
+            <span class="detail">
+              written by node <span class="mono">{audit.node}</span>
+            </span>
+          </Fact>
+          <Fact term="Hash">
+            <Hash id="hash" what="the hash">
+              {audit.hash}
+            </Hash>
+          </Fact>
+          <Fact term="Hash of the row before">
+            <Hash id="previous-hash" what="the hash of the row before">
+              {audit.previousHash}
+            </Hash>
+          </Fact>
+        </dl>
+        <p class="hint">
+          Each row's hash covers all of it and the hash of the row before: none can be changed, taken out or put in
+          without all later ones showing it. <code>portcullis audit verify</code> reads the whole log and says so; with
+          a signed checkpoint kept elsewhere, it also says if rows were cut off at the end.
+        </p>
+      </div>
+    )}
+  </section>
+)
+
+const Peers = ({ receipt: { peers } }: { receipt: ReceiptCard }) =>
+  peers.length === 0 ? null : (
+    <section aria-labelledby="peers-title">
+      <h2 id="peers-title">On the other nodes</h2>
+      <ul class="card tries">
+        {peers.map(({ node, state, cut }) => (
+          <li>
+            <bdi class="mono">{node}</bdi>
+            <span>{spaced(state)}</span>
+            <span class="quiet">{count(cut, 'connection')} cut</span>
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
+
+const HandOver = ({ receipt: { url, node } }: { receipt: ReceiptCard }) => (
+  <section aria-labelledby="link-title">
+    <h2 id="link-title">To hand over</h2>
+    <dl class="card">
+      <Fact term="Permanent link">
+        <Hash id="link" what="the permanent link">
+          {url}
+        </Hash>
+      </Fact>
+      <Fact term="Made by">
+        Portcullis {node.version} on node <span class="mono">{node.id}</span>
+      </Fact>
+    </dl>
+    <p class="hint screen">Print it or save it as PDF with your browser: this page is made for paper too.</p>
+  </section>
+)
+
+/** What was done, proven: for whoever did it, and for whoever has to believe it. */
+export const ReceiptPage = ({ frame, receipt }: { frame: Frame; receipt: ReceiptCard }) => (
+  <Layout title={`${count(receipt.tokens, 'token')} revoked`} frame={frame} refreshed>
+    <div class="sheet receipt">
+      <p class="crumb">
+        <a href="/revocations">Revocations</a>
+      </p>
+      <Live frame={frame} every={receipt.isNew ? '2s' : '15s'}>
+        <Verdict receipt={receipt} />
+        <p class="hint">
+          Receipt of a revocation by Portcullis, <span class="mono">{receipt.id}</span>
+        </p>
+        {!receipt.durable && <NotDurable />}
+        <Facts receipt={receipt} />
+        <Times receipt={receipt} />
+        <Peers receipt={receipt} />
+        <DeadConnections cut={receipt.cut} list={receipt.connections} tokens={receipt.tokens} path={frame.path} />
+        <TriesSince receipt={receipt} />
+        <Proof receipt={receipt} />
+        <HandOver receipt={receipt} />
+      </Live>
+    </div>
+  </Layout>
+)
+
+/** Somebody was faster, or sent the same twice. */
+export const DeadAlreadyPage = ({ frame }: { frame: Frame }) => (
+  <Layout title="Dead already" frame={frame} narrow>
+    <h1 id="title">Dead already</h1>
+    <p>All that you named was revoked before; nothing was written again.</p>
+    <p>
+      <a class="button" href="/revocations">
+        See the receipts
+      </a>
+    </p>
+  </Layout>
+)

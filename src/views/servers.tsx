@@ -1,83 +1,32 @@
 /** @jsxImportSource hono/jsx */
-import type { McpIdentity } from '../health.ts'
 import type { GateState } from '../upstream.ts'
-import { CopyButton } from './copy.tsx'
+import { Empty } from './empty.tsx'
+import { type Frame, Layout, Live } from './layout.tsx'
+import { Pager } from './pager.tsx'
+import { Errors, Gate, Mcp, PublicUrl, Reachable, type ServerCard, serverHref, Tools } from './server-cells.tsx'
 import { Cell, HeadCell, Row, Table } from './table.tsx'
-import { TimeOrNever } from './time.tsx'
-import { count, number, percent } from './words.ts'
+import { count, number } from './words.ts'
 
-export interface ServerRow {
-  id: string
-  name: string
-  state: GateState
-  reason: string | null
-  publicUrl: string
-  health: {
-    reachable: boolean | null
-    lookedAt: string | null
-    detail: string | null
-    mcp: McpIdentity | null
-    requests: number
-    errors: number
-    errorRate: number | null
-  }
+/** Which servers are listed. */
+export const SHOWN = { all: 'All', closed: 'Closed', unreachable: 'Not reachable' } as const
+export type Shown = keyof typeof SHOWN
+
+export interface ServersCard {
+  rows: ServerCard[]
+  next: string | null
+  /** How many match the filter, and how many there are. */
+  found: number
+  total: number
+  states: Record<GateState, number>
+  q: string
+  shown: Shown
 }
 
-const Gate = ({ state, reason }: ServerRow) => (
-  <>
-    <span class={`status ${state}`}>{state}</span>
-    {reason !== null && <span class="detail">{reason}</span>}
-  </>
-)
-
-const Reachable = ({ health: { reachable, detail } }: ServerRow) => {
-  if (reachable === null) return <span class="quiet">not looked yet</span>
-  if (reachable) return <span class="status reachable">yes</span>
-  return (
-    <>
-      <span class="status unreachable">no</span>
-      {detail !== null && <span class="detail">{detail}</span>}
-    </>
-  )
-}
-
-/** Name and version are the server's own words, so they are kept from turning the text around them. */
-const Mcp = ({ health: { mcp, reachable } }: ServerRow) =>
-  mcp === null ? (
-    <span class="quiet">{reachable ? 'none' : 'unknown'}</span>
-  ) : (
-    <>
-      <bdi>{mcp.name ?? 'unnamed'}</bdi> {mcp.version !== null && <bdi>{mcp.version}</bdi>}
-      <span class="detail">
-        {mcp.revision}
-        {mcp.transport === 'sse' && ', HTTP+SSE'}
-      </span>
-    </>
-  )
-
-const Tools = ({ health: { mcp } }: ServerRow) =>
-  mcp?.tools == null ? <span class="quiet">{mcp ? 'not listed' : '–'}</span> : <>{number(mcp.tools)}</>
-
-const Errors = ({ health: { errorRate, errors, requests } }: ServerRow) =>
-  errorRate === null ? (
-    <span class="quiet">no request</span>
-  ) : (
-    <>
-      {percent(errorRate)}
-      <span class="detail">
-        {number(errors)} of {number(requests)}
-      </span>
-    </>
-  )
-
-const ServerLine = ({ server }: { server: ServerRow }) => (
+const ServerLine = ({ server }: { server: ServerCard }) => (
   <Row id={`server-${server.id}`}>
     <HeadCell label="Server">
-      {server.name}
-      <span class="paste">
-        <code id={`url-${server.id}`}>{server.publicUrl}</code>
-        <CopyButton of={`url-${server.id}`} what={`the URL of ${server.name}`} />
-      </span>
+      <a href={serverHref(server.name)}>{server.name}</a>
+      <PublicUrl {...server} />
     </HeadCell>
     <Cell label="Gate">
       <Gate {...server} />
@@ -94,40 +43,87 @@ const ServerLine = ({ server }: { server: ServerRow }) => (
     <Cell label="Errors, 1 h" kind="number">
       <Errors {...server} />
     </Cell>
-    <Cell label="Last looked">
-      <TimeOrNever at={server.health.lookedAt} />
+    <Cell label="Live" kind="number">
+      {number(server.connections)}
     </Cell>
   </Row>
 )
 
-const COLUMNS = ['Server', 'Gate', 'Reachable', 'MCP', 'Tools', 'Errors, 1 h', 'Last looked']
+const COLUMNS = ['Server', 'Gate', 'Reachable', 'MCP', 'Tools', 'Errors, 1 h', 'Live']
 
-export interface ServerList {
-  rows: ServerRow[]
-  found: number
-  total: number
-}
-
-export const Servers = ({ list }: { list: ServerList }) => (
-  <section aria-labelledby="servers-title">
-    <h2 id="servers-title">Servers</h2>
-    {list.found > list.rows.length && (
-      <p class="hint">
-        {number(list.rows.length)} of {count(list.found, 'server')} are shown: use the filter for others.
-      </p>
-    )}
-    {list.total === 0 && (
-      <p>
-        No server yet. <code>portcullis server add NAME URL</code> adds one.
-      </p>
-    )}
-    {list.total > 0 && list.found === 0 && <p>No server matches the filter.</p>}
-    {list.rows.length > 0 && (
-      <Table labelledBy="servers-title" columns={COLUMNS}>
-        {list.rows.map((server) => (
-          <ServerLine server={server} />
-        ))}
-      </Table>
-    )}
-  </section>
+export const AddServer = () => (
+  <a class="button main" href="/servers/new">
+    Add a server
+  </a>
 )
+
+const Nothing = ({ total, mayChange }: { total: number; mayChange: boolean }) =>
+  total > 0 ? (
+    <Empty title="No server is like that">
+      <p>
+        <a href="/servers">Show all {number(total)}</a>
+      </p>
+    </Empty>
+  ) : (
+    <Empty title="No server yet">
+      <p>A server is what stands behind the gate: an MCP server, or any HTTP API. Clients reach it by its URL here.</p>
+      {mayChange && (
+        <p>
+          <AddServer />
+        </p>
+      )}
+    </Empty>
+  )
+
+const Filter = ({ q, shown, lengthMax }: { q: string; shown: Shown; lengthMax: number }) => (
+  <form class="filter" method="get" action="/servers" role="search">
+    <label>
+      Part of a name
+      <input name="q" type="search" value={q} maxlength={lengthMax} autocomplete="off" spellcheck={false} />
+    </label>
+    <label>
+      Which
+      <select name="show">
+        {Object.entries(SHOWN).map(([value, text]) => (
+          <option value={value} selected={value === shown}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </label>
+    <button type="submit">Filter</button>
+  </form>
+)
+
+type ServersProps = { frame: Frame; card: ServersCard; mayChange: boolean; filterLengthMax: number }
+
+export const ServersPage = ({ frame, card, mayChange, filterLengthMax }: ServersProps) => {
+  const { rows, next, found, total, states, q, shown } = card
+  return (
+    <Layout title="Servers" frame={frame} refreshed>
+      <div class="heading">
+        <h1 id="servers-title">Servers</h1>
+        {mayChange && total > 0 && <AddServer />}
+      </div>
+      {total > 0 && <Filter q={q} shown={shown} lengthMax={filterLengthMax} />}
+      <Live frame={frame}>
+        {total > 0 && (
+          <p class="summary">
+            {found < total && `${number(found)} of `}
+            {count(total, 'server')}, {number(states.closed)} closed
+          </p>
+        )}
+        {rows.length === 0 ? (
+          <Nothing total={total} mayChange={mayChange} />
+        ) : (
+          <Table labelledBy="servers-title" columns={COLUMNS}>
+            {rows.map((server) => (
+              <ServerLine server={server} />
+            ))}
+          </Table>
+        )}
+        <Pager path={frame.path} next={next} of="servers" />
+      </Live>
+    </Layout>
+  )
+}

@@ -1,17 +1,18 @@
 /** @jsxImportSource hono/jsx */
 import { type Frame, Layout } from './layout.tsx'
 
-const Form = ({ failed }: { failed: boolean }) => (
-  <form class="stack" method="post" action="/sign-in">
+const Form = ({ name, failed }: { name: string; failed: boolean }) => (
+  <form class="stack" method="post" action="/sign-in" data-once>
     <label>
       Name
       <input
         name="name"
+        value={name}
         autocomplete="username"
         autocapitalize="none"
         spellcheck={false}
         required
-        autofocus
+        autofocus={name === ''}
         aria-describedby={failed ? 'failure' : undefined}
       />
     </label>
@@ -22,6 +23,7 @@ const Form = ({ failed }: { failed: boolean }) => (
         type="password"
         autocomplete="current-password"
         required
+        autofocus={name !== ''}
         aria-describedby={failed ? 'failure' : undefined}
       />
     </label>
@@ -31,25 +33,52 @@ const Form = ({ failed }: { failed: boolean }) => (
   </form>
 )
 
-type SignInProps = { frame: Frame; failure: string | null; hasOwner: boolean }
+/** While there is no owner: where the link is that makes one. */
+const NobodyYet = () => (
+  <>
+    <h1>Nobody can sign in yet</h1>
+    <p>This Portcullis has no owner. Whoever opens its setup link first becomes the owner.</p>
+    <p>The link was printed where it was started:</p>
+    <ul>
+      <li>
+        in the terminal, as the line that begins with <code>Setup</code>
+      </li>
+      <li>
+        as a service: <code>journalctl -u portcullis</code>
+      </li>
+      <li>
+        in a container: <code>docker logs NAME</code>
+      </li>
+    </ul>
+    <p>
+      It is good for an hour, and once. On that machine, <code>portcullis setup</code> prints another.
+    </p>
+  </>
+)
 
-export const SignInPage = ({ frame, failure, hasOwner }: SignInProps) => (
-  <Layout title="Sign in" frame={frame} narrow>
-    <h1>Sign in</h1>
-    {failure !== null && (
-      <p id="failure" class="failure" role="alert">
-        {failure}
-      </p>
-    )}
+interface SignInProps {
+  frame: Frame
+  failure: string | null
+  /** What was typed as the name; a password is never given back. */
+  name: string
+  hasOwner: boolean
+}
+
+export const SignInPage = ({ frame, failure, name, hasOwner }: SignInProps) => (
+  <Layout title={hasOwner ? 'Sign in' : 'Nobody can sign in yet'} frame={frame} narrow>
     {hasOwner ? (
-      <Form failed={failure !== null} />
-    ) : (
       <>
-        <p>Nobody can sign in with a password yet.</p>
-        <p>
-          Open the link that the server printed when it started. <code>portcullis setup</code> prints another.
-        </p>
+        <h1>Sign in</h1>
+        {failure !== null && (
+          <p id="failure" class="failure" role="alert">
+            {failure}
+          </p>
+        )}
+        <Form name={name} failed={failure !== null} />
+        <p class="hint">Forgotten? An owner can make a new link for you, under Access.</p>
       </>
+    ) : (
+      <NobodyYet />
     )}
   </Layout>
 )

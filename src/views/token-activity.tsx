@@ -2,6 +2,7 @@
 import type { CallCounts } from '../activity.ts'
 import { Cell, HeadCell, Row, Table } from './table.tsx'
 import { Time } from './time.tsx'
+import { tokenPath, type TokenView } from './token-use.tsx'
 import { bytes, count, number } from './words.ts'
 
 type Counted = Omit<CallCounts, 'firstAt' | 'lastAt'>
@@ -120,31 +121,32 @@ const Tables = ({ activity, linesMax }: { activity: ActivityCard; linesMax: numb
   )
 }
 
-const Windows = ({ tokenId, window }: { tokenId: string; window: Window }) => (
+const Windows = ({ tokenId, view }: { tokenId: string; view: TokenView }) => (
   <nav class="windows" aria-label="How far back">
-    {Object.entries(WINDOWS).map(([since, text]) => (
+    {(Object.keys(WINDOWS) as Window[]).map((since) => (
       <a
         class="button"
-        href={`/tokens/${tokenId}?since=${since}#activity`}
-        aria-current={since === window ? 'page' : undefined}
+        href={`${tokenPath(tokenId, { ...view, since })}#activity`}
+        aria-current={since === view.since ? 'page' : undefined}
       >
-        {text}
+        {WINDOWS[since]}
       </a>
     ))}
   </nav>
 )
 
-type ActivityProps = { tokenId: string; window: Window; activity: ActivityCard; linesMax: number }
+type ActivityProps = { tokenId: string; view: TokenView; activity: ActivityCard; linesMax: number }
 
-export const TokenActivity = ({ tokenId, window, activity, linesMax }: ActivityProps) => {
+export const TokenActivity = ({ tokenId, view, activity, linesMax }: ActivityProps) => {
   const { calls, errors, refused, argumentBytes } = activity
+  const window = view.since
   const json = `/api/v1/tokens/${tokenId}/activity?since=${window}`
   const isQuiet = activity.methods.length === 0
   return (
     <section aria-labelledby="activity">
       <div class="heading">
         <h2 id="activity">What it did</h2>
-        <Windows tokenId={tokenId} window={window} />
+        <Windows tokenId={tokenId} view={view} />
       </div>
       <p class="totals">
         {isQuiet

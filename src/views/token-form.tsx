@@ -1,20 +1,18 @@
 /** @jsxImportSource hono/jsx */
 import type { GateState, UpstreamKind } from '../upstream.ts'
+import { Empty } from './empty.tsx'
 import { type Frame, Layout } from './layout.tsx'
+import { PolicyFields, type PolicyTyped } from './policy.tsx'
+import { Field, type Filled, Wrong } from './token-field.tsx'
 import { count } from './words.ts'
 
 /** What a person typed, as it stood there. */
-export interface TokenTyped {
+export interface TokenTyped extends PolicyTyped {
   name: string
   servers: string[]
   subject: string
   group: string
   expires: string
-  allow: string
-  deny: string
-  readOnly: boolean
-  callsPerMinute: string
-  concurrentStreams: string
 }
 
 /** What is wrong, by the field that it stands in. */
@@ -26,57 +24,7 @@ export interface ServerChoice {
   state: GateState
 }
 
-type Textual = Exclude<keyof TokenTyped, 'servers' | 'readOnly'>
-interface FieldProps {
-  name: Textual
-  label: string
-  hint: string
-  filled: Filled
-  required?: boolean
-  inputmode?: 'numeric'
-}
-interface Filled {
-  typed: TokenTyped
-  failures: TokenFailures
-  /** The first field to look at. */
-  focus: keyof TokenTyped
-}
-
-const Wrong = ({ id, failure }: { id: string; failure: string | undefined }) =>
-  failure === undefined ? null : (
-    <p id={id} class="wrong">
-      {failure}
-    </p>
-  )
-
-const Field = ({ name, label, hint, filled: { typed, failures, focus }, required, inputmode }: FieldProps) => {
-  const failure = failures[name]
-  return (
-    <>
-      <label>
-        {label}
-        <input
-          name={name}
-          value={typed[name]}
-          required={required}
-          inputmode={inputmode}
-          autocomplete="off"
-          autocapitalize="none"
-          spellcheck={false}
-          autofocus={focus === name}
-          aria-invalid={failure && 'true'}
-          aria-describedby={failure ? `${name}-hint ${name}-wrong` : `${name}-hint`}
-        />
-      </label>
-      <p id={`${name}-hint`} class="hint">
-        {hint}
-      </p>
-      <Wrong id={`${name}-wrong`} failure={failure} />
-    </>
-  )
-}
-
-const ServerChoices = ({ servers, filled }: { servers: ServerChoice[]; filled: Filled }) => {
+const ServerChoices = ({ servers, filled }: { servers: ServerChoice[]; filled: Filled<TokenTyped> }) => {
   const { typed, failures, focus } = filled
   const failure = failures.servers
   return (
@@ -106,35 +54,11 @@ const ServerChoices = ({ servers, filled }: { servers: ServerChoice[]; filled: F
 
 const POLICY_FIELDS = ['allow', 'deny', 'readOnly', 'callsPerMinute', 'concurrentStreams'] as const
 
-const PolicyFields = ({ filled }: { filled: Filled }) => (
+const PolicyDetails = ({ filled }: { filled: Filled<TokenTyped> }) => (
   <details open={POLICY_FIELDS.some((field) => filled.typed[field] || filled.failures[field])}>
     <summary>Policy: which tools, how often (optional)</summary>
     <div class="stack">
-      <Field
-        name="allow"
-        label="Only these tools"
-        hint="Names with commas between; * stands for any characters, ? for one. Empty: any tool."
-        filled={filled}
-      />
-      <Field name="deny" label="Never these tools" hint="Whatever is allowed above." filled={filled} />
-      <label class="check">
-        <input type="checkbox" name="readOnly" value="yes" checked={filled.typed.readOnly} />
-        <span>Only tools that their server marks as read-only</span>
-      </label>
-      <Field
-        name="callsPerMinute"
-        label="Calls a minute"
-        hint="At the most. Empty: no limit."
-        filled={filled}
-        inputmode="numeric"
-      />
-      <Field
-        name="concurrentStreams"
-        label="Event streams at once"
-        hint="At the most. Empty: no limit."
-        filled={filled}
-        inputmode="numeric"
-      />
+      <PolicyFields filled={filled} />
     </div>
   </details>
 )
@@ -150,11 +74,29 @@ interface TokenFormProps {
   failure: string | null
 }
 
+const Fields = ({ servers, filled }: { servers: ServerChoice[]; filled: Filled<TokenTyped> }) => (
+  <>
+    <Field name="name" label="Name" hint="What it is for, such as “Cursor IDE”." filled={filled} required />
+    <ServerChoices servers={servers} filled={filled} />
+    <Field name="subject" label="Subject (optional)" hint="Whose it is, such as an e-mail address." filled={filled} />
+    <Field name="group" label="Group (optional)" hint="What it can be revoked with, all at once." filled={filled} />
+    <Field
+      name="expires"
+      label="Expires"
+      hint="In 12h or 30d, or on a date like 2026-12-31 (its end, UTC). Empty: never."
+      filled={filled}
+    />
+    <PolicyDetails filled={filled} />
+  </>
+)
+
 export const TokenFormPage = ({ frame, formId, servers, typed, failures, failure }: TokenFormProps) => {
   const wrong = Object.keys(failures) as (keyof TokenTyped)[]
-  const filled = { typed, failures, focus: wrong[0] ?? 'name' }
   return (
     <Layout title="New token" frame={frame} narrow>
+      <p class="crumb">
+        <a href="/tokens">Tokens</a>
+      </p>
       <h1>New token</h1>
       {(failure !== null || wrong.length > 0) && (
         <p class="failure" role="alert">
@@ -162,38 +104,23 @@ export const TokenFormPage = ({ frame, formId, servers, typed, failures, failure
         </p>
       )}
       {servers.length === 0 ? (
-        <p>
-          A token is for a server, and there is none yet. <code>portcullis server add NAME URL</code> adds one.
-        </p>
+        <Empty title="A server comes first">
+          <p>A token is for a server, and there is none yet.</p>
+          <p>
+            <a class="button main" href="/servers/new">
+              Add a server
+            </a>
+          </p>
+        </Empty>
       ) : (
         <form class="stack" method="post" action="/tokens/new" data-once>
           <input type="hidden" name="form" value={formId} />
-          <Field name="name" label="Name" hint="What it is for, such as “Cursor IDE”." filled={filled} required />
-          <ServerChoices servers={servers} filled={filled} />
-          <Field
-            name="subject"
-            label="Subject (optional)"
-            hint="Whose it is, such as an e-mail address."
-            filled={filled}
-          />
-          <Field
-            name="group"
-            label="Group (optional)"
-            hint="What it can be revoked with, all at once."
-            filled={filled}
-          />
-          <Field
-            name="expires"
-            label="Expires"
-            hint="In 12h or 30d, or on a date like 2026-12-31 (its end, UTC). Empty: never."
-            filled={filled}
-          />
-          <PolicyFields filled={filled} />
+          <Fields servers={servers} filled={{ typed, failures, focus: wrong[0] ?? 'name' }} />
           <div class="choices">
             <button type="submit" class="main">
               Make the token
             </button>
-            <a class="button" href="/">
+            <a class="button" href="/tokens">
               Cancel
             </a>
           </div>

@@ -1,9 +1,9 @@
 /** @jsxImportSource hono/jsx */
 import type { Snippet } from '../connect.ts'
-import { CopyButton } from './copy.tsx'
 import { type Frame, Layout } from './layout.tsx'
-import { Snippets } from './snippets.tsx'
+import { ConnectCard, SecretCard } from './secret.tsx'
 import { Time } from './time.tsx'
+import { number } from './words.ts'
 
 export interface IssuedCard {
   id: string
@@ -12,41 +12,41 @@ export interface IssuedCard {
   expiresAt: string | null
 }
 
-const Ways = ({ id }: { id: string }) => (
-  <p class="links">
-    <a class="button" href={`/tokens/${id}`}>
-      Open its page
-    </a>
-    <a class="button" href="/tokens/new">
-      Make another
-    </a>
-  </p>
-)
+const NAMED_MAX = 10
 
-type IssuedProps = { frame: Frame; token: IssuedCard; secret: string; snippets: Record<string, Snippet> }
+/** The first few by name. */
+const named = (servers: string[]): string => {
+  const more = servers.length - NAMED_MAX
+  return servers.slice(0, NAMED_MAX).join(', ') + (more > 0 ? ` and ${number(more)} more` : '')
+}
+
+/** `snippets`: null for a token of too many servers. */
+type IssuedProps = { frame: Frame; token: IssuedCard; secret: string; snippets: Record<string, Snippet> | null }
 
 /** The one page that holds the secret. */
 export const TokenIssuedPage = ({ frame, token, secret, snippets }: IssuedProps) => (
   <Layout title="Token made" frame={frame}>
     <div class="sheet">
-      <h1>Token made: {token.name}</h1>
+      <p class="crumb">
+        <a href="/tokens">Tokens</a>
+      </p>
+      <h1>
+        Token made: <bdi>{token.name}</bdi>
+      </h1>
       <p>
-        A token for {token.servers.join(', ')}, good{' '}
+        A token for {named(token.servers)}, good{' '}
         {token.expiresAt === null ? 'until it is revoked' : <>until {<Time at={token.expiresAt} />}</>}.
       </p>
-      <section class="card" aria-labelledby="secret-title">
-        <h2 id="secret-title">Its secret</h2>
-        <p class="secret">
-          <code id="secret">{secret}</code>
-          <CopyButton of="secret" what="the secret" />
-        </p>
-        <p class="warning">Copy it now: it is shown this once, and never again.</p>
-      </section>
-      <section class="card" aria-labelledby="connect-title">
-        <h2 id="connect-title">Connect a client</h2>
-        <Snippets snippets={snippets} />
-      </section>
-      <Ways id={token.id} />
+      <SecretCard secret={secret} />
+      <ConnectCard id={token.id} snippets={snippets} />
+      <p class="links">
+        <a class="button" href={`/tokens/${token.id}`}>
+          Open its page
+        </a>
+        <a class="button" href="/tokens/new">
+          Make another
+        </a>
+      </p>
     </div>
   </Layout>
 )
@@ -54,14 +54,28 @@ export const TokenIssuedPage = ({ frame, token, secret, snippets }: IssuedProps)
 /** What a reload of that page gets, or the second of two submits. */
 export const TokenIssuedBeforePage = ({ frame, token }: { frame: Frame; token: { id: string; name: string } }) => (
   <Layout title="Made already" frame={frame} narrow>
+    <p class="crumb">
+      <a href="/tokens">Tokens</a>
+    </p>
     <h1>Made already</h1>
     <p>
-      This form made <strong>{token.name}</strong> before, and no second token was made now. Its secret was shown then,
-      and is not shown again.
+      This form made{' '}
+      <strong>
+        <bdi>{token.name}</bdi>
+      </strong>{' '}
+      before, and no second token was made now. Its secret was shown then, and is not shown again.
     </p>
-    <p>
-      If nobody copied it, <code>portcullis token rotate {token.id}</code> gives it a new one.
+    <p>If nobody copied it, give the token a new one, and let the secret that nobody has die now.</p>
+    <p class="links">
+      <a class="button main" href={`/tokens/${token.id}/rotations/new`}>
+        Give it a new secret
+      </a>
+      <a class="button" href={`/tokens/${token.id}`}>
+        Open its page
+      </a>
+      <a class="button" href="/tokens/new">
+        Make another
+      </a>
     </p>
-    <Ways id={token.id} />
   </Layout>
 )

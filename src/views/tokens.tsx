@@ -1,147 +1,123 @@
 /** @jsxImportSource hono/jsx */
-import type { TokenStatus } from '../token.ts'
-import { Cell, HeadCell, Row, Table, Text } from './table.tsx'
-import { Time, TimeOrNever } from './time.tsx'
+import { Empty } from './empty.tsx'
+import { type Frame, Layout, Live } from './layout.tsx'
+import { Pager } from './pager.tsx'
+import { Table } from './table.tsx'
+import { PastedSecret, TokenFilter, type TokenQuery, tokensPath } from './token-filter.tsx'
+import { TOKEN_COLUMNS, TokenLine, type TokenRow } from './token-row.tsx'
 import { count, number } from './words.ts'
 
-export interface TokenRow {
-  id: string
-  name: string
-  subject: string | null
-  group: string | null
-  servers: string[]
-  status: TokenStatus
-  expiresAt: string | null
-  revokedAt: string | null
-  lastUsedAt: string | null
-  client: string | null
-  connections: number
-  deadTries: { count: number; lastAt: string | null; addresses: { address: string; count: number }[] }
+export interface TokenList {
+  rows: TokenRow[]
+  /** How many the filter lets through, shown or not. */
+  found: number
+  /** How many there are, dead or alive. */
+  total: number
+  /** The id of the last row, when there are more. */
+  next: string | null
 }
 
-const Status = ({ status, expiresAt, revokedAt }: TokenRow) => {
-  const since = status === 'revoked' ? revokedAt : expiresAt
+export interface TokensProps {
+  frame: Frame
+  query: TokenQuery
+  /** A secret was typed into the filter, and left out. */
+  isPasted: boolean
+  list: TokenList
+  /** Null: there are too many to choose from. */
+  serverNames: string[] | null
+  hasServers: boolean
+  mayAct: boolean
+  mayIssue: boolean
+  now: number
+  filterLengthMax: number
+}
+
+/** The filter, as far as it can name what to revoke; and where it can't, what is shown, if that is all of it. */
+const bulkPath = ({ query: { q, look, subject, group, server }, list }: TokensProps): string => {
+  const fields = new URLSearchParams()
+  if (q === '' && look === '') {
+    for (const [name, value] of Object.entries({ subject, group, server })) if (value !== '') fields.set(name, value)
+  } else if (list.found === list.rows.length) {
+    for (const { id, status } of list.rows) if (status !== 'revoked') fields.append('token', id)
+  }
+  return fields.size === 0 ? '/revocations/new' : `/revocations/new?${fields}`
+}
+
+const Nothing = ({ query, list, hasServers, mayIssue }: TokensProps) => {
+  if (list.total > 0) {
+    return (
+      <Empty title={query.state === 'active' ? 'No live token matches' : 'No token matches'}>
+        <p>
+          {query.state === 'active' && (
+            <>
+              <a href={tokensPath({ ...query, state: 'all' })}>Look among the dead too</a>, or{' '}
+            </>
+          )}
+          <a href="/tokens">show all that live</a>.
+        </p>
+      </Empty>
+    )
+  }
+  return (
+    <Empty title="No token yet">
+      <p>A token lets one client reach servers through the gate, until it expires or you revoke it.</p>
+      {mayIssue && (
+        <p>
+          <a class="button main" href={hasServers ? '/tokens/new' : '/servers/new'}>
+            {hasServers ? 'Make the first token' : 'Add a server first'}
+          </a>
+        </p>
+      )}
+    </Empty>
+  )
+}
+
+const Listed = (props: TokensProps) => {
+  const { frame, list, mayAct, now } = props
+  if (list.found === 0) return <Nothing {...props} />
   return (
     <>
-      <span class={`status ${status}`}>{status}</span>
-      {since !== null && (
-        <span class="detail">
-          {status === 'active' && 'until '}
-          <Time at={since} />
-        </span>
+      <div class="heading tally">
+        <p id="summary" role="status">
+          {list.found === list.total
+            ? count(list.total, 'token')
+            : `${number(list.found)} of ${count(list.total, 'token')}`}
+        </p>
+        {mayAct && (
+          <a class="button danger" id="revoke-several" href={bulkPath(props)}>
+            Revoke several…
+          </a>
+        )}
+      </div>
+      {list.rows.length > 0 && (
+        <Table labelledBy="tokens-title" columns={mayAct ? [...TOKEN_COLUMNS, 'Action'] : TOKEN_COLUMNS}>
+          {list.rows.map((token) => (
+            <TokenLine token={token} mayAct={mayAct} now={now} />
+          ))}
+        </Table>
       )}
+      <Pager path={frame.path} next={list.next} of="tokens" />
     </>
   )
 }
 
-const Tries = ({ id, deadTries }: TokenRow) =>
-  deadTries.count === 0 ? null : (
-    <details id={`tries-${id}`} class="detail">
-      <summary>tried {deadTries.count === 1 ? 'once' : `${number(deadTries.count)} times`} since</summary>
-      {deadTries.lastAt !== null && (
-        <p>
-          last <Time at={deadTries.lastAt} />
-        </p>
-      )}
-      <ul>
-        {deadTries.addresses.map(({ address, count: tries }) => (
-          <li>
-            {address} <span class="quiet">× {number(tries)}</span>
-          </li>
-        ))}
-      </ul>
-    </details>
+export const TokensPage = (props: TokensProps) => {
+  const { frame, query, isPasted, list, serverNames, mayIssue, filterLengthMax } = props
+  return (
+    <Layout title="Tokens" frame={frame} refreshed>
+      <div class="heading">
+        <h1 id="tokens-title">Tokens</h1>
+        {mayIssue && list.total > 0 && (
+          <a id="new-token" class="button main" href="/tokens/new">
+            New token
+          </a>
+        )}
+      </div>
+      {list.total > 0 && <TokenFilter query={query} serverNames={serverNames} lengthMax={filterLengthMax} />}
+      <Live frame={frame}>
+        {isPasted && <PastedSecret />}
+        <Listed {...props} />
+      </Live>
+    </Layout>
   )
-
-/** Opens the confirmation in the page's dialog, or as a page of its own where no script runs. */
-export const RevokeButton = ({ id, name }: TokenRow) => (
-  <form
-    action="/revocations/new"
-    hx-get="/revocations/new"
-    hx-target="#confirm"
-    hx-select="#main > *"
-    hx-swap="innerHTML ignoreTitle:true"
-  >
-    <input type="hidden" name="token" value={id} />
-    <button type="submit" id={`revoke-${id}`} class="danger" aria-haspopup="dialog" aria-label={`Revoke ${name}`}>
-      Revoke
-    </button>
-  </form>
-)
-
-const TokenLine = ({ token, mayAct }: { token: TokenRow; mayAct: boolean }) => (
-  <Row id={`token-${token.id}`} dead={token.status !== 'active'}>
-    <HeadCell label="Name">
-      <a href={`/tokens/${token.id}`}>{token.name}</a>
-    </HeadCell>
-    <Cell label="Subject" kind="long">
-      <Text of={token.subject} />
-    </Cell>
-    <Cell label="Group">
-      <Text of={token.group} />
-    </Cell>
-    <Cell label="Servers">
-      <Text of={token.servers.join(', ') || null} />
-    </Cell>
-    <Cell label="Status">
-      <Status {...token} />
-      {token.status !== 'active' && <Tries {...token} />}
-    </Cell>
-    <Cell label="Client">
-      <Text of={token.client} />
-    </Cell>
-    <Cell label="Last used">
-      <TimeOrNever at={token.lastUsedAt} />
-    </Cell>
-    <Cell label="Live" kind="number">
-      {number(token.connections)}
-    </Cell>
-    {mayAct && (
-      <Cell label="" kind="action">
-        {token.status !== 'revoked' && <RevokeButton {...token} />}
-      </Cell>
-    )}
-  </Row>
-)
-
-const COLUMNS = ['Name', 'Subject', 'Group', 'Servers', 'Status', 'Client', 'Last used', 'Live']
-
-export interface TokenList {
-  rows: TokenRow[]
-  /** How many there are, shown or not, that the filter names. */
-  found: number
-  total: number
 }
-
-type TokensProps = { list: TokenList; mayAct: boolean; mayIssue: boolean }
-
-export const Tokens = ({ list, mayAct, mayIssue }: TokensProps) => (
-  <section aria-labelledby="tokens-title">
-    <div class="heading">
-      <h2 id="tokens-title">Tokens</h2>
-      {mayIssue && (
-        <a id="new-token" class="button" href="/tokens/new">
-          New token
-        </a>
-      )}
-    </div>
-    {list.found > list.rows.length && (
-      <p class="hint">
-        {number(list.rows.length)} of {count(list.found, 'token')} are shown: use the filter for others.
-      </p>
-    )}
-    {list.total === 0 && (
-      <p>
-        No token yet. <code>portcullis token create</code> makes one.
-      </p>
-    )}
-    {list.total > 0 && list.found === 0 && <p>No token matches the filter.</p>}
-    {list.rows.length > 0 && (
-      <Table labelledBy="tokens-title" columns={mayAct ? [...COLUMNS, 'Action'] : COLUMNS}>
-        {list.rows.map((token) => (
-          <TokenLine token={token} mayAct={mayAct} />
-        ))}
-      </Table>
-    )}
-  </section>
-)

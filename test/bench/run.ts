@@ -1,5 +1,6 @@
 /** `bun run bench NAME`: figures and ratios; they never decide, only something that did not work does. */
 const BENCHES: Record<string, () => Promise<{ run: () => Promise<string[]> }>> = {
+  console: () => import('./console.ts'),
   kill: () => import('./kill.ts'),
   mcp: () => import('./mcp.ts'),
 }

@@ -48,6 +48,8 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
     await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
     await page.getByLabel('The same password again').fill(PASSWORD)
     await page.keyboard.press('Enter')
+    await page.waitForURL(`${node.console}/`)
+    await page.goto(`${node.console}/tokens`)
     await page.getByText('No token yet').waitFor()
 
     await page.getByRole('button', { name: 'Sign out' }).click()
@@ -58,7 +60,7 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
     await page.getByLabel('Name').fill('ada')
     await page.getByLabel('Password').fill(PASSWORD)
     await page.keyboard.press('Enter')
-    await page.getByRole('heading', { name: 'Live connections' }).waitFor()
+    await page.waitForURL(`${node.console}/`)
     expect(owner.complaints).toEqual([])
   })
 
@@ -67,15 +69,15 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
     const { id, token } = await node.createToken('Cursor IDE', ['events'], { subject: 'dev@example.com' })
     using stream = await streamOf(token)
     const row = page.locator(`#token-${id}`)
+    await page.goto(`${node.console}/tokens`)
     // The page shows both by itself, within its two seconds.
     await row.getByText('active').waitFor()
-    await eventually(async () => (await page.innerText('#summary')).endsWith(', 1 live connection'))
-    await page.getByRole('cell', { name: '127.0.0.1' }).waitFor()
+    await eventually(async () => (await row.getByRole('cell').allInnerTexts()).includes('1'))
 
     await tabTo(page, `#revoke-${id}`)
     await page.keyboard.press('Enter')
     const dialog = page.getByRole('dialog')
-    await dialog.getByText('Cursor IDE of dev@example.com').waitFor()
+    await dialog.getByText('Cursor IDE of dev@example.com').first().waitFor()
     expect(await dialog.innerText()).toContain('1 live connection, for ever')
     expect(await dialog.getByLabel('Reason').inputValue()).toBe('compromised')
 
@@ -102,79 +104,35 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
     expect(receipt).toContain('operator:ada')
     expect(receipt).toContain('compromised')
     expect(receipt).toContain('found in a public repository')
-    expect(receipt).toMatch(/Connections cut\s+1/)
-    expect(receipt).toMatch(/Last cut after\s+\d+\.\d{3} ms/)
+    expect(receipt).toMatch(/1 connection was cut in \d+(?:\.\d+)? ms/)
     expect(receipt).not.toContain('nothing to measure')
 
     await stream.until((client) => client.ended !== 'open' || client.complete)
     expect(stream.text).toContain('token_revoked')
 
-    await page.getByRole('link', { name: 'Back to tokens' }).click()
+    await page.goto(`${node.console}/tokens`)
+    expect(await row.count()).toBe(0)
+    await page.goto(`${node.console}/tokens?state=revoked`)
     await row.getByText('revoked').waitFor()
-    expect(await row.getByRole('button').count()).toBe(0)
-    expect(await page.innerText('#live')).toContain('Nothing is connected.')
+    expect(await row.getByRole('link', { name: /Revoke/ }).count()).toBe(0)
+    await page.goto(`${node.console}/connections`)
+    expect(await page.innerText('#live')).toContain('Nothing is connected')
     expect(complaints).toEqual([])
-  })
-
-  test('shows who tried a dead token, and keeps it unfolded', async () => {
-    const { page } = owner
-    const { id, token } = await node.createToken('tried', ['events'])
-    await node.revoke({ tokens: [id] })
-    for (let tries = 0; tries < 3; tries += 1) await fetch(`${node.gate}/s/events/x`, { headers: bearer(token) })
-    const row = page.locator(`#token-${id}`)
-    await row.getByText('tried 3 times since').click()
-    await page.waitForTimeout(2_500)
-    expect(await row.getByText('127.0.0.1').isVisible()).toBe(true)
-  })
-
-  test('a selection and the focus outlive the refresh', async () => {
-    const { page } = owner
-    const { id } = await node.createToken('selected', ['events'])
-    await page.locator(`#revoke-${id}`).focus()
-    await page.evaluate((row) => {
-      const name = document.querySelector(`#${row} th`)
-      if (name) getSelection()?.selectAllChildren(name)
-    }, `token-${id}`)
-    const refreshed = page.waitForResponse(`${node.console}/live?q=`)
-    await node.createToken('another', ['events'])
-    await refreshed
-    await page.getByRole('rowheader', { name: 'another' }).waitFor()
-    expect(await page.evaluate(() => getSelection()?.toString())).toBe('selected')
-    expect(await page.evaluate(() => document.activeElement?.id)).toBe(`revoke-${id}`)
   })
 
   test('shows names as text', async () => {
     const { page, complaints } = owner
+    await page.goto(`${node.console}/tokens`)
+    await node.createToken('before it', ['events'])
+    await page.getByRole('rowheader', { name: 'before it' }).waitFor()
     await node.createToken(HOSTILE, ['events'], { subject: HOSTILE, group: '"><img src=x onerror=alert(1)>' })
     await page.getByRole('rowheader', { name: HOSTILE }).waitFor()
-    await page.getByRole('button', { name: `Revoke ${HOSTILE}` }).click()
+    await page.getByRole('link', { name: `Revoke ${HOSTILE}` }).click()
     await page.getByRole('dialog').getByText(HOSTILE).first().waitFor()
-    expect(await page.title()).toBe('Tokens and connections · Portcullis')
+    expect(await page.title()).toBe('Tokens · Portcullis')
     expect(await page.locator('#main script, #main img').count()).toBe(0)
     await page.getByRole('link', { name: 'Cancel' }).click()
     expect(complaints).toEqual([])
-  })
-
-  test('kills one connection; its token stays', async () => {
-    const { page } = owner
-    const { id, token } = await node.createToken('killed once', ['events'])
-    using stream = await streamOf(token)
-    await page.getByRole('button', { name: /^Kill connection \w+ of killed once$/ }).click()
-    await page.getByText('Its token stays as it was.').waitFor()
-    await stream.until((client) => client.ended !== 'open' || client.complete)
-    expect(stream.text).toContain('connection_killed')
-    expect(await page.locator(`#token-${id}`).innerText()).toContain('active')
-  })
-
-  test('filters while one types, and by the form', async () => {
-    const { page } = owner
-    await node.createToken('night report', ['events'], { group: 'Contractors-Phoenix' })
-    await page.goto(node.console)
-    await page.getByLabel('Filter').fill('PHOENIX')
-    await eventually(async () => (await page.locator('#live tbody tr').count()) === 1)
-    await page.keyboard.press('Enter')
-    await page.waitForURL('**/?q=PHOENIX')
-    expect(await page.getByRole('rowheader').allInnerTexts()).toEqual(['night report'])
   })
 
   test('works without scripts, at 390 pixels', async () => {
@@ -183,7 +141,9 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
     await page.getByLabel('Name').fill('ada')
     await page.getByLabel('Password').fill(PASSWORD)
     await page.getByRole('button', { name: 'Sign in' }).click()
-    await page.getByRole('button', { name: 'Revoke night report' }).click()
+    await node.createToken('night report', ['events'], { group: 'Contractors-Phoenix' })
+    await page.goto(`${node.console}/tokens?group=contractors-phoenix`)
+    await page.getByRole('link', { name: 'Revoke night report' }).click()
     await page.getByLabel('Reason').selectOption('offboarding')
     await page.getByRole('button', { name: 'Revoke for ever' }).click()
     expect(await page.innerText('main')).toContain('offboarding')
@@ -192,10 +152,10 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
   test('nothing is wider than a phone, and what is pressed is 44 pixels high', async () => {
     const { page } = owner
     await page.setViewportSize({ width: 390, height: 844 })
-    await page.goto(node.console)
+    await page.goto(`${node.console}/tokens`)
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390)
     const heights = await page
-      .locator('button:visible, input:visible, summary:visible')
+      .locator('button:visible, .button:visible, input:visible, select:visible, summary:visible')
       .evaluateAll((all) => all.map((element) => Math.round(element.getBoundingClientRect().height)))
     expect(heights.length).toBeGreaterThan(3)
     expect(Math.min(...heights)).toBeGreaterThanOrEqual(44)
@@ -207,8 +167,20 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
     await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
     await page.getByLabel('The same password again').fill(PASSWORD)
     await page.keyboard.press('Enter')
-    await page.getByRole('rowheader', { name: 'killed once' }).waitFor()
-    expect(await page.getByRole('button', { name: /Revoke|Kill/ }).count()).toBe(0)
+    await page.waitForURL(`${node.console}/`)
+    for (const path of ['tokens', 'connections']) {
+      await page.goto(`${node.console}/${path}`)
+      await page
+        .locator('#live')
+        .getByText(path === 'tokens' ? 'before it' : 'Nothing is connected')
+        .waitFor()
+      expect(
+        await page
+          .locator('main')
+          .getByRole('link', { name: /Revoke|Kill/ })
+          .count(),
+      ).toBe(0)
+    }
     expect(complaints).toEqual([])
   })
 
@@ -242,6 +214,8 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
     await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
     await page.getByLabel('The same password again').fill(PASSWORD)
     await page.keyboard.press('Enter')
+    await page.waitForURL(`${node.console}/`)
+    await page.goto(`${node.console}/tokens`)
     await page.locator('#summary').waitFor()
     await page.context().setOffline(true)
     await page.getByText('The console does not answer').waitFor()

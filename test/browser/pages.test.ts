@@ -21,7 +21,7 @@ afterAll(() => node.stop())
 describe('without a session', () => {
   const stranger = () => new Visitor(node.console)
 
-  const pages = ['/', '/?q=Conf', '/live', '/revocations/new?token=x', '/revocations/rev_x']
+  const pages = ['/', '/tokens?q=Conf', '/connections', '/revocations/new?token=x', '/revocations/rev_x']
 
   test.each(pages)('GET %s tells nothing', async (path) => {
     for (const cookie of ['', 'portcullis_session=wrong']) {
@@ -35,7 +35,7 @@ describe('without a session', () => {
   })
 
   test('a script is told to go to sign-in', async () => {
-    const answer = await stranger().get('/live', { 'hx-request': 'true' })
+    const answer = await stranger().get('/tokens', { 'hx-request': 'true', 'x-live': '1' })
     expect(answer.status).toBe(401)
     expect(answer.headers.get('hx-redirect')).toBe('/sign-in')
     expect(await answer.text()).not.toContain('onfidential')
@@ -66,7 +66,7 @@ describe('without a session', () => {
 })
 
 test('every page has the policy, and is not stored', async () => {
-  for (const path of ['/', '/live', '/sign-in', '/setup?code=x', '/nothing', `/revocations/new?token=${token}`]) {
+  for (const path of ['/', '/tokens', '/connections', '/sign-in', '/setup?code=x', '/nothing', `/revocations/new?token=${token}`]) {
     const answer = await (path === '/sign-in' ? new Visitor(node.console) : owner).get(path)
     const policy = answer.headers.get('content-security-policy') ?? ''
     expect(policy).toStartWith("default-src 'none'; script-src 'self'; style-src 'self'")
@@ -146,7 +146,7 @@ describe('passwords', () => {
     expect(html).toContain('The name or the password is wrong.')
     expect(html).toContain('action="/sign-in"')
     expect(html).not.toContain('a-wrong-password')
-    expect(html).not.toContain('a-name-typed')
+    expect(html).toContain('value="a-name-typed"')
     expect(answer.headers.get('set-cookie')).toBeNull()
   })
 
@@ -185,17 +185,6 @@ describe('passwords', () => {
     }
     expect([...statuses]).toEqual([401, 429])
   })
-})
-
-test('lists say when they are cut off; those in the filter are found all the same', async () => {
-  for (let made = 0; made < 110; made += 1) {
-    await node.createToken(`many ${made}`, ['nowhere'], { subject: `p${made}@x.org` })
-  }
-  const all = await (await owner.get('/live')).text()
-  expect(all).toMatch(/100 of \d+ tokens are shown/)
-  const one = await (await owner.get('/live?q=P42@X')).text()
-  expect(one).toContain('many 42')
-  expect(one.match(/id="token-/g)).toHaveLength(1)
 })
 
 test('a one-time link is not used up by looking at it', async () => {

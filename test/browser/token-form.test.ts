@@ -52,7 +52,7 @@ test('the answer holds the secret once shown, and is not stored', async () => {
   expect(token?.createdBy).toBe('operator:ada')
 
   // Neither a later page, nor the log, nor a file of the data folder has it.
-  for (const path of ['/', '/live', '/tokens/new', `/tokens/${token?.id}`]) {
+  for (const path of ['/', '/tokens', '/tokens/new', `/tokens/${token?.id}`, `/tokens/${token?.id}/connect`]) {
     expect(await (await owner.get(path)).text()).not.toContain(secret)
   }
   expect(node.stdout() + node.stderr()).not.toContain(secret)
@@ -107,7 +107,10 @@ describe('sent twice', () => {
     const again = await answers.find(({ status }) => status === 200)?.text()
     expect(again).toContain('Made already')
     expect(again).not.toMatch(SECRET)
-    expect(await tokensNamed(name)).toHaveLength(1)
+    const [only, ...others] = await tokensNamed(name)
+    expect(others).toEqual([])
+    // Where no script held the second submit back, the secret was shown to nobody: there is a way on.
+    expect(again).toContain(`href="/tokens/${only?.id}/rotations/new"`)
   })
 
   test('also after the first was revoked, since its name is free again', async () => {
@@ -206,7 +209,7 @@ describe('who may not', () => {
     const html = await (await auditor.get(`/tokens/${token?.id}`)).text()
     expect(html).toContain('operator:ada')
     expect(html).not.toMatch(/>\s*Revoke\s*</)
-    expect(await (await auditor.get('/')).text()).not.toContain('/tokens/new')
+    expect(await (await auditor.get('/tokens')).text()).not.toContain('/tokens/new')
     expect((await auditor.get('/tokens/new')).status).toBe(403)
     expect((await auditor.post('/tokens/new', await filled({ name: 'of grace' }))).status).toBe(403)
     expect(await tokensNamed('of grace')).toEqual([])
@@ -232,11 +235,13 @@ describe('who may not', () => {
     expect(refused.status).toBe(507)
     expect(await refused.text()).toContain('kept@example.com')
     expect(await tokensNamed('not writable')).toEqual([])
-    expect(await (await restricted.get('/')).text()).not.toContain('/tokens/new')
+    expect(await (await restricted.get('/tokens')).text()).not.toContain('/tokens/new')
     expect((await restricted.get('/tokens/new')).status).toBe(403)
     expect((await restricted.post('/tokens/new', await filled({ name: 'restricted' }))).status).toBe(403)
     expect(await tokensNamed('restricted')).toEqual([])
-    expect(await (await restricted.get(`/tokens/${token?.id}`)).text()).toMatch(/>\s*Revoke\s*</)
+    const html = await (await restricted.get(`/tokens/${token?.id}`)).text()
+    expect(html).toMatch(/>\s*Revoke\s*</)
+    for (const path of ['rotations/new', 'policy']) expect(html).not.toContain(`href="/tokens/${token?.id}/${path}"`)
   })
 })
 
@@ -271,6 +276,6 @@ test('without a server there is no form', async () => {
   const visitor = new Visitor(empty.console)
   await visitor.usePasswordLink(setupLinkOf(empty), 'ada')
   const html = await (await visitor.get('/tokens/new')).text()
-  expect(html).toContain('portcullis server add')
+  expect(html).toContain('href="/servers/new"')
   expect(html).not.toContain('action="/tokens/new"')
 })

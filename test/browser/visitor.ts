@@ -15,7 +15,7 @@ export const linkOfNew = async (node: TestNode, name: string, role: string): Pro
   return json.link.url
 }
 
-type Fields = Record<string, string> | [string, string][]
+type Fields = string | Record<string, string> | [string, string][]
 
 /** A browser without scripts: forms and cookies, redirects not followed. */
 export class Visitor {

@@ -42,6 +42,7 @@ const keeper = (some: Partial<typeof limits> = {}) => {
   }
   const receipts = new Receipts({
     store: {
+      get: () => null,
       putReceipt: (_id, cut, timings, rows) => commit({ cut, timings, rows: [...rows] }),
       putReceiptConnections: (_id, rows) => commit({ rows: [...rows] }),
       putTimings: (_id, timings) => commit({ timings, rows: [] }),

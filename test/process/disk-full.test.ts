@@ -115,6 +115,10 @@ test.skipIf(!isRoot)('a full disk: dead at once, and on disk as soon as it can b
   })
   expect(status).toBe(507)
   expect(receipt).toMatchObject({ durable: false, complete: false, connections: { cut: 1 }, tokens: [{ id: dies.id }] })
+  // It has its address at once, with what was measured.
+  const asked = await node.api<RevocationJson>('GET', `/revocations/${receipt.id}`)
+  expect([asked.status, asked.json.durable, asked.json.connections]).toEqual([200, false, { cut: 1 }])
+  expect(asked.json.timings.lastCutMs).toBe(receipt.timings.lastCutMs)
   await stream.done()
   expect(parseEvents(stream.text).at(-1)).toMatchObject({
     event: 'disconnect',

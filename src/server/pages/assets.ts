@@ -2,6 +2,7 @@ import { Elysia } from 'elysia'
 import htmx from 'htmx.org/dist/htmx.min.js' with { type: 'text' }
 import css from '../../views/app.css' with { type: 'text' }
 import js from '../../views/app.js' with { type: 'text' }
+import icon from '../../views/icon.svg' with { type: 'text' }
 
 // Imported as text, so that the executable carries them.
 const asset = (name: string, type: string, text: string) => {
@@ -14,10 +15,11 @@ const ASSETS = {
   css: asset('app.css', 'text/css', css),
   js: asset('app.js', 'text/javascript', js),
   htmx: asset('htmx.js', 'text/javascript', htmx),
+  icon: asset('icon.svg', 'image/svg+xml', icon),
 }
 
 /** Where pages find them: another text has another address. */
-export const assetUrls = { css: ASSETS.css.url, js: ASSETS.js.url, htmx: ASSETS.htmx.url }
+export const assetUrls = { css: ASSETS.css.url, js: ASSETS.js.url, htmx: ASSETS.htmx.url, icon: ASSETS.icon.url }
 
 const answer = (request: Request, { type, text, etag, url }: (typeof ASSETS)['css']): Response => {
   const { pathname, search } = new URL(request.url)
@@ -33,3 +35,4 @@ export const assetRoutes = () =>
     .get(ASSETS.css.path, ({ request }) => answer(request, ASSETS.css))
     .get(ASSETS.js.path, ({ request }) => answer(request, ASSETS.js))
     .get(ASSETS.htmx.path, ({ request }) => answer(request, ASSETS.htmx))
+    .get(ASSETS.icon.path, ({ request }) => answer(request, ASSETS.icon))

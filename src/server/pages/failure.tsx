@@ -4,7 +4,7 @@ import type { Node } from '../../node.ts'
 import { redact } from '../../secret.ts'
 import { FailurePage } from '../../views/failure.tsx'
 import { STATUS } from '../errors.ts'
-import { frameOf, page, seeOther } from './page.ts'
+import { frameOf, isScript, page, seeOther } from './page.ts'
 
 const TITLES: Record<ErrorKind, string> = {
   invalid: "That can't be done so",
@@ -37,14 +37,11 @@ const describe = (node: Node, error: unknown): { status: number; title: string; 
 /** The page for anything that was thrown. Who only has to sign in is led there. */
 export const failure = (node: Node, request: Request, error: unknown): Response => {
   const isSignIn = error instanceof AppError && error.kind === 'unauthenticated'
-  const isScript = request.headers.get('hx-request') === 'true'
-  if (isSignIn && request.method === 'GET' && !isScript) return seeOther('/sign-in')
+  if (isSignIn && request.method === 'GET' && !isScript(request)) return seeOther('/sign-in')
   const { status, title, message } = describe(node, error)
   const frame = frameOf(node, request)
-  const back = frame.person
-    ? { href: '/', text: 'Back to tokens and connections' }
-    : { href: '/sign-in', text: 'Sign in' }
-  const headers: Record<string, string> = isSignIn && isScript ? { 'hx-redirect': '/sign-in' } : {}
+  const back = frame.person ? { href: '/', text: 'Back to the overview' } : { href: '/sign-in', text: 'Sign in' }
+  const headers: Record<string, string> = isSignIn && isScript(request) ? { 'hx-redirect': '/sign-in' } : {}
   return page(<FailurePage frame={frame} title={title} message={message} back={back} />, status, headers)
 }
 

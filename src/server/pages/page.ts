@@ -30,6 +30,9 @@ export const page = (content: JSX.Element, status = 200, headers: Record<string,
 /** A part of a page, for a script that puts it in. */
 export const partial = (content: JSX.Element): Response => html(String(content), 200, {})
 
+/** Whether a script asks, to put a part of the answer into a page. */
+export const isScript = (request: Request): boolean => request.headers.get('hx-request') === 'true'
+
 /** See other (RFC 9110, 15.4.4): what was posted is not posted again by a reload. */
 export const seeOther = (location: string, headers: Record<string, string> = {}): Response =>
   new Response(null, { status: 303, headers: { location, 'cache-control': 'no-store', ...headers } })
@@ -40,5 +43,6 @@ export const frameOf = (node: Node, request: Request): Frame => {
     actor && session
       ? { name: actor.name.replace(/^operator:/, ''), role: actor.role, restricted: actor.restricted ?? false }
       : null
-  return { assets: assetUrls, person, problems: person ? node.problems() : [] }
+  const { pathname, search } = new URL(request.url)
+  return { assets: assetUrls, person, path: pathname + search, problems: person ? node.problems() : [] }
 }

@@ -1,16 +1,25 @@
 /** @jsxImportSource hono/jsx */
 import { Elysia } from 'elysia'
-import { invalid, notFound } from '../../error.ts'
+import { AppError, invalid, notFound } from '../../error.ts'
 import type { Node } from '../../node.ts'
-import { requireRole } from '../../operator.ts'
+import { type Actor, requireRole } from '../../operator.ts'
 import { type Reason, REASONS, type Receipt } from '../../revocation.ts'
-import type { Token } from '../../token.ts'
-import { ReceiptPage } from '../../views/receipt.tsx'
-import { RevocationPage } from '../../views/revocation.tsx'
-import { receiptJson } from '../api/present.ts'
+import { holdsSecret } from '../../secret.ts'
+import { DeadAlreadyPage, ReceiptPage } from '../../views/receipt.tsx'
+import { type RevocationFailures, RevocationFormPage, type RevocationTyped } from '../../views/revocation-form.tsx'
+import { NothingToRevokePage, type ReasonTyped, RevocationPage } from '../../views/revocation.tsx'
+import { RevocationsPage } from '../../views/revocations.tsx'
+import { tokensPath } from '../../views/token-filter.tsx'
+import { pageOf } from '../api/page.ts'
+import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
-import { frameOf, page, seeOther } from './page.ts'
+import { mayAct } from './lists.ts'
+import { frameOf, isScript, page, seeOther } from './page.ts'
 import { personOf } from './person.ts'
+import { receiptCard, rowOf } from './receipt.ts'
+import { askedOf, doomedOf, failuresOf, fieldsOf, offeredBy, type Wanted } from './revocation-form.ts'
+
+const SELECTORS = ['token', 'subject', 'group', 'server', 'issuedBefore', 'all']
 
 const reasonOf = (fields: URLSearchParams): Reason => {
   const reason = REASONS.find((candidate) => candidate === fields.get('reason'))
@@ -18,37 +27,96 @@ const reasonOf = (fields: URLSearchParams): Reason => {
   return reason
 }
 
-/** The tokens that a form or a query names, by id alone. */
-const tokensOf = (node: Node, fields: URLSearchParams): Token[] => {
-  const ids = new Set(fields.getAll('token'))
-  if (ids.size === 0) throw invalid('name the token to revoke')
-  const { revocationTokensMax } = node.limits
-  if (ids.size > revocationTokensMax) throw invalid(`more than ${revocationTokensMax} tokens at once`)
-  return [...ids].map((id) => {
-    const token = node.tokens.byId.get(id)
-    if (!token) throw notFound('no token has that id')
-    return token
-  })
+/** Where the same tokens are listed; those that were chosen by their age or one by one have no list there. */
+const allHrefOf = ({ tokens, subject, group, server, issuedBefore }: Wanted): string | null =>
+  tokens || issuedBefore != null
+    ? null
+    : tokensPath({ subject: subject ?? '', group: group ?? '', server: server ?? '' })
+
+/** Where "Cancel" leads without a dialog: to the one token, or to the form as it was filled in. */
+const backOf = (wanted: Wanted): string => {
+  const { tokens, ...selectors } = wanted
+  if (tokens) return tokens.length === 1 ? `/tokens/${tokens[0]}` : '/tokens'
+  return wanted.all
+    ? '/revocations/new'
+    : `/revocations/new?${new URLSearchParams([['edit', 'yes'], ...fieldsOf(selectors)])}`
 }
 
+type Refused = { typed: RevocationTyped; failures: RevocationFailures; failure: string | null; status: number }
+
 export const revocationRoutes = (node: Node) => {
-  const receiptPage = (request: Request, receipt: Receipt, status: number) =>
+  const form = (request: Request, { typed, failures, failure, status }: Refused) =>
     page(
-      <ReceiptPage frame={frameOf(node, request)} receipt={receiptJson(receipt)} namedMax={node.limits.pageSizeMax} />,
+      <RevocationFormPage
+        frame={frameOf(node, request)}
+        isPart={isScript(request)}
+        {...{ typed, failures, failure }}
+        {...offeredBy(node)}
+      />,
       status,
     )
 
+  /** The question; or, where nothing is left to ask, why. */
+  const question = async (
+    request: Request,
+    wanted: Wanted,
+    actor: Actor,
+    typed: ReasonTyped = { reason: 'compromised', note: '' },
+    failure: string | null = null,
+  ) => {
+    const frame = frameOf(node, request)
+    const doomed = await doomedOf(node, wanted, actor)
+    const back = backOf(wanted)
+    if (doomed.tokens === 0) return page(<NothingToRevokePage {...{ frame, doomed, back }} />)
+    return page(
+      <RevocationPage
+        {...{ frame, doomed, typed, failure, back }}
+        fields={fieldsOf(wanted)}
+        allHref={allHrefOf(wanted)}
+        noteLengthMax={node.limits.textLengthMax}
+      />,
+      failure === null ? 200 : 400,
+    )
+  }
+
+  const receiptPage = async (request: Request, receipt: Receipt, status: number) => {
+    const frame = frameOf(node, request)
+    // The answer to a form is found at another address: there it finds itself fresh.
+    const path = request.method === 'GET' ? frame.path : `/revocations/${receipt.id}`
+    const after = new URL(path, 'http://x').searchParams.get('after')
+    const card = await receiptCard(node, receipt, after)
+    return page(<ReceiptPage frame={{ ...frame, path }} receipt={card} />, status)
+  }
+
   return new Elysia({ name: 'revocations' })
-    .get('/revocations/new', ({ request }) => {
-      requireRole(personOf(request).actor, 'operator', true)
-      const doomed = tokensOf(node, new URL(request.url).searchParams).map(({ id, name, subject }) => ({
-        id,
-        name,
-        subject,
-        connections: node.registry.ofToken(id).size,
-      }))
-      const noteLengthMax = node.limits.textLengthMax
-      return page(<RevocationPage frame={frameOf(node, request)} doomed={doomed} noteLengthMax={noteLengthMax} />)
+    .get('/revocations', ({ request }) => {
+      const { actor } = personOf(request)
+      const { rowsShownMax } = node.limits
+      const after = new URL(request.url).searchParams.get('after')
+      const { items, next } = pageOf(
+        node.reads.receipts(rowsShownMax + 1, after),
+        rowsShownMax,
+        ({ id }) => id,
+        (receipt) => rowOf(node, receipt),
+      )
+      return page(<RevocationsPage frame={frameOf(node, request)} rows={items} next={next} mayAct={mayAct(actor)} />)
+    })
+    .get('/revocations/new', async ({ request }) => {
+      const { actor } = personOf(request)
+      requireRole(actor, 'operator', true)
+      const fields = new URL(request.url).searchParams
+      const { wanted, typed, failures } = askedOf(node, fields)
+      const isWrong = Object.keys(failures).length > 0
+      if (isWrong || fields.has('edit') || Object.keys(wanted).length === 0)
+        return form(request, { typed, failures, failure: null, status: isWrong ? 400 : 200 })
+      try {
+        return await question(request, wanted, actor)
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error
+        const beside = failuresOf(error)
+        const { status, sentence } = sentenceOf(error)
+        return form(request, { typed, failures: beside ?? {}, failure: beside ? null : sentence, status })
+      }
     })
     .post(
       '/revocations',
@@ -56,14 +124,23 @@ export const revocationRoutes = (node: Node) => {
         const { actor, arrivedAt } = personOf(request)
         requireRole(actor, 'operator', true)
         const fields = await formOf(request)
-        const tokens = tokensOf(node, fields).map(({ id }) => id)
-        const note = fields.get('note') ?? ''
-        const receipt = await node.revocations.revoke({ tokens, reason: reasonOf(fields), note }, actor, arrivedAt)
-        // The figures are kept in a later turn; a timer set now fires after that one, so the receipt has them.
-        await new Promise((resolve) => setTimeout(resolve, 0))
-        // What the database did not take, or had already, has no page of its own to lead to.
-        if (!receipt.durable) return receiptPage(request, receipt, 507)
-        return receipt.tokens.length === 0 ? receiptPage(request, receipt, 200) : seeOther(`/revocations/${receipt.id}`)
+        const { wanted, failures } = askedOf(node, fields)
+        // A field that can't be read, or is empty, must not be passed over: more would die than was meant.
+        const isWhole = SELECTORS.every((name) => fields.get(name)?.trim() !== '')
+        if (!isWhole || Object.keys(failures).length > 0 || Object.keys(wanted).length === 0)
+          throw invalid('name what to revoke')
+        const [reason, note] = [reasonOf(fields), fields.get('note') ?? '']
+        let receipt: Receipt
+        try {
+          receipt = await node.revocations.revoke({ ...wanted, reason, note }, actor, arrivedAt)
+        } catch (error) {
+          if (!(error instanceof AppError) || error.kind !== 'invalid') throw error
+          const typed = { reason, note: holdsSecret(note) ? '' : note }
+          return question(request, wanted, actor, typed, sentenceOf(error).sentence)
+        }
+        if (receipt.tokens.length === 0) return page(<DeadAlreadyPage frame={frameOf(node, request)} />)
+        if (receipt.durable) return seeOther(`/revocations/${receipt.id}`)
+        return receiptPage(request, receipt, 507)
       },
       FORM,
     )

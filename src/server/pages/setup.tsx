@@ -3,6 +3,7 @@ import { Elysia } from 'elysia'
 import { AppError, invalid } from '../../error.ts'
 import type { LinkPurpose } from '../../link.ts'
 import type { Node } from '../../node.ts'
+import { holdsSecret } from '../../secret.ts'
 import { PasswordPage, SignInLinkPage } from '../../views/setup.tsx'
 import { visitOf } from '../context.ts'
 import { sentenceOf } from './failure.tsx'
@@ -19,7 +20,12 @@ const deadLink = (node: Node): AppError => {
 export const setupRoutes = (node: Node) => {
   const { access, limits } = node
 
-  const passwordForm = (request: Request, code: string, purpose: LinkPurpose, refused: AppError | null) => {
+  const passwordForm = (
+    request: Request,
+    code: string,
+    purpose: LinkPurpose,
+    { typed, refused }: { typed: string; refused: AppError | null },
+  ) => {
     const { status, sentence } = refused ? sentenceOf(refused) : { status: 200, sentence: null }
     const operator = purpose.kind === 'setup' ? null : access.operators().find(({ id }) => id === purpose.operatorId)
     if (operator === undefined) throw deadLink(node)
@@ -29,6 +35,7 @@ export const setupRoutes = (node: Node) => {
         frame={frameOf(node, request)}
         code={code}
         name={operator?.name ?? null}
+        typed={holdsSecret(typed) ? '' : typed}
         failure={sentence}
         {...{ passwordLengthMin, passwordLengthMax }}
       />,
@@ -42,25 +49,25 @@ export const setupRoutes = (node: Node) => {
       const purpose = access.links.peek(code)
       if (!purpose) throw deadLink(node)
       if (purpose.kind === 'sign-in') return page(<SignInLinkPage frame={frameOf(node, request)} code={code} />)
-      return passwordForm(request, code, purpose, null)
+      return passwordForm(request, code, purpose, { typed: '', refused: null })
     })
     .post(
       '/setup',
       async ({ request }) => {
-        const { address } = visitOf(request)
+        const visit = visitOf(request)
         const fields = await formOf(request)
         const code = fields.get('code') ?? ''
-        const signedIn = access.useSignInLink(code, address)
+        const signedIn = access.useSignInLink(code, visit)
         if (signedIn) return enter(node, request, signedIn)
-        const password = fields.get('password') ?? ''
+        const [name, password] = [fields.get('name') ?? '', fields.get('password') ?? '']
         const purpose = access.links.peek(code)
         try {
           if (purpose && password !== fields.get('again')) throw invalid('the two passwords differ')
-          return enter(node, request, await access.usePasswordLink(code, fields.get('name') ?? '', password, address))
+          return enter(node, request, await access.usePasswordLink(code, name, password, visit))
         } catch (error) {
           const isTypo = purpose && error instanceof AppError && error.kind === 'invalid'
           if (!isTypo) throw error
-          return passwordForm(request, code, purpose, error)
+          return passwordForm(request, code, purpose, { typed: name, refused: error })
         }
       },
       FORM,

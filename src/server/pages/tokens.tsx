@@ -1,58 +1,53 @@
 /** @jsxImportSource hono/jsx */
-import { createHash } from 'node:crypto'
 import { Elysia } from 'elysia'
-import { PLACEHOLDER } from '../../connect.ts'
-import { AppError, notFound } from '../../error.ts'
+import { AppError } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import { type Actor, requireRole } from '../../operator.ts'
-import { parseDuration } from '../../time.ts'
-import type { Token } from '../../token.ts'
-import { type Window, WINDOWS } from '../../views/token-activity.tsx'
 import { type TokenFailures, TokenFormPage, type TokenTyped } from '../../views/token-form.tsx'
 import { TokenIssuedBeforePage, TokenIssuedPage } from '../../views/token-issued.tsx'
-import { TokenPage } from '../../views/token.tsx'
-import { activityJson } from '../api/activity.ts'
+import { tokensPath } from '../../views/token-filter.tsx'
+import { TokensPage } from '../../views/tokens.tsx'
 import { connectJson, tokenJson } from '../api/present.ts'
 import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
-import { mayAct } from './lists.ts'
-import { frameOf, page } from './page.ts'
+import { filterAnswer, isPasted, isTainted, mayAct, mayIssue, serverNamesOf, withoutPasted } from './lists.ts'
+import { keepMade, madeBefore } from './made.ts'
+import { frameOf, page, seeOther } from './page.ts'
 import { personOf } from './person.ts'
 import { EMPTY, failuresOf, requestOf, typedOf, withoutSecrets } from './token-form.ts'
-
-const tokenOf = (node: Node, id: string): Token => {
-  const token = node.tokens.byId.get(id)
-  if (!token) throw notFound('no token has that id')
-  return token
-}
-
-const windowOf = (text: string | null): Window =>
-  text !== null && Object.hasOwn(WINDOWS, text) ? (text as Window) : '24h'
-
-/** The key under which it is kept what a form made: the id in it, and all that was typed. */
-const keyOf = (fields: URLSearchParams): string =>
-  `form ${createHash('sha256').update(fields.toString()).digest('base64')}`
-
-/** Which token this very form made, if it was sent before. */
-const madeBefore = (node: Node, actor: Actor, key: string): Token | undefined => {
-  const kept = node.answers.find(actor.name, key)
-  return kept ? node.tokens.byId.get(kept.response) : undefined
-}
-
-const keepMade = (node: Node, actor: Actor, key: string, { id }: Token): void => {
-  try {
-    node.answers.keep(actor.name, key, { request: key, status: 201, response: id, location: `/tokens/${id}` })
-  } catch (error) {
-    // The token is made, and this page is the only one that shows its secret.
-    node.log.warn({ err: error }, 'what a form made could not be kept: sent again, it makes another token')
-  }
-}
+import { tokenListOf, tokenQueryOf, TokensByName } from './token-list.ts'
 
 type Refused = { typed: TokenTyped; failures: TokenFailures; failure: string | null; status: number }
 
-export const tokenRoutes = (node: Node) => {
-  const form = (request: Request, { typed, failures, failure, status }: Refused) => {
+/** Tokens: found, and made. */
+export const tokensRoutes = (node: Node) => {
+  const { nameLengthMax, snippetServersMax } = node.limits
+  const byName = new TokensByName(node.tokens)
+
+  const list = async (request: Request, actor: Actor, path: string): Promise<Response> => {
+    const fields = new URL(path, request.url).searchParams
+    const query = tokenQueryOf(fields, nameLengthMax)
     return page(
+      <TokensPage
+        frame={{ ...frameOf(node, request), path }}
+        list={await tokenListOf(node, byName, query, fields.get('after'))}
+        serverNames={serverNamesOf(node)}
+        hasServers={node.servers.byName.size > 0}
+        mayAct={mayAct(actor)}
+        mayIssue={mayIssue(actor)}
+        now={node.now()}
+        filterLengthMax={nameLengthMax}
+        isPasted={isPasted(fields)}
+        query={query}
+      />,
+    )
+  }
+
+  /** Where the list of a filter is; never with a secret in it. */
+  const pathOf = (fields: URLSearchParams): string => tokensPath(tokenQueryOf(fields, nameLengthMax))
+
+  const form = (request: Request, { typed, failures, failure, status }: Refused) =>
+    page(
       <TokenFormPage
         frame={frameOf(node, request)}
         formId={crypto.randomUUID()}
@@ -62,20 +57,19 @@ export const tokenRoutes = (node: Node) => {
       />,
       status,
     )
-  }
 
   const issue = (request: Request, fields: URLSearchParams, actor: Actor): Response => {
     const frame = frameOf(node, request)
-    const key = keyOf(fields)
-    const before = madeBefore(node, actor, key)
+    const before = node.tokens.byId.get(madeBefore(node, actor, fields) ?? '')
     if (before) return page(<TokenIssuedBeforePage frame={frame} token={before} />)
     const typed = typedOf(fields)
     const { request: wanted, failures } = requestOf(typed, node.now())
     if (Object.keys(failures).length > 0) return form(request, { typed, failures, failure: null, status: 400 })
     try {
       const { token, secret } = node.issuance.issue(wanted, actor)
-      keepMade(node, actor, key, token)
-      const snippets = connectJson(node, token, secret)
+      keepMade(node, actor, fields, token.id, `/tokens/${token.id}`)
+      // What to paste for very many servers has pages of its own, where the secret does not stand.
+      const snippets = token.servers.size > snippetServersMax ? null : connectJson(node, token, secret)
       return page(<TokenIssuedPage frame={frame} token={tokenJson(node, token)} {...{ secret, snippets }} />, 201, {
         location: `/tokens/${token.id}`,
       })
@@ -88,6 +82,20 @@ export const tokenRoutes = (node: Node) => {
   }
 
   return new Elysia({ name: 'tokens' })
+    .get('/tokens', ({ request }) => {
+      const { actor } = personOf(request)
+      if (isTainted(request)) return seeOther(withoutPasted(pathOf(new URL(request.url).searchParams)))
+      return list(request, actor, frameOf(node, request).path)
+    })
+    .post(
+      '/tokens/filter',
+      async ({ request }) => {
+        const { actor } = personOf(request)
+        const fields = await formOf(request)
+        return filterAnswer(request, fields, pathOf(fields), (path) => list(request, actor, path))
+      },
+      FORM,
+    )
     .get('/tokens/new', ({ request }) => {
       requireRole(personOf(request).actor, 'operator')
       const names = [...node.servers.byName.keys()]
@@ -104,20 +112,4 @@ export const tokenRoutes = (node: Node) => {
       },
       FORM,
     )
-    .get('/tokens/:id', async ({ request, params }) => {
-      const { actor } = personOf(request)
-      const token = tokenOf(node, params.id)
-      const window = windowOf(new URL(request.url).searchParams.get('since'))
-      const activity = await activityJson(node, token, node.now() - parseDuration(window, 'since'))
-      return page(
-        <TokenPage
-          frame={frameOf(node, request)}
-          token={tokenJson(node, token)}
-          {...{ activity, window }}
-          linesMax={node.limits.activityLinesShownMax}
-          snippets={connectJson(node, token, PLACEHOLDER)}
-          mayAct={mayAct(actor)}
-        />,
-      )
-    })
 }

@@ -1,0 +1,65 @@
+import type { Node } from '../../node.ts'
+import type { Receipt } from '../../revocation.ts'
+import { formatTime } from '../../time.ts'
+import type { ReceiptCard } from '../../views/receipt.tsx'
+import type { RevocationRow } from '../../views/revocations.tsx'
+import { numberAfter, pageOf } from '../api/page.ts'
+import { receiptConnectionJson, receiptJson } from '../api/present.ts'
+import { selectorCard } from './revocation-form.ts'
+
+/** How many connections died; null where only that it was done is known. */
+const cutOf = ({ cut, timings }: Receipt): number | null => (cut === 0 && timings.commitMs === null ? null : cut)
+
+/** A receipt with all that is known of it. */
+export const receiptCard = async (node: Node, receipt: Receipt, after: string | null): Promise<ReceiptCard> => {
+  const { limits, reads } = node
+  const { tokens, connections: _, ...json } = receiptJson(receipt)
+  const found = reads.receiptConnections(receipt.id, limits.rowsShownMax + 1, numberAfter(after))
+  const tries = await reads.triesOf(receipt)
+  const row = reads.auditOf(receipt)
+  return {
+    ...json,
+    url: `${node.consoleUrl}/revocations/${receipt.id}`,
+    selector: selectorCard(node, receipt),
+    tokens: tokens.length,
+    first: tokens.slice(0, limits.rowsShownMax),
+    cut: cutOf(receipt),
+    connections: {
+      ...pageOf(
+        found,
+        limits.rowsShownMax,
+        ({ n }) => String(n),
+        (connection) => receiptConnectionJson(node, connection),
+      ),
+      isFirst: after === null,
+    },
+    tries: {
+      ...tries,
+      lastAt: tries.lastAt === null ? null : formatTime(tries.lastAt),
+      addresses: tries.addresses.map(({ address, count, firstAt, lastAt }) => ({
+        address,
+        count,
+        firstAt: formatTime(firstAt),
+        lastAt: formatTime(lastAt),
+      })),
+    },
+    audit: row && { sequence: row.sequence, hash: row.hash, previousHash: row.previousHash, node: row.node },
+    node: { id: node.id, version: node.version.version },
+    promisedMs: limits.cutPromisedMs,
+    isNew: node.now() - receipt.at < limits.receiptNewMs,
+  }
+}
+
+/** A receipt as one line of a list. */
+export const rowOf = (node: Node, receipt: Receipt): RevocationRow => ({
+  id: receipt.id,
+  at: formatTime(receipt.at),
+  actor: receipt.actor,
+  reason: receipt.reason,
+  note: receipt.note,
+  selector: selectorCard(node, receipt),
+  tokens: receipt.tokens.length,
+  only: receipt.tokens.length === 1 ? receipt.tokens[0] : undefined,
+  cut: cutOf(receipt),
+  lastCutMs: receipt.timings.lastCutMs,
+})

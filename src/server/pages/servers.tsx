@@ -1,0 +1,191 @@
+/** @jsxImportSource hono/jsx */
+import { Elysia } from 'elysia'
+import { AppError } from '../../error.ts'
+import type { Node } from '../../node.ts'
+import { type Actor, requireRole } from '../../operator.ts'
+import { fold } from '../../text.ts'
+import { statusOf } from '../../token.ts'
+import type { Upstream } from '../../upstream.ts'
+import { serverHref } from '../../views/server-cells.tsx'
+import { ServerAddPage, ServerEditPage, type ServerFailures, type ServerTyped } from '../../views/server-form.tsx'
+import { ServerPage, type ServerPageCard } from '../../views/server.tsx'
+import { type ServersCard, ServersPage, type Shown, SHOWN } from '../../views/servers.tsx'
+import { behind, pageOf } from '../api/page.ts'
+import { connectionJson, serverJson } from '../api/present.ts'
+import { sentenceOf } from './failure.tsx'
+import { FORM, formOf } from './form.ts'
+import { mayAct } from './lists.ts'
+import { keepMade, madeBefore } from './made.ts'
+import { frameOf, page, seeOther } from './page.ts'
+import { personOf } from './person.ts'
+import { additionOf, EMPTY, patchOf, typedOf } from './server-form.ts'
+
+const shownOf = (text: string | null): Shown => (text !== null && Object.hasOwn(SHOWN, text) ? (text as Shown) : 'all')
+
+const isShown: Record<Shown, (node: Node, server: Upstream) => boolean> = {
+  all: () => true,
+  closed: (_, { state }) => state === 'closed',
+  unreachable: (node, server) => node.health.of(server).last?.reachable === false,
+}
+
+const serversCard = (node: Node, query: URLSearchParams): ServersCard => {
+  const q = (query.get('q') ?? '').trim().slice(0, node.limits.nameLengthMax)
+  const shown = shownOf(query.get('show'))
+  const all = node.servers.sorted()
+  const matching = all.filter((server) => server.name.includes(fold(q)) && isShown[shown](node, server))
+  const limit = node.limits.rowsShownMax
+  const name = (server: Upstream) => server.name
+  const { items, next } = pageOf(behind(matching, { limit, after: query.get('after') }, name), limit, name, (server) =>
+    serverJson(node, server),
+  )
+  const closed = all.filter(({ state }) => state === 'closed').length
+  const states = { open: all.length - closed, closed }
+  return { rows: items, next, found: matching.length, total: all.length, states, q, shown }
+}
+
+const serverCard = (node: Node, server: Upstream): ServerPageCard => {
+  const now = node.now()
+  let tokens = 0
+  for (const token of node.tokens.byId.values())
+    if (token.servers.has(server.id) && statusOf(token, now) === 'active') tokens += 1
+  const connections = node.registry.ofServer(server.id).values().take(node.limits.serverConnectionsShownMax)
+  return {
+    server: serverJson(node, server),
+    tokens,
+    connections: [...connections].map((connection) => connectionJson(node, connection)),
+  }
+}
+
+/** Whether somebody may change servers: a restricted sign-in closes and kills, and nothing else. */
+const mayChange = (actor: Actor): boolean => mayAct(actor) && !actor.restricted
+
+interface Refused {
+  typed: ServerTyped
+  failures?: ServerFailures
+  failure?: string | null
+  unreachable?: string | null
+  status?: number
+}
+
+export const serverPageRoutes = (node: Node) => {
+  const addForm = (
+    request: Request,
+    { typed, failures = {}, failure = null, unreachable = null, status = 200 }: Refused,
+  ) => {
+    const frame = frameOf(node, request)
+    return page(
+      <ServerAddPage formId={crypto.randomUUID()} {...{ frame, typed, failures, failure, unreachable }} />,
+      status,
+    )
+  }
+
+  const editForm = (
+    request: Request,
+    { name, headers }: Upstream,
+    { typed, failures = {}, failure = null, status = 200 }: Refused,
+  ) => {
+    const frame = frameOf(node, request)
+    const server = { name, headerNames: headers.map(([header]) => header) }
+    return page(<ServerEditPage {...{ frame, server, typed, failures, failure }} />, status)
+  }
+
+  const add = async (request: Request, fields: URLSearchParams, actor: Actor): Promise<Response> => {
+    const typed = typedOf(fields)
+    const { request: wanted, failures } = additionOf(fields)
+    if (Object.keys(failures).length > 0) return addForm(request, { typed, failures, status: 400 })
+    try {
+      const before = () => node.servers.byId.get(madeBefore(node, actor, fields) ?? '')
+      const made = before()
+      if (made) return seeOther(serverHref(made.name))
+      const server = node.control.draft(wanted)
+      // What is added all the same is looked at by itself soon.
+      if (fields.get('anyway') !== 'yes') {
+        const { reachable, detail, path } = await node.health.look(server)
+        if (!reachable)
+          return addForm(request, { typed, unreachable: `${wanted.name} does not answer: ${detail}.`, status: 422 })
+        if (server.path === '') server.path = path
+        // Sent twice, the second may have been looking while the first was added.
+        const meanwhile = before()
+        if (meanwhile) return seeOther(serverHref(meanwhile.name))
+      }
+      node.control.add(server, actor)
+      keepMade(node, actor, fields, server.id, serverHref(server.name))
+      return seeOther(serverHref(server.name))
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      const { status, sentence } = sentenceOf(error)
+      return error.kind === 'conflict'
+        ? addForm(request, { typed, failures: { name: sentence }, status })
+        : addForm(request, { typed, failure: sentence, status })
+    }
+  }
+
+  const change = (request: Request, server: Upstream, fields: URLSearchParams, actor: Actor): Response => {
+    const typed = typedOf(fields)
+    const { request: patch, failures } = patchOf(server, fields)
+    if (Object.keys(failures).length > 0) return editForm(request, server, { typed, failures, status: 400 })
+    try {
+      if (Object.keys(patch).length > 0) node.health.changed(node.control.change(server.name, patch, actor))
+      return seeOther(serverHref(server.name))
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      const { status, sentence } = sentenceOf(error)
+      return editForm(request, server, { typed, failure: sentence, status })
+    }
+  }
+
+  return new Elysia({ name: 'server-pages' })
+    .get('/servers', ({ request }) => {
+      const { actor } = personOf(request)
+      const card = serversCard(node, new URL(request.url).searchParams)
+      const frame = frameOf(node, request)
+      return page(
+        <ServersPage {...{ frame, card }} mayChange={mayChange(actor)} filterLengthMax={node.limits.nameLengthMax} />,
+      )
+    })
+    .get('/servers/new', ({ request }) => {
+      requireRole(personOf(request).actor, 'operator')
+      return addForm(request, { typed: EMPTY })
+    })
+    .post(
+      '/servers/new',
+      async ({ request }) => {
+        const { actor } = personOf(request)
+        requireRole(actor, 'operator')
+        return add(request, await formOf(request), actor)
+      },
+      FORM,
+    )
+    .get('/servers/:name', ({ request, params }) => {
+      const { actor } = personOf(request)
+      const card = serverCard(node, node.control.find(params.name))
+      const frame = frameOf(node, request)
+      return page(<ServerPage {...{ frame, card }} mayAct={mayAct(actor)} mayChange={mayChange(actor)} />)
+    })
+    .get('/servers/:name/edit', ({ request, params }) => {
+      requireRole(personOf(request).actor, 'operator')
+      const server = node.control.find(params.name)
+      const { name, url, kind, path } = server
+      return editForm(request, server, { typed: { ...EMPTY, name, url: url.href, kind, path } })
+    })
+    .post(
+      '/servers/:name/edit',
+      async ({ request, params }) => {
+        const { actor } = personOf(request)
+        requireRole(actor, 'operator')
+        const fields = await formOf(request)
+        return change(request, node.control.find(params.name), fields, actor)
+      },
+      FORM,
+    )
+    .post(
+      '/servers/:name/probes',
+      async ({ request, params }) => {
+        requireRole(personOf(request).actor, 'operator')
+        const server = node.control.find(params.name)
+        await node.health.look(server)
+        return seeOther(serverHref(server.name))
+      },
+      FORM,
+    )
+}

@@ -1,0 +1,195 @@
+/** @jsxImportSource hono/jsx */
+import type { Child } from 'hono/jsx'
+import { CopyButton } from './copy.tsx'
+import { type RingKeyCard, Ring } from './keys.tsx'
+import { type Frame, Layout, Live } from './layout.tsx'
+import { Time } from './time.tsx'
+import { age, number } from './words.ts'
+
+export interface NodeCard {
+  id: string
+  version: string
+  commit: string | null
+  builtAt: string | null
+  startedAt: string
+  uptimeMs: number
+  gateUrl: string
+  consoleUrl: string
+  dataFolder: string
+  keyFile: string
+  tls: boolean
+  trustedProxies: number
+  problems: string[]
+  /** How much there is of what has an end. */
+  uses: { what: string; used: number; max: number }[]
+  keys: RingKeyCard[]
+  keysMax: number
+  /** Keys, and the backup. */
+  mayManage: boolean
+  /** A restricted sign-in can't ask the API. */
+  mayAsk: boolean
+  notice: string | null
+  backupName: string
+}
+
+const Fact = ({ term, children }: { term: string; children: Child }) => (
+  <>
+    <dt>{term}</dt>
+    <dd>{children}</dd>
+  </>
+)
+
+const Copied = ({ id, what, children }: { id: string; what: string; children: Child }) => (
+  <span class="paste">
+    <code id={id}>{children}</code>
+    <CopyButton of={id} what={what} />
+  </span>
+)
+
+const State = ({ problems }: Pick<NodeCard, 'problems'>) =>
+  problems.length === 0 ? (
+    <span class="status active">ready</span>
+  ) : (
+    <>
+      <span class="status closed">not ready</span>
+      <ul>
+        {problems.map((problem) => (
+          <li>{problem}</li>
+        ))}
+      </ul>
+    </>
+  )
+
+const Now = ({ card: { problems, startedAt, uptimeMs, uses } }: { card: NodeNow }) => (
+  <section class="card" aria-labelledby="now-title">
+    <h2 id="now-title">Now</h2>
+    <dl>
+      <Fact term="State">
+        <State problems={problems} />
+      </Fact>
+      <Fact term="Up">
+        {age(uptimeMs)}{' '}
+        <span class="quiet">
+          since <Time at={startedAt} />
+        </span>
+      </Fact>
+      {uses.map(({ what, used, max }) => (
+        <Fact term={what}>
+          {number(used)} <span class="quiet">of {number(max)}</span>
+        </Fact>
+      ))}
+    </dl>
+  </section>
+)
+
+/** What moves, and is fetched again and again: it costs little, and the rest of the page may not. */
+export type NodeNow = Pick<NodeCard, 'problems' | 'startedAt' | 'uptimeMs' | 'uses'>
+
+export const NodeLive = ({ frame, now }: { frame: Frame; now: NodeNow }) => (
+  <Live frame={frame}>
+    <Now card={now} />
+  </Live>
+)
+
+const Itself = ({ card }: { card: NodeCard }) => (
+  <section class="card" aria-labelledby="itself-title">
+    <h2 id="itself-title">This node</h2>
+    <dl>
+      <Fact term="Version">
+        {card.version}
+        {card.commit !== null && (
+          <span class="detail">
+            <code>{card.commit}</code>
+            {card.builtAt !== null && `, ${card.builtAt}`}
+          </span>
+        )}
+      </Fact>
+      <Fact term="Gate">
+        <Copied id="gate-url" what="the address of the gate">
+          {card.gateUrl}
+        </Copied>
+        <span class="detail">what clients connect to</span>
+      </Fact>
+      <Fact term="Console">
+        <Copied id="console-url" what="the address of the console">
+          {card.consoleUrl}
+        </Copied>
+        <span class="detail">what you look at; its people and programs only</span>
+      </Fact>
+      <Fact term="TLS">{card.tls ? 'yes, by this node' : 'not by this node'}</Fact>
+      <Fact term="Trusted proxies">{card.trustedProxies === 0 ? 'none' : number(card.trustedProxies)}</Fact>
+      <Fact term="Data folder">
+        <code>{card.dataFolder}</code>
+      </Fact>
+      <Fact term="Key file">
+        <code>{card.keyFile}</code>
+      </Fact>
+      <Fact term="Id">
+        <code>{card.id}</code>
+      </Fact>
+    </dl>
+  </section>
+)
+
+const Backup = ({ name }: { name: string }) => (
+  <div class="card">
+    <h2>Backup</h2>
+    <p>
+      One file of database, keys and settings, made while the node runs. <strong>Treat it as the key</strong>: who has
+      it can read the credentials of every server, and knows all that this node knows. Secrets of tokens are not in it,
+      only their hashes.
+    </p>
+    <p class="links">
+      <a class="button" href="/api/v1/backup" download={name}>
+        Download a backup
+      </a>
+    </p>
+    <p class="hint">
+      <code>portcullis restore FILE</code> brings it back, on a node that is stopped. What was revoked since stays
+      revoked.
+    </p>
+  </div>
+)
+
+const Machines = ({ consoleUrl }: Pick<NodeCard, 'consoleUrl'>) => (
+  <div class="card">
+    <h2>For machines</h2>
+    <ul>
+      <li>
+        <a href="/api/v1/openapi.json">openapi.json</a>: the API, all of it
+      </li>
+      <li>
+        <a href="/metrics">metrics</a> for Prometheus: from this machine, or from elsewhere with an{' '}
+        <a href="/access">API key</a>
+      </li>
+      <li>
+        <a href="/readyz">readyz</a> and <a href="/healthz">healthz</a> for a load balancer
+      </li>
+    </ul>
+    <p class="hint">
+      All under <code>{consoleUrl}</code>.
+    </p>
+  </div>
+)
+
+export const NodePage = ({ frame, card }: { frame: Frame; card: NodeCard }) => (
+  <Layout title="Node" frame={frame} refreshed>
+    <h1>Node</h1>
+    {card.notice !== null && (
+      <p class="notice" role="status">
+        {card.notice}
+      </p>
+    )}
+    <div class="columns">
+      <NodeLive frame={frame} now={card} />
+      <Itself card={card} />
+    </div>
+    <Ring keys={card.keys} keysMax={card.keysMax} mayManage={card.mayManage} />
+    {card.mayAsk && (
+      <section class="columns" aria-label="Backup, and what machines read">
+        {card.mayManage && <Backup name={card.backupName} />}
+        <Machines consoleUrl={card.consoleUrl} />
+      </section>
+    )}
+  </Layout>
+)
