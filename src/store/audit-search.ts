@@ -2,6 +2,7 @@ import type { SQLQueryBindings } from 'bun:sqlite'
 import { setImmediate as turn } from 'node:timers/promises'
 import { asc, desc, inArray } from 'drizzle-orm'
 import type { AuditRow } from '../audit.ts'
+import { isId } from '../id.ts'
 import type { Limits } from '../limits.ts'
 import type { AuditFilter, AuditQuery } from '../node.ts'
 import { fold } from '../text.ts'
@@ -76,7 +77,7 @@ export class AuditSearch {
     const { actor, action, target, since = -Infinity, until = Infinity } = filter
     const isAction = (given: string) =>
       !action || given === action || (action.endsWith('.') && given.startsWith(action))
-    const names = target ? await this.#namesWith(target, breathe) : new Set<string>()
+    const names = target && !isId(target) ? await this.#namesWith(target, breathe) : new Set<string>()
     let runs = this.#runsOf(actor, action, isAction)
     if (target && names.size <= this.limits.auditNamesMax && !this.#isShort(runs)) {
       runs = this.#runsOfTarget(target, isAction, names)

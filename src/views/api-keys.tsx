@@ -181,7 +181,7 @@ export const ApiKeyIssuedBeforePage = ({ frame, name }: { frame: Frame; name: st
 export const ApiKeyRemovalPage = ({ frame, apiKey: { id, name, role } }: { frame: Frame; apiKey: ApiKeyCard }) => (
   <ConfirmationPage
     frame={frame}
-    title={`Remove the API key ${name}?`}
+    title="Remove this API key?"
     action={`/access/keys/${id}/removal`}
     verb="Remove"
     back="/access"

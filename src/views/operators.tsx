@@ -49,7 +49,7 @@ const Line = ({ operator, mayManage }: { operator: OperatorCard; mayManage: bool
             class="button"
             id={`link-${id}`}
             href={`/access/operators/${id}/link`}
-            aria-label={`${ready ? 'Reset the password of' : 'Make another link for'} ${name}`}
+            aria-label={`${ready ? 'Reset password of' : 'New link for'} ${name}`}
           >
             {ready ? 'Reset password' : 'New link'}
           </a>
@@ -229,7 +229,7 @@ type RemovalProps = { frame: Frame; operator: OperatorCard; sessions: number }
 export const OperatorRemovalPage = ({ frame, operator: { id, name, role, isSelf }, sessions }: RemovalProps) => (
   <ConfirmationPage
     frame={frame}
-    title={isSelf ? 'Remove yourself?' : `Remove ${name}?`}
+    title={isSelf ? 'Remove yourself?' : 'Remove this person?'}
     action={`/access/operators/${id}/removal`}
     verb={isSelf ? 'Remove me' : 'Remove'}
     back="/access"

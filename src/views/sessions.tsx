@@ -91,7 +91,7 @@ export const EndOthers = () => (
 export const SessionEndPage = ({ frame, session }: { frame: Frame; session: SessionCard }) => (
   <ConfirmationPage
     frame={frame}
-    title={`End a session of ${session.operator}?`}
+    title="End this session?"
     action={`/access/sessions/${session.id}/end`}
     verb="End the session"
     back="/access"

@@ -67,8 +67,21 @@ const Connections = ({ token, connections, mayAct }: TokenLiveProps) => (
   </section>
 )
 
+/** Where somebody in a hurry finds it: below the state, apart from what is harmless. */
+const Danger = ({ token }: { token: TokenCard }) => (
+  <section class="card deadly" aria-labelledby="danger-title">
+    <div class="heading">
+      <div>
+        <h2 id="danger-title">Revoke for ever</h2>
+        <p class="hint">Cuts every live connection of this token at once, and nothing brings it back.</p>
+      </div>
+      <RevokeLink {...token} />
+    </div>
+  </section>
+)
+
 const TokenLive = (props: TokenLiveProps) => {
-  const { frame, token, death, seenFrom, usage, view, linesMax, mayIssue, now } = props
+  const { frame, token, death, seenFrom, usage, view, linesMax, mayAct, mayIssue, now } = props
   const isLive = token.status === 'active'
   return (
     <Live frame={frame}>
@@ -79,6 +92,7 @@ const TokenLive = (props: TokenLiveProps) => {
         {isLive && mayIssue && <Ways token={token} />}
       </div>
       <TokenState token={token} now={now} />
+      {mayAct && token.status !== 'revoked' && <Danger token={token} />}
       {isLive && token.oldSecretDiesAt !== null && <Grace until={token.oldSecretDiesAt} now={now} />}
       {!isLive && <Death token={token} death={death} />}
       {token.deadTries.count > 0 && <Tries deadTries={token.deadTries} linesMax={linesMax} />}
@@ -112,25 +126,13 @@ const History = ({ id, events }: { id: string; events: AuditEventCard[] }) => (
   </section>
 )
 
-const Danger = ({ token }: { token: TokenCard }) => (
-  <section class="card deadly" aria-labelledby="danger-title">
-    <div class="heading">
-      <div>
-        <h2 id="danger-title">Revoke for ever</h2>
-        <p class="hint">Cuts every live connection of this token at once, and nothing brings it back.</p>
-      </div>
-      <RevokeLink {...token} />
-    </div>
-  </section>
-)
-
 interface TokenProps extends TokenLiveProps {
   /** What is not fetched again and again: reading it takes longer. Null when only the rest is asked for. */
   past: { activity: ActivityCard; events: AuditEventCard[] } | null
 }
 
 export const TokenPage = (props: TokenProps) => {
-  const { frame, token, past, view, linesMax, mayAct } = props
+  const { frame, token, past, view, linesMax } = props
   return (
     <Layout title={token.name} frame={frame} refreshed>
       <div class="sheet">
@@ -140,7 +142,6 @@ export const TokenPage = (props: TokenProps) => {
         <TokenLive {...props} />
         {past && <TokenActivity tokenId={token.id} view={view} activity={past.activity} linesMax={linesMax} />}
         {past && <History id={token.id} events={past.events} />}
-        {mayAct && token.status !== 'revoked' && <Danger token={token} />}
       </div>
     </Layout>
   )

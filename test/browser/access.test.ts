@@ -245,7 +245,7 @@ describe('sessions', () => {
     expect((await auditor.post(`/access/sessions/${id}/end`, {})).status).toBe(404)
     // "My others" of an owner, who sees all, are the owner's own.
     expect((await owner.post('/access/sessions/others/end', {})).status).toBe(303)
-    expect(await read(`/access/sessions/${id}/end`)).toContain('End a session of edsger?')
+    expect(await read(`/access/sessions/${id}/end`)).toContain('End this session?')
     expect((await victim.get('/access')).status).toBe(200)
     expect((await owner.post(`/access/sessions/${id}/end`, {})).status).toBe(303)
     expect((await victim.get('/access')).status).toBe(303)

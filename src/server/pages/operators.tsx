@@ -103,7 +103,7 @@ export const operatorRoutes = (node: Node) => {
         if (madeBefore(node, actor, fields) !== null) return before(request, operator.id)
         const link = access.reset(operator.name, actor)
         keepMade(node, actor, fields, operator.id, '/access')
-        return linkPage(request, 'A link', operator, link)
+        return linkPage(request, 'Link made', operator, link)
       },
       FORM,
     )

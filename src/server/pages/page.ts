@@ -1,5 +1,6 @@
 import type { JSX } from 'hono/jsx/jsx-runtime'
 import type { Node } from '../../node.ts'
+import { holdsSecret } from '../../secret.ts'
 import type { Frame } from '../../views/layout.tsx'
 import { visitOf } from '../context.ts'
 import { assetUrls } from './assets.ts'
@@ -44,5 +45,7 @@ export const frameOf = (node: Node, request: Request): Frame => {
       ? { name: actor.name.replace(/^operator:/, ''), role: actor.role, restricted: actor.restricted ?? false }
       : null
   const { pathname, search } = new URL(request.url)
-  return { assets: assetUrls, person, path: pathname + search, problems: person ? node.problems() : [] }
+  // A page asks for its own address again and again: a secret that was pasted into it must not be repeated.
+  const path = holdsSecret(search) ? pathname : pathname + search
+  return { assets: assetUrls, person, path, problems: person ? node.problems() : [] }
 }
