@@ -216,7 +216,8 @@ export class Access {
 
   #mayTry(address: string): void {
     const waitMs = this.#throttle.waitMs(address)
-    if (waitMs > 0) throw new AppError('too_many', `too many tries; wait ${Math.ceil(waitMs / 60_000)} minutes`)
+    const minutes = Math.ceil(waitMs / 60_000)
+    if (waitMs > 0) throw new AppError('too_many', `too many tries; wait ${minutes} minute${minutes === 1 ? '' : 's'}`)
   }
 
   #failed(address: string, action: string): void {

@@ -7,7 +7,7 @@ import { RoleChoice } from './operators.tsx'
 import { SecretCard } from './secret.tsx'
 import { Cell, HeadCell, Row, Table } from './table.tsx'
 import { Time, TimeOrNever } from './time.tsx'
-import { Field, type Filled } from './token-field.tsx'
+import { Field, type Filled } from './field.tsx'
 
 export interface ApiKeyCard {
   id: string

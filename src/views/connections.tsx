@@ -1,9 +1,9 @@
 /** @jsxImportSource hono/jsx */
 import { type ConnectionRow, ConnectionTable } from './connection-table.tsx'
 import { Empty } from './empty.tsx'
+import { FilterForm, Kept, PastedSecret, ServerChoice } from './filter.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
 import { Pager } from './pager.tsx'
-import { PastedSecret, ServerChoice } from './token-filter.tsx'
 import { count, number } from './words.ts'
 
 export interface ConnectionQuery {
@@ -42,45 +42,23 @@ interface ConnectionsProps {
 }
 
 const Filter = ({ query, tokenName, serverNames, filterLengthMax }: ConnectionsProps) => (
-  <form
-    class="filter"
-    method="post"
-    action="/connections/filter"
-    role="search"
-    hx-post="/connections/filter"
-    hx-target="#live"
-    hx-select="#live"
-    hx-swap="outerMorph ignoreTitle:true"
-    hx-trigger="input delay:150ms"
-    hx-sync="#live:replace"
-  >
-    <label class="wide">
-      Token, subject, group, client or address
-      <input
-        name="q"
-        type="search"
-        value={query.q}
-        maxlength={filterLengthMax}
-        autocomplete="off"
-        autocapitalize="none"
-        spellcheck={false}
+  <FilterForm
+    list="/connections"
+    label="Token, subject, group, client or address"
+    q={query.q}
+    lengthMax={filterLengthMax}
+    kept={
+      <Kept
+        name="token"
+        label="Token"
+        value={query.token}
+        text={tokenName ?? query.token}
+        without={connectionsPath({ ...query, token: '' })}
       />
-    </label>
+    }
+  >
     <ServerChoice names={serverNames} value={query.server} />
-    <button type="submit">Filter</button>
-    <a class="button" href="/connections">
-      Clear
-    </a>
-    {query.token !== '' && (
-      <p class="kept">
-        <input type="hidden" name="token" value={query.token} />
-        Token <bdi>{tokenName ?? query.token}</bdi>
-        <a class="button" href={connectionsPath({ ...query, token: '' })} aria-label="Any token">
-          ✕
-        </a>
-      </p>
-    )}
-  </form>
+  </FilterForm>
 )
 
 const Nothing = ({ list, hasTokens }: ConnectionsProps) =>

@@ -5,7 +5,7 @@ import { CopyButton } from './copy.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { Cell, HeadCell, Row, Table } from './table.tsx'
 import { Time, TimeOrNever } from './time.tsx'
-import { Field, type Filled } from './token-field.tsx'
+import { Field, type Filled } from './field.tsx'
 import { count } from './words.ts'
 
 export interface OperatorCard {

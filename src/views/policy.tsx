@@ -2,7 +2,7 @@
 import type { Policy } from '../policy.ts'
 import { type Frame, Layout } from './layout.tsx'
 import { TokenCrumb } from './token-crumb.tsx'
-import { Field, type Filled } from './token-field.tsx'
+import { Field, type Filled } from './field.tsx'
 import { count } from './words.ts'
 
 /** A policy as a person typed it. */

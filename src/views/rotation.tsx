@@ -3,7 +3,7 @@ import type { Child } from 'hono/jsx'
 import { ConfirmationPage } from './confirm.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { TokenCrumb, type TokenNamed } from './token-crumb.tsx'
-import { Wrong } from './token-field.tsx'
+import { Wrong } from './field.tsx'
 import { count } from './words.ts'
 
 /** How long the old secret goes on, as people are asked; `other` is typed. */

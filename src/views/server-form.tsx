@@ -1,5 +1,6 @@
 /** @jsxImportSource hono/jsx */
 import type { UpstreamKind } from '../upstream.ts'
+import { Field, type Filled as FieldsFilled, Wrong } from './field.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { serverHref } from './server-cells.tsx'
 import { count } from './words.ts'
@@ -26,56 +27,7 @@ export const KINDS: Record<UpstreamKind, string> = {
   http: 'Plain HTTP, no MCP',
 }
 
-interface Filled {
-  typed: ServerTyped
-  failures: ServerFailures
-  /** The first field to look at. */
-  focus: string
-}
-
-const Wrong = ({ id, failure }: { id: string; failure: string | undefined }) =>
-  failure === undefined ? null : (
-    <p id={id} class="wrong">
-      {failure}
-    </p>
-  )
-
-type FieldProps = {
-  name: 'name' | 'url' | 'path'
-  label: string
-  hint: string
-  filled: Filled
-  required?: boolean
-  /** How a telephone's keyboard should look. */
-  inputmode?: 'url'
-}
-
-const Field = ({ name, label, hint, filled: { typed, failures, focus }, required, inputmode }: FieldProps) => {
-  const failure = failures[name]
-  return (
-    <>
-      <label>
-        {label}
-        <input
-          name={name}
-          value={typed[name]}
-          required={required}
-          inputmode={inputmode}
-          autocomplete="off"
-          autocapitalize="none"
-          spellcheck={false}
-          autofocus={focus === name}
-          aria-invalid={failure && 'true'}
-          aria-describedby={failure ? `${name}-hint ${name}-wrong` : `${name}-hint`}
-        />
-      </label>
-      <p id={`${name}-hint`} class="hint">
-        {hint}
-      </p>
-      <Wrong id={`${name}-wrong`} failure={failure} />
-    </>
-  )
-}
+type Filled = FieldsFilled<ServerTyped> & { failures: ServerFailures }
 
 const Url = ({ filled }: { filled: Filled }) => (
   <Field

@@ -3,7 +3,7 @@ import type { GateState, UpstreamKind } from '../upstream.ts'
 import { Empty } from './empty.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { PolicyFields, type PolicyTyped } from './policy.tsx'
-import { Field, type Filled, Wrong } from './token-field.tsx'
+import { Field, type Filled, Wrong } from './field.tsx'
 import { count } from './words.ts'
 
 /** What a person typed, as it stood there. */

@@ -5,8 +5,8 @@ import type { AuditRowJson, CheckpointJson } from '../../src/server/api/schemas.
 import { startNode, type TestNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
 import { unknownSecret } from '../support/secret.ts'
-import { hasChromium, launch, openPage } from './chromium.ts'
-import { linkOfNew, setupLinkOf, Visitor } from './visitor.ts'
+import { hasChromium, launch, openSignedIn } from './chromium.ts'
+import { peopleOf, Visitor } from './visitor.ts'
 
 let node: TestNode
 let owner: Visitor
@@ -17,10 +17,7 @@ const HOSTILE = `"'><img src=x onerror=alert(1)><script>alert(1)</script>`
 
 beforeAll(async () => {
   node = await startNode()
-  owner = new Visitor(node.console)
-  auditor = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
-  await auditor.usePasswordLink(await linkOfNew(node, 'grace', 'auditor'), '')
+  ;({ owner, auditor } = await peopleOf(node))
   await node.addServer('github', 'http://127.0.0.1:9')
   const { id } = await node.createToken('Cursor IDE', ['github'])
   const form = { token: id, reason: 'compromised', note: HOSTILE }
@@ -189,12 +186,7 @@ describe('one row', () => {
 
 describe.skipIf(!hasChromium())('in a browser', () => {
   let browser: Browser
-  const signedIn = async (options = {}) => {
-    const watched = await openPage(browser, options)
-    const [name = '', value = ''] = owner.cookie.split('=')
-    await watched.page.context().addCookies([{ name, value, url: node.console }])
-    return watched
-  }
+  const signedIn = (options = {}) => openSignedIn(browser, owner, options)
   beforeAll(async () => {
     browser = await launch()
   })

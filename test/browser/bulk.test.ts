@@ -7,8 +7,8 @@ import { eventually } from '../support/poll.ts'
 import { open, type RawClient } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { startEvents } from '../support/upstreams/events.ts'
-import { hasChromium, launch, openPage } from './chromium.ts'
-import { linkOfNew, PASSWORD, setupLinkOf, Visitor } from './visitor.ts'
+import { hasChromium, launch, openSignedIn } from './chromium.ts'
+import { peopleOf, Visitor } from './visitor.ts'
 
 let node: TestNode
 let events: Awaited<ReturnType<typeof startEvents>>
@@ -18,10 +18,7 @@ let auditor: Visitor
 beforeAll(async () => {
   events = await startEvents({ intervalMs: 50, burst: 1 })
   node = await startNode()
-  owner = new Visitor(node.console)
-  auditor = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
-  await auditor.usePasswordLink(await linkOfNew(node, 'grace', 'auditor'), 'grace')
+  ;({ owner, auditor } = await peopleOf(node))
   for (const name of ['alpha', 'beta']) await node.addServer(name, events.url)
 })
 afterAll(async () => {
@@ -351,15 +348,7 @@ describe.skipIf(!hasChromium())('in a browser', () => {
   })
   afterAll(() => browser.close())
 
-  const signIn = async (options: Parameters<typeof openPage>[1] = {}) => {
-    const watched = await openPage(browser, options)
-    await watched.page.goto(`${node.console}/sign-in`)
-    await watched.page.getByLabel('Name').fill('ada')
-    await watched.page.getByLabel('Password').fill(PASSWORD)
-    await watched.page.getByRole('button', { name: 'Sign in' }).click()
-    await watched.page.waitForURL(`${node.console}/`)
-    return watched
-  }
+  const signIn = (options = {}) => openSignedIn(browser, owner, options)
 
   test.each([true, false])('from the form to the receipt and back; script: %p', async (javaScriptEnabled) => {
     const { page, complaints } = await signIn({ javaScriptEnabled, viewport: { width: 360, height: 780 } })

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import type { Visitor } from './visitor.ts'
 
 const executablePath = '/usr/bin/chromium'
 const args = [
@@ -39,6 +40,23 @@ export const openPage = async (browser: Browser, options: BrowserContextOptions 
   })
   page.on('pageerror', (error) => complaints.push(error.message))
   return { page, complaints }
+}
+
+/** The same on the overview, in the session of a visitor that has signed in. */
+export const openSignedIn = async (
+  browser: Browser,
+  visitor: Visitor,
+  options: BrowserContextOptions = {},
+): Promise<Watched> => {
+  const watched = await openPage(browser, options)
+  await signIn(watched.page.context(), visitor)
+  await watched.page.goto(visitor.console)
+  return watched
+}
+
+export const signIn = async (context: BrowserContext, { cookie, console: url }: Visitor): Promise<void> => {
+  const [name = '', value = ''] = cookie.split('=')
+  await context.addCookies([{ name, value, url }])
 }
 
 /** Moves the focus with the keyboard alone until it stands on the element. */

@@ -7,9 +7,9 @@ import { eventually } from '../support/poll.ts'
 import { open, type RawClient } from '../support/raw.ts'
 import { bearer, unknownSecret } from '../support/secret.ts'
 import { startEvents } from '../support/upstreams/events.ts'
-import { hasChromium, launch, openPage, tabTo } from './chromium.ts'
+import { hasChromium, launch, openSignedIn, tabTo } from './chromium.ts'
 import { textOf } from './text.ts'
-import { linkOfNew, PASSWORD, setupLinkOf, Visitor } from './visitor.ts'
+import { peopleOf, Visitor } from './visitor.ts'
 
 const HOSTILE = '<img src=x onerror="document.title=1">\'"</th>'
 
@@ -34,10 +34,7 @@ const idOf = async (token: string): Promise<string> => (await liveOf(token))[0]?
 beforeAll(async () => {
   events = await startEvents({ intervalMs: 200, burst: 1 })
   node = await startNode()
-  owner = new Visitor(node.console)
-  auditor = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
-  await auditor.usePasswordLink(await linkOfNew(node, 'grace', 'auditor'), '')
+  ;({ owner, auditor } = await peopleOf(node))
   for (const name of ['github', 'files']) await node.addServer(name, events.url)
 })
 afterAll(async () => {
@@ -182,15 +179,7 @@ describe.skipIf(!hasChromium())('in a browser', () => {
   })
   afterAll(() => browser.close())
 
-  const signIn = async (options: Parameters<typeof openPage>[1] = {}) => {
-    const watched = await openPage(browser, options)
-    await watched.page.goto(`${node.console}/sign-in`)
-    await watched.page.getByLabel('Name').fill('ada')
-    await watched.page.getByLabel('Password').fill(PASSWORD)
-    await watched.page.getByRole('button', { name: 'Sign in' }).click()
-    await watched.page.waitForURL(`${node.console}/`)
-    return watched
-  }
+  const signIn = (options = {}) => openSignedIn(browser, owner, options)
 
   test('killed by keyboard alone; Escape takes nothing', async () => {
     const { page, complaints } = await signIn()

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import axe from 'axe-core'
 import type { Browser, BrowserContext } from 'playwright-core'
-import { hasChromium, launch } from './chromium.ts'
+import { hasChromium, launch, signIn } from './chromium.ts'
 import { sweep, type SweptPage } from './pages.ts'
 import { startWorld, type World } from './world.ts'
 
@@ -20,9 +20,8 @@ describe.skipIf(!hasChromium())('every page', () => {
   ) => {
     let context = contexts.get(look)
     if (!context) {
-      const [name = '', value = ''] = world.owner.cookie.split('=')
       context = await browser.newContext(options)
-      await context.addCookies([{ name, value, url: world.node.console }])
+      await signIn(context, world.owner)
       contexts.set(look, context)
     }
     const page = await context.newPage()

@@ -8,7 +8,7 @@ import { open, type RawClient } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { tempFolder } from '../support/temp.ts'
 import { startEvents } from '../support/upstreams/events.ts'
-import { hasChromium, launch, openPage, tabTo, type Watched } from './chromium.ts'
+import { hasChromium, launch, openSignedIn, tabTo } from './chromium.ts'
 import { textOf } from './text.ts'
 import { PASSWORD, setupLinkOf, Visitor } from './visitor.ts'
 
@@ -126,13 +126,7 @@ describe('every gate', () => {
     })
     afterAll(() => browser.close())
 
-    const signedIn = async (options = {}): Promise<Watched> => {
-      const watched = await openPage(browser, options)
-      const [name = '', value = ''] = owner.cookie.split('=')
-      await watched.page.context().addCookies([{ name, value, url: node.console }])
-      await watched.page.goto(node.console)
-      return watched
-    }
+    const signedIn = (options = {}) => openSignedIn(browser, owner, options)
     const focused = (page: Page) => page.evaluate(() => document.activeElement?.getAttribute('name'))
 
     test('by the palette and the keyboard alone, in the dialog', async () => {

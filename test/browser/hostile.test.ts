@@ -5,7 +5,7 @@ import { open, type RawClient } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { startEvents } from '../support/upstreams/events.ts'
 import { INITIALIZED, startScripted } from '../support/upstreams/scripted.ts'
-import { hasChromium, launch } from './chromium.ts'
+import { hasChromium, launch, signIn } from './chromium.ts'
 import { sweep } from './pages.ts'
 import { setupLinkOf, Visitor } from './visitor.ts'
 import type { World } from './world.ts'
@@ -103,9 +103,8 @@ describe.skipIf(!hasChromium())('hostile names', () => {
   const TITLES = sweep({ ids: {} } as World).map(({ title }) => title)
 
   const visit = async (on: World, title: string, viewport: { width: number; height: number }) => {
-    const [name = '', value = ''] = on.owner.cookie.split('=')
     const context = await browser.newContext({ viewport })
-    await context.addCookies([{ name, value, url: on.node.console }])
+    await signIn(context, on.owner)
     const page = await context.newPage()
     const complaints: string[] = []
     page.on('pageerror', (error) => complaints.push(error.message))

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Browser, Page } from 'playwright-core'
-import { hasChromium, launch } from './chromium.ts'
+import { hasChromium, launch, openSignedIn } from './chromium.ts'
 import { startWorld, type World } from './world.ts'
 
 /** What a page does that is left open for hours: it sleeps, loses the console, finds it again, and says so. */
@@ -15,10 +15,7 @@ describe.skipIf(!hasChromium())('a page that is left open', () => {
   beforeAll(async () => {
     world = await startWorld()
     browser = await launch()
-    const [name = '', value = ''] = world.owner.cookie.split('=')
-    const context = await browser.newContext()
-    await context.addCookies([{ name, value, url: world.node.console }])
-    page = await context.newPage()
+    page = (await openSignedIn(browser, world.owner)).page
   })
   afterAll(async () => {
     await browser.close()

@@ -5,7 +5,7 @@ import { eventually } from '../support/poll.ts'
 import { open } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { startEvents } from '../support/upstreams/events.ts'
-import { hasChromium, launch, openPage } from './chromium.ts'
+import { hasChromium, launch, openSignedIn } from './chromium.ts'
 import { linkOfNew, setupLinkOf, Visitor } from './visitor.ts'
 
 let node: TestNode
@@ -130,9 +130,7 @@ describe.skipIf(!hasChromium())('in a browser', () => {
   test('counts connections while one looks; a key is removed in the dialog, by the keyboard', async () => {
     await owner.post('/node/keys/new', { form: formIdOf(await read('/node/keys/new')) })
     const old = (await ring()).find(({ current }) => !current)?.id ?? ''
-    const { page, complaints } = await openPage(browser)
-    const [name = '', value = ''] = owner.cookie.split('=')
-    await page.context().addCookies([{ name, value, url: node.console }])
+    const { page, complaints } = await openSignedIn(browser, owner)
     await page.goto(`${node.console}/node`)
     const { token } = await node.createToken('counted', ['events'])
     using stream = await open(node.gate, { target: '/s/events/sse', headers: bearer(token) })

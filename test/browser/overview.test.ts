@@ -8,9 +8,9 @@ import { open } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
 import { startEvents } from '../support/upstreams/events.ts'
-import { hasChromium, launch, openPage } from './chromium.ts'
+import { hasChromium, launch, openSignedIn } from './chromium.ts'
 import { textOf } from './text.ts'
-import { linkOfNew, setupLinkOf, Visitor } from './visitor.ts'
+import { peopleOf, setupLinkOf, Visitor } from './visitor.ts'
 
 const HOSTILE = `<script>document.title = 'taken'</script>"'&`
 
@@ -22,10 +22,7 @@ let events: Awaited<ReturnType<typeof startEvents>>
 beforeAll(async () => {
   events = await startEvents({ burst: 1, intervalMs: 200 })
   node = await startNode()
-  owner = new Visitor(node.console)
-  auditor = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
-  await auditor.usePasswordLink(await linkOfNew(node, 'grace', 'auditor'), '')
+  ;({ owner, auditor } = await peopleOf(node))
 })
 afterAll(async () => {
   await node.stop()
@@ -208,10 +205,7 @@ describe.skipIf(!hasChromium())('in a browser', () => {
   afterAll(() => browser.close())
 
   test('moves by itself, keeps the focus, runs nothing of strangers, and nothing shifts', async () => {
-    const { page, complaints } = await openPage(browser)
-    const [name = '', value = ''] = owner.cookie.split('=')
-    await page.context().addCookies([{ name, value, url: node.console }])
-    await page.goto(node.console)
+    const { page, complaints } = await openSignedIn(browser, owner)
     const { token } = await node.createToken('moving', ['github'], { expires: '30d' })
     const tile = page.locator('.stat').first()
     const box = await tile.boundingBox()

@@ -66,7 +66,15 @@ describe('without a session', () => {
 })
 
 test('every page has the policy, and is not stored', async () => {
-  for (const path of ['/', '/tokens', '/connections', '/sign-in', '/setup?code=x', '/nothing', `/revocations/new?token=${token}`]) {
+  for (const path of [
+    '/',
+    '/tokens',
+    '/connections',
+    '/sign-in',
+    '/setup?code=x',
+    '/nothing',
+    `/revocations/new?token=${token}`,
+  ]) {
     const answer = await (path === '/sign-in' ? new Visitor(node.console) : owner).get(path)
     const policy = answer.headers.get('content-security-policy') ?? ''
     expect(policy).toStartWith("default-src 'none'; script-src 'self'; style-src 'self'")

@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Browser, Page } from 'playwright-core'
-import { eventually } from '../support/poll.ts'
 import { open, type RawClient } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
-import { hasChromium, launch, openPage, type Watched } from './chromium.ts'
+import { hasChromium, launch, openSignedIn, type Watched } from './chromium.ts'
 import { linkOfNew, PASSWORD, Visitor } from './visitor.ts'
 import { startWorld, type World } from './world.ts'
 
@@ -12,13 +11,6 @@ describe.skipIf(!hasChromium())('the palette', () => {
   let world: World
   let owner: Watched
 
-  const signedIn = async (visitor: Visitor, options = {}): Promise<Watched> => {
-    const watched = await openPage(browser, options)
-    const [name = '', value = ''] = visitor.cookie.split('=')
-    await watched.page.context().addCookies([{ name, value, url: world.node.console }])
-    await watched.page.goto(world.node.console)
-    return watched
-  }
   const streamOf = async (secret: string): Promise<RawClient> => {
     const stream = await open(world.node.gate, { target: '/s/github/sse', headers: bearer(secret) })
     return stream.until((client) => client.text.includes('data:'))
@@ -35,7 +27,7 @@ describe.skipIf(!hasChromium())('the palette', () => {
   beforeAll(async () => {
     world = await startWorld()
     browser = await launch()
-    owner = await signedIn(world.owner)
+    owner = await openSignedIn(browser, world.owner)
   })
   afterAll(async () => {
     await browser.close()
@@ -221,7 +213,7 @@ describe.skipIf(!hasChromium())('the palette', () => {
   test('an auditor finds and kills nothing', async () => {
     const auditor = new Visitor(world.node.console)
     await auditor.usePasswordLink(await linkOfNew(world.node, 'auditing', 'auditor'), '', PASSWORD)
-    const { page } = await signedIn(auditor)
+    const { page } = await openSignedIn(browser, auditor)
     const options = await find(page, 'c')
     expect(options.length).toBeGreaterThan(1)
     expect(options.every((option) => option.startsWith('Show'))).toBe(true)
@@ -229,7 +221,7 @@ describe.skipIf(!hasChromium())('the palette', () => {
   })
 
   test('on a phone a thumb opens and closes it', async () => {
-    const { page } = await signedIn(world.owner, { viewport: { width: 360, height: 740 }, hasTouch: true })
+    const { page } = await openSignedIn(browser, world.owner, { viewport: { width: 360, height: 740 }, hasTouch: true })
     const button = page.locator('.thumbs .find')
     const box = await button.boundingBox()
     expect(box?.height).toBeGreaterThanOrEqual(44)
@@ -243,7 +235,7 @@ describe.skipIf(!hasChromium())('the palette', () => {
   })
 
   test('works as a page without scripts', async () => {
-    const { page } = await signedIn(world.owner, { javaScriptEnabled: false })
+    const { page } = await openSignedIn(browser, world.owner, { javaScriptEnabled: false })
     await page.getByRole('link', { name: 'Find and kill' }).first().click()
     await page.getByRole('combobox').fill('laptop')
     await page.getByRole('button', { name: 'Find' }).click()

@@ -11,7 +11,7 @@ import { open, type RawClient } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
 import { startEvents } from '../support/upstreams/events.ts'
-import { hasChromium, launch, openPage } from './chromium.ts'
+import { hasChromium, launch, openPage, openSignedIn } from './chromium.ts'
 import { linkOfNew, PASSWORD, setupLinkOf, Visitor } from './visitor.ts'
 
 const phase = (ms: number | null, name = 'a phase', fromMs = 0): Phase => ({
@@ -376,15 +376,13 @@ describe('the receipt', () => {
     test('says the time in the zone of whoever reads it, and in UTC', async () => {
       const { id } = await node.createToken('timed', ['events'])
       const { id: revocation, at } = await node.revoke({ tokens: [id] })
-      const context = await browser.newContext({ timezoneId: 'Asia/Kolkata', locale: 'en-GB' })
-      const [name = '', value = ''] = owner.cookie.split('=')
-      await context.addCookies([{ name, value, url: node.console }])
-      const other = await context.newPage()
+      const abroad = { timezoneId: 'Asia/Kolkata', locale: 'en-GB' }
+      const { page: other } = await openSignedIn(browser, owner, abroad)
       await other.goto(`${node.console}/revocations/${revocation}`)
       const local = new Date(Date.parse(at) + 330 * 60_000).toISOString().slice(11, 19)
       expect(await other.innerText('dl')).toContain(local)
       expect(await other.innerText('dl')).toContain(at)
-      await context.close()
+      await other.context().close()
     })
 
     test('on paper: no menu and no buttons, the hashes whole, tables as tables, dark ink', async () => {

@@ -10,7 +10,7 @@ import { bearer, unknownSecret } from '../support/secret.ts'
 import { startEvents } from '../support/upstreams/events.ts'
 import { hasChromium, launch, openPage } from './chromium.ts'
 import { fieldsOf, textOf } from './text.ts'
-import { linkOfNew, PASSWORD, setupLinkOf, Visitor } from './visitor.ts'
+import { PASSWORD, peopleOf, Visitor } from './visitor.ts'
 
 /** New secrets and another policy for a token that stays. */
 
@@ -24,10 +24,7 @@ let events: Awaited<ReturnType<typeof startEvents>>
 beforeAll(async () => {
   events = await startEvents({ intervalMs: 200, burst: 1 })
   node = await startNode()
-  owner = new Visitor(node.console)
-  auditor = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
-  await auditor.usePasswordLink(await linkOfNew(node, 'grace', 'auditor'), '')
+  ;({ owner, auditor } = await peopleOf(node))
   await node.addServer('github', events.url)
   await node.addServer('chat', events.url, { kind: 'http' })
 })

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { launch } from './chromium.ts'
+import { launch, signIn } from './chromium.ts'
 import { sweep } from './pages.ts'
 import { startWorld } from './world.ts'
 
@@ -16,10 +16,9 @@ mkdirSync(folder, { recursive: true })
 const wanted = process.argv.slice(2)
 await using world = await startWorld()
 const browser = await launch()
-const [name = '', value = ''] = world.owner.cookie.split('=')
 for (const { look, ...options } of LOOKS) {
   const context = await browser.newContext(options)
-  await context.addCookies([{ name, value, url: world.node.console }])
+  await signIn(context, world.owner)
   const page = await context.newPage()
   for (const { title, path, ready } of sweep(world)) {
     if (wanted.length > 0 && !wanted.some((part) => title.includes(part))) continue

@@ -8,7 +8,7 @@ import { bearer } from '../support/secret.ts'
 import { startEcho } from '../support/upstreams/echo.ts'
 import { startEvents } from '../support/upstreams/events.ts'
 import { startSessionMcp } from '../support/upstreams/mcp.ts'
-import { hasChromium, launch, openPage, type Watched } from './chromium.ts'
+import { hasChromium, launch, openSignedIn, type Watched } from './chromium.ts'
 import { fieldsOf, textOf } from './text.ts'
 import { linkOfNew, setupLinkOf, Visitor } from './visitor.ts'
 
@@ -390,12 +390,7 @@ describe.skipIf(!hasChromium())('in a browser', () => {
   let browser: Browser
   let desk: Watched
 
-  const signedIn = async (options = {}): Promise<Watched> => {
-    const watched = await openPage(browser, options)
-    const [name = '', value = ''] = owner.cookie.split('=')
-    await watched.page.context().addCookies([{ name, value, url: node.console }])
-    return watched
-  }
+  const signedIn = (options = {}) => openSignedIn(browser, owner, options)
   beforeAll(async () => {
     browser = await launch()
     desk = await signedIn()

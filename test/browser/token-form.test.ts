@@ -6,7 +6,7 @@ import type { AuditRowJson, TokenJson } from '../../src/server/api/schemas.ts'
 import { limits } from '../../src/limits.ts'
 import { startNode, type TestNode } from '../support/node.ts'
 import { bearer, unknownSecret } from '../support/secret.ts'
-import { linkOfNew, PASSWORD, setupLinkOf, Visitor } from './visitor.ts'
+import { linkOfNew, PASSWORD, peopleOf, setupLinkOf, Visitor } from './visitor.ts'
 
 /** The form for a token as a browser without scripts sends it. */
 
@@ -16,10 +16,7 @@ let auditor: Visitor
 
 beforeAll(async () => {
   node = await startNode()
-  owner = new Visitor(node.console)
-  auditor = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
-  await auditor.usePasswordLink(await linkOfNew(node, 'grace', 'auditor'), '')
+  ;({ owner, auditor } = await peopleOf(node))
   await node.addServer('github', 'http://127.0.0.1:9', { headers: { Authorization: 'Bearer upstream-credential' } })
   await node.addServer('chat', 'http://127.0.0.1:9', { kind: 'http' })
 })

@@ -8,9 +8,9 @@ import { open, type RawClient } from '../support/raw.ts'
 import { bearer, unknownSecret } from '../support/secret.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
 import { startEvents } from '../support/upstreams/events.ts'
-import { hasChromium, launch, openPage } from './chromium.ts'
+import { hasChromium, launch, openSignedIn } from './chromium.ts'
 import { textOf } from './text.ts'
-import { linkOfNew, PASSWORD, setupLinkOf, Visitor } from './visitor.ts'
+import { linkOfNew, peopleOf, setupLinkOf, Visitor } from './visitor.ts'
 
 const HOSTILE = '<img src=x onerror="document.title=1">\'"</th>'
 
@@ -30,10 +30,7 @@ const make = async (name: string, servers: string[], extra: Record<string, unkno
 beforeAll(async () => {
   events = await startEvents({ intervalMs: 200, burst: 1 })
   node = await startNode()
-  owner = new Visitor(node.console)
-  auditor = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
-  await auditor.usePasswordLink(await linkOfNew(node, 'grace', 'auditor'), '')
+  ;({ owner, auditor } = await peopleOf(node))
   for (const name of ['github', 'files', 'mail', 'chat', 'gone']) await node.addServer(name, events.url)
   await make('Cursor IDE', ['github'], { subject: 'Dev@Example.com', expires: '30d' })
   await make('apprentice', ['github'], { subject: 'dev@example.com', group: 'core' })
@@ -335,15 +332,7 @@ describe.skipIf(!hasChromium())('in a browser', () => {
   })
   afterAll(() => browser.close())
 
-  const signIn = async (options: Parameters<typeof openPage>[1] = {}) => {
-    const watched = await openPage(browser, options)
-    await watched.page.goto(`${node.console}/sign-in`)
-    await watched.page.getByLabel('Name').fill('ada')
-    await watched.page.getByLabel('Password').fill(PASSWORD)
-    await watched.page.getByRole('button', { name: 'Sign in' }).click()
-    await watched.page.waitForURL(`${node.console}/`)
-    return watched
-  }
+  const signIn = (options = {}) => openSignedIn(browser, owner, options)
 
   test('filters while one types, keeps on doing so, and by the form', async () => {
     const { page, complaints } = await signIn()

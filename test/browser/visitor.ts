@@ -51,3 +51,11 @@ export class Visitor {
     return response
   }
 }
+
+/** Signed in: the first owner, ada, and an auditor, grace. */
+export const peopleOf = async (node: TestNode): Promise<{ owner: Visitor; auditor: Visitor }> => {
+  const [owner, auditor] = [new Visitor(node.console), new Visitor(node.console)]
+  await owner.usePasswordLink(setupLinkOf(node), 'ada')
+  await auditor.usePasswordLink(await linkOfNew(node, 'grace', 'auditor'), '')
+  return { owner, auditor }
+}

@@ -75,7 +75,17 @@ export const startWorld = async (): Promise<World> => {
   return {
     node,
     owner,
-    ids: { busy: busy.id, quiet: quiet.id, rotated: rotated.id, dead: dead.id, revocation, several, person, apiKey, oldKey },
+    ids: {
+      busy: busy.id,
+      quiet: quiet.id,
+      rotated: rotated.id,
+      dead: dead.id,
+      revocation,
+      several,
+      person,
+      apiKey,
+      oldKey,
+    },
     [Symbol.asyncDispose]: async () => {
       for (const stream of streams) stream[Symbol.dispose]()
       await node.stop()

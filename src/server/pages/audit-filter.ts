@@ -17,6 +17,7 @@ const until = (text: string, now: number): number =>
 /** What the address asks for; or, for each field that is wrong, why. */
 export const auditFilterOf = (node: Node, query: URLSearchParams): { filter: AuditFilter; card: AuditFilterCard } => {
   const now = node.now()
+  const { textLengthMax } = node.limits
   const typed = Object.fromEntries(FIELDS.map((name) => [name, query.get(name)?.trim() ?? ''])) as Record<
     keyof AuditTyped,
     string
@@ -30,6 +31,11 @@ export const auditFilterOf = (node: Node, query: URLSearchParams): { filter: Aud
       if (holdsSecret(text)) {
         typed[field] = ''
         throw invalid('a secret is in no row: paste it under "Find and kill"')
+      }
+      if (text.length > textLengthMax) {
+        // It stands in every link of the page, and nothing is called so.
+        typed[field] = ''
+        throw invalid(`longer than ${textLengthMax} characters: nothing is called so`)
       }
       filter[field] = parse(text)
     } catch (error) {
@@ -50,7 +56,7 @@ export const auditFilterOf = (node: Node, query: URLSearchParams): { filter: Aud
     until: formatTimeOrNull(filter.until ?? null),
     actors: node.reads.auditActors(),
     actions: node.reads.auditActions(),
-    textLengthMax: node.limits.textLengthMax,
+    textLengthMax,
   }
   return { filter, card }
 }

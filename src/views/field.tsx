@@ -21,7 +21,8 @@ interface FieldProps<K extends string> {
   hint: string
   filled: Filled<NoInfer<Record<K, string>>>
   required?: boolean
-  inputmode?: 'numeric'
+  /** How a telephone's keyboard should look. */
+  inputmode?: 'numeric' | 'url'
 }
 
 /** A line of text; what is wrong with it stands beside it, and is read out with it. */
