@@ -9,7 +9,8 @@ import { ConnectionPage, Cut, PageQuery } from './schemas.ts'
 import { outcomeJson } from './servers.ts'
 
 /** Ids count up in base 36: longer is later. */
-export const isAfter = (id: string, after: string) => id.length > after.length || (id.length === after.length && id > after)
+export const isAfter = (id: string, after: string) =>
+  id.length > after.length || (id.length === after.length && id > after)
 
 export const connectionRoutes = (node: Node) =>
   new Elysia({ name: 'connections', tags: ['connections'] })
