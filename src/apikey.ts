@@ -69,17 +69,23 @@ export class ApiKeys {
     this.#byDigest.delete(key.digest)
   }
 
+  /** The key with that secret, also one that has expired; null for one that was removed, or never was. */
+  find(secret: string): ApiKey | null {
+    if (!isSecret('pca_', secret)) return null
+    for (const digest of this.deps.ring.candidates(secret)) {
+      const key = this.#byDigest.get(digest)
+      if (key) return key
+    }
+    return null
+  }
+
   /** The actor behind a secret, or null; strangers' tries are counted. */
   actorOf(secret: string, address: string): Actor | null {
-    const { ring, now, fold } = this.deps
-    if (isSecret('pca_', secret)) {
-      for (const digest of ring.candidates(secret)) {
-        const key = this.#byDigest.get(digest)
-        if (key && (key.expiresAt === null || key.expiresAt > now())) {
-          this.#usedAt.set(key.id, now())
-          return { name: `apikey:${key.name}`, role: key.role }
-        }
-      }
+    const { now, fold } = this.deps
+    const key = this.find(secret)
+    if (key && (key.expiresAt === null || key.expiresAt > now())) {
+      this.#usedAt.set(key.id, now())
+      return { name: `apikey:${key.name}`, role: key.role }
     }
     fold.add('apikey.refused', address, null, now())
     return null

@@ -228,7 +228,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     tokens,
     servers,
     registry,
-    search: new Search({ tokens, servers, registry, ring: store.keys, now }),
+    search: new Search({ tokens, servers, registry, ring: store.keys, apiKeys, now }),
     revocations,
     control,
     issuance,

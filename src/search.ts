@@ -1,3 +1,4 @@
+import type { ApiKey, ApiKeys } from './apikey.ts'
 import type { KeyRing } from './key.ts'
 import type { Registry } from './registry.ts'
 import { isSecret, SECRET_SHAPE } from './secret.ts'
@@ -47,14 +48,15 @@ export interface Found {
   more: number
 }
 
-/** What a pasted text turned out to be: the secret of a token, or one that nobody has. */
-export type PastedSecret = { secret: Secret } | { secret: null; why: 'unknown' | 'malformed' }
+/** What a pasted text turned out to be: the secret of a token, an API key, or a secret that nobody has. */
+export type PastedSecret = { secret: Secret } | { apiKey: ApiKey } | { why: 'unknown' | 'malformed' }
 
 export interface SearchDeps {
   tokens: TokenIndex
   servers: UpstreamIndex
   registry: Registry
   ring: KeyRing
+  apiKeys: ApiKeys
   now: Clock
 }
 
@@ -65,10 +67,12 @@ export class Search {
   /** The secret of ours that stands in the text, alone, in a header or in an address; null: none does. */
   pasted(text: string): PastedSecret | null {
     const shown = SECRET_SHAPE.exec(text)?.[0]
-    if (!shown?.startsWith('pcl_')) return null
-    if (!isSecret('pcl_', shown)) return { secret: null, why: 'malformed' }
+    if (!shown) return null
+    if (!isSecret('pcl_', shown) && !isSecret('pca_', shown)) return { why: 'malformed' }
     const secret = this.deps.tokens.find(this.deps.ring.candidates(shown))
-    return secret ? { secret } : { secret: null, why: 'unknown' }
+    if (secret) return { secret }
+    const apiKey = this.deps.apiKeys.find(shown)
+    return apiKey ? { apiKey } : { why: 'unknown' }
   }
 
   /** At most `max` of each kind; for an empty query, what is in use. */

@@ -28,10 +28,16 @@ export interface FoundServer {
   connections: number
 }
 
+/** A token, an API key, or why it is neither. */
+export type PastedCard =
+  | { token: FoundToken; isOld: boolean }
+  | { apiKey: { id: string; name: string }; mayRemove: boolean }
+  | { why: string }
+
 export interface FoundCard {
   query: { isEmpty: boolean }
   /** What a pasted secret led to; null where none was pasted. */
-  pasted: { token: FoundToken | null; isOld: boolean; why: string } | null
+  pasted: PastedCard | null
   tokens: FoundToken[]
   subjects: FoundShared[]
   groups: FoundShared[]
@@ -154,28 +160,45 @@ const ServerOptions = ({ server: { name, connections } }: { server: FoundServer 
   </>
 )
 
-const Pasted = ({ pasted, mayAct }: { pasted: NonNullable<FoundCard['pasted']>; mayAct: boolean }) => {
-  const { token, isOld, why } = pasted
-  if (token === null) return <p class="hint empty-found">{why}</p>
-  const isDead = token.status !== 'active'
+const Pasted = ({ pasted, mayAct }: { pasted: PastedCard; mayAct: boolean }) => {
+  if ('why' in pasted)
+    return (
+      <p class="hint empty-found" role="status">
+        {pasted.why}
+      </p>
+    )
+  if ('apiKey' in pasted) {
+    const { apiKey, mayRemove } = pasted
+    return (
+      <div role="listbox" aria-label="Found">
+        <Group id="found-pasted" title="An API key">
+          {mayRemove && (
+            <Option id="find-api-key" href={`/access/keys/${apiKey.id}/removal`} verb="Remove" deadly>
+              {apiKey.name}
+            </Option>
+          )}
+          <Option id="find-api-keys" href="/access/keys" verb="Show">
+            {apiKey.name}
+          </Option>
+        </Group>
+      </div>
+    )
+  }
+  const { token, isOld } = pasted
   return (
-    <Group id="found-pasted" title={isOld ? 'An old secret of a token: it is dead already' : 'The secret is of'}>
-      {mayAct && !isDead && <RevokeToken token={token} />}
-      <OpenToken token={token} />
-    </Group>
+    <div role="listbox" aria-label="Found">
+      <Group id="found-pasted" title={isOld ? 'An old secret of a token: it is dead already' : 'The secret is of'}>
+        {mayAct && token.status === 'active' && <RevokeToken token={token} />}
+        <OpenToken token={token} />
+      </Group>
+    </div>
   )
 }
 
 /** What can be done with what was found: first what kills, then where to look. */
 export const Found = ({ found }: { found: FoundCard }) => {
   const { pasted, tokens, subjects, groups, servers, more, mayAct, query } = found
-  if (pasted) {
-    return (
-      <div role={pasted.token ? 'listbox' : 'status'} aria-label="Found">
-        <Pasted pasted={pasted} mayAct={mayAct} />
-      </div>
-    )
-  }
+  if (pasted) return <Pasted pasted={pasted} mayAct={mayAct} />
   const doomed = tokens.filter(({ status }) => status !== 'revoked')
   const isNothing = tokens.length + subjects.length + groups.length + servers.length === 0
   if (isNothing) {

@@ -49,6 +49,26 @@ describe.skipIf(!hasChromium())('a page that is left open', () => {
     await stale().waitFor({ state: 'hidden' })
   })
 
+  test('what takes longer than half a second says that it is at work', async () => {
+    // A page that is being left answers no question of the test's: it tells by itself.
+    const told = Promise.withResolvers<void>()
+    page.on('console', (message) => {
+      if (message.text() === 'busy') told.resolve()
+    })
+    await page.goto(`${world.node.console}/audit`)
+    await page.evaluate(() => {
+      const tell = () => document.documentElement.classList.contains('busy') && console.log('busy')
+      new MutationObserver(tell).observe(document.documentElement, { attributes: true })
+    })
+    await page.route('**/audit/verification', async (route) => {
+      await told.promise
+      await route.continue()
+    })
+    await page.getByRole('button', { name: 'Verify now' }).click()
+    await page.getByText('intact').first().waitFor()
+    expect(await page.locator('html.busy').count()).toBe(0)
+  })
+
   test('a tab that nobody sees asks nothing; one that wakes says how old it is, and asks at once', async () => {
     await page.clock.install()
     await page.goto(world.node.console)
@@ -110,6 +130,8 @@ describe.skipIf(!hasChromium())('a page that is left open', () => {
       return json.items.map((session) => session.usedAt)
     }
     await page.goto(world.node.console)
+    // By then the page has fetched all that belongs to it, its icon too.
+    await refreshed()
     const before = await usedAt()
     await refreshed()
     await refreshed()

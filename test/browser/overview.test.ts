@@ -78,7 +78,7 @@ test('charts say in words what they show', async () => {
   const labels = [...(await html()).matchAll(/role="img" aria-label="([^"]*)"/g)].map(([, label]) => label)
   expect(labels).toHaveLength(4)
   expect(labels[0]).toMatch(/^Live connections over the last 10 minutes: \d+ now, at most \d+/)
-  expect(labels[3]).toMatch(/^Tries with dead tokens a minute over the last 10 minutes: \d+ in the last minute/)
+  expect(labels[3]).toMatch(/^Dead tokens tried over the last 10 minutes: \d+ in the last minute/)
 })
 
 describe('what is wrong, the worst first', () => {

@@ -128,6 +128,25 @@ describe.skipIf(!hasChromium())('the palette', () => {
     await close(page)
   })
 
+  test('a pasted API key leads to its removal', async () => {
+    const { page } = owner
+    const { json } = await world.node.api<{ id: string; key: string }>('POST', '/apikeys', {
+      name: 'ci',
+      role: 'auditor',
+    })
+    expect(await find(page, json.key)).toEqual(['Remove ci', 'Show ci'])
+    expect(await page.locator('#found').innerHTML()).not.toContain(json.key)
+    await page.keyboard.press('Enter')
+    await page.locator('#confirm').waitFor()
+    expect(await page.innerText('#confirm')).toContain('ci')
+    await close(page)
+    await page.locator('#confirm').waitFor({ state: 'hidden' })
+    await close(page)
+    await world.node.api('DELETE', `/apikeys/${json.id}`)
+    expect(await find(page, json.key)).toEqual([])
+    await close(page)
+  })
+
   test('an old secret is told from the one that lives', async () => {
     const { page } = owner
     const { id, token } = await world.node.createToken('was rotated', ['github'])

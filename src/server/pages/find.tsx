@@ -19,14 +19,18 @@ const tokenCard = (node: Node, token: Token): FoundToken => ({
 })
 
 const WHY = {
-  unknown: 'No token here has that secret, dead or alive. It may be of another Portcullis.',
+  unknown: 'No token and no API key here has that secret, dead or alive. It may be of another Portcullis.',
   malformed: 'That looks like a secret, but its checksum is wrong: a character was lost or changed.',
 }
 
-const pastedCard = (node: Node, pasted: PastedSecret): FoundCard['pasted'] => {
-  if (!pasted.secret) return { token: null, isOld: false, why: WHY[pasted.why] }
+const pastedCard = (node: Node, actor: Actor, pasted: PastedSecret): FoundCard['pasted'] => {
+  if ('why' in pasted) return { why: WHY[pasted.why] }
+  if ('apiKey' in pasted) {
+    const { id, name } = pasted.apiKey
+    return { apiKey: { id, name }, mayRemove: actor.role === 'owner' && !actor.restricted }
+  }
   const { token, diesAt } = pasted.secret
-  return { token: tokenCard(node, token), isOld: diesAt !== null && diesAt <= node.now(), why: '' }
+  return { token: tokenCard(node, token), isOld: diesAt !== null && diesAt <= node.now() }
 }
 
 const foundCard = (node: Node, actor: Actor, text: string): FoundCard => {
@@ -35,7 +39,7 @@ const foundCard = (node: Node, actor: Actor, text: string): FoundCard => {
   const found = node.search.find(query, node.limits.foundPerKindMax)
   return {
     query: { isEmpty: query === '' },
-    pasted: pasted && pastedCard(node, pasted),
+    pasted: pasted && pastedCard(node, actor, pasted),
     tokens: found.tokens.map((token) => tokenCard(node, token)),
     subjects: found.subjects,
     groups: found.groups,

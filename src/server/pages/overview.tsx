@@ -104,7 +104,7 @@ const tilesOf = (node: Node): Tile[] => {
     { name: 'Live connections', kind: 'live', value: node.registry.size, unit: 'now', values: values('connections') },
     { name: 'Requests a minute', kind: 'plain', ...minute('requests') },
     { name: 'Refusals a minute', kind: 'wrong', ...minute('refusals') },
-    { name: 'Tries with dead tokens a minute', kind: 'wrong', ...minute('deadTries') },
+    { name: 'Dead tokens tried', kind: 'wrong', ...minute('deadTries') },
   ]
 }
 
