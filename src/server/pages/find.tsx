@@ -6,7 +6,7 @@ import type { PastedSecret } from '../../search.ts'
 import { statusOf, type Token } from '../../token.ts'
 import { Found, type FoundCard, FindPage, type FoundToken } from '../../views/found.tsx'
 import { FORM, formOf } from './form.ts'
-import { mayAct } from './lists.ts'
+import { mayAct } from './rights.ts'
 import { frameOf, isScript, page, partial } from './page.ts'
 import { personOf } from './person.ts'
 

@@ -19,7 +19,7 @@ import {
 } from '../../views/overview.tsx'
 import { serverHref } from '../../views/server-cells.tsx'
 import { count } from '../../views/words.ts'
-import { mayAct } from './lists.ts'
+import { mayChange } from './rights.ts'
 import { frameOf, page } from './page.ts'
 import { personOf } from './person.ts'
 
@@ -92,7 +92,7 @@ const stepsOf = (node: Node, actor: Actor): StepsCard | null => {
     node.usage.pending(id).lastUsedAt !== null || (totals.get(id)?.lastUsedAt ?? null) !== null
   if (hasServer && tokens.some(isUsed)) return null
   const live = tokens.filter((token) => statusOf(token, node.now()) === 'active')
-  return { hasServer, token: live[0] ?? null, mayChange: mayAct(actor) && !actor.restricted }
+  return { hasServer, token: live[0] ?? null, mayChange: mayChange(actor) }
 }
 
 const tilesOf = (node: Node): Tile[] => {
@@ -186,7 +186,7 @@ const overviewCard = async (node: Node, actor: Actor): Promise<OverviewCard> => 
     tokens,
     connections: registry.size,
     servers: servers.length,
-    wrong: wrongOf(node, servers, mayAct(actor) && !actor.restricted),
+    wrong: wrongOf(node, servers, mayChange(actor)),
     steps: stepsOf(node, actor),
     tiles: tilesOf(node),
     chartMinutes: Math.round((limits.pulseSlots * limits.pulseSlotMs) / 60_000),

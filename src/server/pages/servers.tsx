@@ -14,7 +14,7 @@ import { behind, pageOf } from '../api/page.ts'
 import { connectionJson, serverJson } from '../api/present.ts'
 import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
-import { mayAct } from './lists.ts'
+import { mayAct, mayChange } from './rights.ts'
 import { keepMade, madeBefore } from './made.ts'
 import { frameOf, page, seeOther } from './page.ts'
 import { personOf } from './person.ts'
@@ -55,9 +55,6 @@ const serverCard = (node: Node, server: Upstream): ServerPageCard => {
     connections: [...connections].map((connection) => connectionJson(node, connection)),
   }
 }
-
-/** Whether somebody may change servers: a restricted sign-in closes and kills, and nothing else. */
-const mayChange = (actor: Actor): boolean => mayAct(actor) && !actor.restricted
 
 interface Refused {
   typed: ServerTyped

@@ -6,7 +6,7 @@ import { statusOf, type Token, type TokenIndex } from '../../token.ts'
 import { type Look, LOOKS, STATES, type TokenQuery, type TokenState } from '../../views/token-filter.tsx'
 import type { TokenList } from '../../views/tokens.tsx'
 import { tokensJson } from '../api/present.ts'
-import { textOf } from './lists.ts'
+import { textOf } from './filter.ts'
 
 const KIND_OF: Record<Look, AttentionKind> = {
   unused: 'unused',

@@ -15,7 +15,7 @@ import { TokenPage } from '../../views/token.tsx'
 import { activityJson } from '../api/activity.ts'
 import { connectionJson, connectJson, publicUrl, serversOf, tokenJson, usageJson } from '../api/present.ts'
 import { auditCard } from './audit.tsx'
-import { mayAct, mayIssue } from './lists.ts'
+import { mayAct, mayChange } from './rights.ts'
 import { frameOf, page } from './page.ts'
 import { personOf } from './person.ts'
 
@@ -62,7 +62,7 @@ const presentOf = (node: Node, actor: Actor, token: Token, view: TokenView) => {
     connections: [...connections.map((connection) => connectionJson(node, connection))],
     linesMax: node.limits.activityLinesShownMax,
     mayAct: mayAct(actor),
-    mayIssue: mayIssue(actor),
+    mayIssue: mayChange(actor),
     now: node.now(),
   }
 }

@@ -10,7 +10,8 @@ import { TokensPage } from '../../views/tokens.tsx'
 import { connectJson, tokenJson } from '../api/present.ts'
 import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
-import { filterAnswer, isPasted, isTainted, mayAct, mayIssue, serverNamesOf, withoutPasted } from './lists.ts'
+import { filterAnswer, isPasted, isTainted, serverNamesOf, withoutPasted } from './filter.ts'
+import { mayAct, mayChange } from './rights.ts'
 import { keepMade, madeBefore } from './made.ts'
 import { frameOf, page, seeOther } from './page.ts'
 import { personOf } from './person.ts'
@@ -34,7 +35,7 @@ export const tokensRoutes = (node: Node) => {
         serverNames={serverNamesOf(node)}
         hasServers={node.servers.byName.size > 0}
         mayAct={mayAct(actor)}
-        mayIssue={mayIssue(actor)}
+        mayIssue={mayChange(actor)}
         now={node.now()}
         filterLengthMax={nameLengthMax}
         isPasted={isPasted(fields)}

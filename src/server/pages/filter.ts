@@ -1,13 +1,6 @@
 import type { Node } from '../../node.ts'
-import { type Actor, ROLES } from '../../operator.ts'
 import { holdsSecret } from '../../secret.ts'
 import { isScript, seeOther } from './page.ts'
-
-/** Whether somebody may revoke and kill; a restricted sign-in may do that too, and nothing else. */
-export const mayAct = ({ role }: Actor): boolean => ROLES.indexOf(role) <= ROLES.indexOf('operator')
-
-/** Whether somebody may make and change things. */
-export const mayIssue = (actor: Actor): boolean => mayAct(actor) && !actor.restricted
 
 /** Names of servers to filter by; null: too many to choose from. */
 export const serverNamesOf = ({ servers, limits }: Node): string[] | null =>

@@ -1,0 +1,7 @@
+import { type Actor, ROLES } from '../../operator.ts'
+
+/** Whether somebody may revoke and kill; a restricted sign-in may do that too, and nothing else. */
+export const mayAct = ({ role }: Actor): boolean => ROLES.indexOf(role) <= ROLES.indexOf('operator')
+
+/** Whether somebody may make and change things. */
+export const mayChange = (actor: Actor): boolean => mayAct(actor) && !actor.restricted
