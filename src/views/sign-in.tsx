@@ -1,18 +1,18 @@
 /** @jsxImportSource hono/jsx */
 import { type Frame, Layout } from './layout.tsx'
 
-const Form = ({ name, failed }: { name: string; failed: boolean }) => (
+/** What was typed does not come back: people type passwords into the wrong field. */
+const Form = ({ failed }: { failed: boolean }) => (
   <form class="stack" method="post" action="/sign-in" data-once>
     <label>
       Name
       <input
         name="name"
-        value={name}
         autocomplete="username"
         autocapitalize="none"
         spellcheck={false}
         required
-        autofocus={name === ''}
+        autofocus
         aria-describedby={failed ? 'failure' : undefined}
       />
     </label>
@@ -23,7 +23,6 @@ const Form = ({ name, failed }: { name: string; failed: boolean }) => (
         type="password"
         autocomplete="current-password"
         required
-        autofocus={name !== ''}
         aria-describedby={failed ? 'failure' : undefined}
       />
     </label>
@@ -59,12 +58,10 @@ const NobodyYet = () => (
 interface SignInProps {
   frame: Frame
   failure: string | null
-  /** What was typed as the name; a password is never given back. */
-  name: string
   hasOwner: boolean
 }
 
-export const SignInPage = ({ frame, failure, name, hasOwner }: SignInProps) => (
+export const SignInPage = ({ frame, failure, hasOwner }: SignInProps) => (
   <Layout title={hasOwner ? 'Sign in' : 'Nobody can sign in yet'} frame={frame} narrow>
     {hasOwner ? (
       <>
@@ -74,7 +71,7 @@ export const SignInPage = ({ frame, failure, name, hasOwner }: SignInProps) => (
             {failure}
           </p>
         )}
-        <Form name={name} failed={failure !== null} />
+        <Form failed={failure !== null} />
         <p class="hint">Forgotten? An owner can make a new link for you, under Access.</p>
       </>
     ) : (

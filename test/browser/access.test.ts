@@ -289,10 +289,10 @@ test('a restricted sign-in looks, and changes nobody', async () => {
 })
 
 describe('signing in', () => {
-  test('keeps the typed name, never the password, and never a secret', async () => {
+  test('repeats nothing of what was typed', async () => {
     const visitor = new Visitor(node.console)
     const html = await (await visitor.post('/sign-in', { name: 'adaa', password: 'a-wrong-password' })).text()
-    expect(html).toContain('value="adaa"')
+    expect(html).not.toContain('adaa')
     expect(html).not.toContain('a-wrong-password')
     const secret = unknownSecret()
     expect(await (await visitor.post('/sign-in', { name: secret, password: 'x' })).text()).not.toContain(secret)
@@ -304,7 +304,6 @@ describe('signing in', () => {
     for (let tries = 0; tries < 12; tries += 1)
       html = await (await visitor.post('/sign-in', { name: 'ada', password: 'wrong, again' })).text()
     expect(html).toContain('wait 15 minutes')
-    expect(html).toContain('value="ada"')
   })
 
   test('while nobody can, it says where the link is; a typo in it keeps the name; then come the first steps', async () => {

@@ -2,7 +2,6 @@
 import { Elysia } from 'elysia'
 import { AppError } from '../../error.ts'
 import type { Node } from '../../node.ts'
-import { holdsSecret } from '../../secret.ts'
 import { SignInPage } from '../../views/sign-in.tsx'
 import { visitOf } from '../context.ts'
 import { setSessionCookie } from '../doors/cookie.ts'
@@ -18,12 +17,8 @@ export const enter = (node: Node, request: Request, secret: string): Response =>
 }
 
 export const signInRoutes = (node: Node) => {
-  const form = (request: Request, failure: string | null, typed = '', status = 200) => {
-    // A page that holds a secret is none of those that may be shown.
-    const name = holdsSecret(typed) ? '' : typed
-    const { hasOwner } = node.access
-    return page(<SignInPage frame={frameOf(node, request)} {...{ failure, name, hasOwner }} />, status)
-  }
+  const form = (request: Request, failure: string | null, status = 200) =>
+    page(<SignInPage frame={frameOf(node, request)} failure={failure} hasOwner={node.access.hasOwner} />, status)
 
   return new Elysia({ name: 'sign-in' })
     .get('/sign-in', ({ request }) => (visitOf(request).session ? seeOther('/') : form(request, null)))
@@ -37,7 +32,7 @@ export const signInRoutes = (node: Node) => {
         } catch (error) {
           if (!(error instanceof AppError)) throw error
           const { status, sentence } = sentenceOf(error)
-          return form(request, sentence, name, status)
+          return form(request, sentence, status)
         }
       },
       FORM,
