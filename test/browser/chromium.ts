@@ -67,3 +67,16 @@ export const tabTo = async (page: Page, selector: string): Promise<void> => {
   }
   throw new Error(`the keyboard does not reach ${selector}`)
 }
+
+/** Brings a page that refreshes itself up to date, now and not when its two seconds are over. */
+export const refresh = async (page: Page): Promise<void> => {
+  const answered = page.waitForResponse((response) => response.request().headers()['x-live'] === '1')
+  await page.evaluate(() => {
+    const { htmx } = globalThis as unknown as { htmx: { trigger(selector: string, event: string): void } }
+    const swapped = new Promise((resolve) => document.addEventListener('htmx:after:swap', resolve, { once: true }))
+    Object.assign(globalThis, { swapped })
+    htmx.trigger('#live', 'refresh')
+  })
+  await answered
+  await page.evaluate(() => (globalThis as unknown as { swapped: Promise<void> }).swapped.then(() => undefined))
+}

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import axe from 'axe-core'
 import type { Browser, BrowserContext } from 'playwright-core'
-import { hasChromium, launch, signIn } from './chromium.ts'
+import { hasChromium, launch, refresh, signIn } from './chromium.ts'
 import { sweep, type SweptPage } from './pages.ts'
 import { startWorld, type World } from './world.ts'
 
@@ -112,7 +112,7 @@ describe.skipIf(!hasChromium())('every page', () => {
   test.each(TITLES)('%s moves nothing when it is brought up to date', async (title) => {
     await visit('still', { reducedMotion: 'reduce' }, pageOf(title), async (page) => {
       if ((await page.locator('#live').count()) === 0) return
-      const refreshed = () => page.waitForResponse((response) => response.request().headers()['x-live'] === '1')
+      await refresh(page)
       await page.evaluate(() => {
         const shifts: number[] = []
         Object.assign(globalThis, { shifts })
@@ -120,8 +120,8 @@ describe.skipIf(!hasChromium())('every page', () => {
           for (const entry of list.getEntries()) shifts.push((entry as unknown as { value: number }).value)
         }).observe({ type: 'layout-shift', buffered: false })
       })
-      await refreshed()
-      await refreshed()
+      await refresh(page)
+      await refresh(page)
       const shifted = await page.evaluate(() => (globalThis as unknown as { shifts: number[] }).shifts)
       expect(shifted.reduce((sum, value) => sum + value, 0)).toBeLessThan(0.001)
     })

@@ -5,7 +5,7 @@ import { open, type RawClient } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { startEvents } from '../support/upstreams/events.ts'
 import { INITIALIZED, startScripted } from '../support/upstreams/scripted.ts'
-import { hasChromium, launch, signIn } from './chromium.ts'
+import { hasChromium, launch, refresh, signIn } from './chromium.ts'
 import { sweep } from './pages.ts'
 import { setupLinkOf, Visitor } from './visitor.ts'
 import type { World } from './world.ts'
@@ -130,7 +130,7 @@ describe.skipIf(!hasChromium())('hostile names', () => {
     await nothingGotOut(page, complaints)
     // After it has refreshed itself too, where it does.
     if ((await page.locator('#live').count()) > 0) {
-      await page.waitForResponse((response) => response.request().headers()['x-live'] === '1')
+      await refresh(page)
       await nothingGotOut(page, complaints)
     }
     await context.close()
