@@ -1,6 +1,6 @@
 import { AppError, messageOf } from './error.ts'
 import type { Limits } from './limits.ts'
-import type { RevocationRecord } from './revocation.ts'
+import type { RevocationRecord } from './revocation-record.ts'
 import type { GateState } from './upstream.ts'
 
 /** A server's gate was put, or its connections were killed. */

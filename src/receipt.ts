@@ -2,7 +2,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import type { Emergency } from './emergency.ts'
 import type { Limits } from './limits.ts'
 import type { Connection, ConnectionKind, CutResult } from './registry.ts'
-import { NOT_MEASURED, type Receipt, type Timings } from './revocation.ts'
+import { NOT_MEASURED, type Receipt, type Timings } from './revocation-record.ts'
 
 /** A connection that died with a revocation. Its path is not kept: it may hold a secret. */
 export interface ReceiptConnection {

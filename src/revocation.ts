@@ -5,34 +5,11 @@ import { limits } from './limits.ts'
 import type { Actor } from './operator.ts'
 import type { Receipts } from './receipt.ts'
 import type { Registry } from './registry.ts'
+import { NOT_MEASURED, type Reason, type Receipt, type RevocationRecord, type Selector } from './revocation-record.ts'
 import { fold, line, lineOrNull } from './text.ts'
 import type { Clock } from './time.ts'
 import type { Token, TokenIndex } from './token.ts'
 import type { UpstreamIndex } from './upstream.ts'
-
-export const REASONS = [
-  'compromised',
-  'rogue_behavior',
-  'offboarding',
-  'role_change',
-  'rotation',
-  'lost_device',
-  'policy',
-  'other',
-] as const
-export type Reason = (typeof REASONS)[number]
-
-/** Which tokens die: ids are joined by OR, everything else by AND. Subject and group are folded. */
-export interface Selector {
-  tokens?: string[]
-  subject?: string
-  group?: string
-  /** A server's id. */
-  server?: string
-  /** Milliseconds since the epoch: tokens made before it. */
-  issuedBefore?: number
-  all?: true
-}
 
 /** Whether a token is one of those that the selector names. An empty selector names none. */
 export const matches = (selector: Selector, token: Token): boolean => {
@@ -57,43 +34,6 @@ export interface RevocationRequest {
   reason: Reason
   note?: string
   dryRun?: boolean
-}
-
-/** An irreversible fact. */
-export interface RevocationRecord {
-  id: string
-  at: number
-  actor: string
-  reason: Reason
-  note: string
-  selector: Selector
-  tokens: { id: string; name: string; subject: string | null }[]
-}
-
-/** Milliseconds from the request's arrival; null where there was nothing to measure. */
-export interface Timings {
-  commitMs: number | null
-  /** Denied in memory: no request passes any more. */
-  deniedMs: number | null
-  firstCutMs: number | null
-  lastCutMs: number | null
-  /** The last request to a server was cancelled; not known yet when the revocation is answered, if there are many. */
-  upstreamCancelledMs: number | null
-}
-
-export const NOT_MEASURED: Timings = {
-  commitMs: null,
-  deniedMs: null,
-  firstCutMs: null,
-  lastCutMs: null,
-  upstreamCancelledMs: null,
-}
-
-export interface Receipt extends RevocationRecord {
-  dryRun: boolean
-  cut: number
-  timings: Timings
-  durable: boolean
 }
 
 export interface RevocationDeps {

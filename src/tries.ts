@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Limits } from './limits.ts'
-import type { Receipt } from './revocation.ts'
+import type { Receipt } from './revocation-record.ts'
 import { type Evidence, type EvidenceAddress, OTHER_ADDRESSES } from './usage.ts'
 
 /** Tries with tokens that a revocation killed, from one address. */

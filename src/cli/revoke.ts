@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import { REASONS } from '../revocation.ts'
+import { REASONS } from '../revocation-record.ts'
 import type { RevocationJson } from './answers.ts'
 import type { Cli } from './cli.ts'
 import type { Client } from './client.ts'

@@ -2,7 +2,7 @@ import { and, asc, desc, eq, getTableColumns, gt, inArray, lt, sql } from 'drizz
 import type { AuditRow } from '../audit.ts'
 import { type EmergencyEntry, type EmergencyStore, type GateRecord, gateStateAfter } from '../emergency.ts'
 import type { ReceiptConnection, ReceiptStore } from '../receipt.ts'
-import { NOT_MEASURED, type Receipt, type RevocationRecord, type Timings } from '../revocation.ts'
+import { NOT_MEASURED, type Receipt, type RevocationRecord, type Timings } from '../revocation-record.ts'
 import { fact } from './log.ts'
 import type { Store } from './open.ts'
 import { audit, meta, revocationConnections, revocations, servers, tokens } from './schema.ts'

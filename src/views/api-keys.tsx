@@ -1,5 +1,6 @@
 /** @jsxImportSource hono/jsx */
-import { ConfirmationPage, DangerLink } from './confirm.tsx'
+import { ConfirmationPage } from './confirm.tsx'
+import { DangerLink } from './danger.tsx'
 import { whoOf } from './deeds.ts'
 import { Empty } from './empty.tsx'
 import { type Frame, Layout } from './layout.tsx'

@@ -1,6 +1,6 @@
 /** @jsxImportSource hono/jsx */
 import type { ConnectionKind } from '../registry.ts'
-import { DangerLink } from './confirm.tsx'
+import { DangerLink } from './danger.tsx'
 import { Cell, HeadCell, Row, Table, Text } from './table.tsx'
 import { age, bytes } from './words.ts'
 

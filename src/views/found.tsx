@@ -2,7 +2,7 @@
 import type { Child } from 'hono/jsx'
 import type { GateState } from '../upstream.ts'
 import type { TokenStatus } from '../token.ts'
-import { opens } from './confirm.tsx'
+import { opens } from './danger.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { FindForm } from './palette.tsx'
 import { serverHref } from './server-cells.tsx'

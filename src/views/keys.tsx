@@ -1,5 +1,6 @@
 /** @jsxImportSource hono/jsx */
-import { ConfirmationPage, DangerLink } from './confirm.tsx'
+import { ConfirmationPage } from './confirm.tsx'
+import { DangerLink } from './danger.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { Cell, HeadCell, Row, Table } from './table.tsx'
 import { Time } from './time.tsx'

@@ -1,7 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import type { Child } from 'hono/jsx'
 import type { Role } from '../operator.ts'
-import { opens } from './confirm.tsx'
+import { opens } from './danger.tsx'
 import { Icon, type IconName } from './icons.tsx'
 import { Palette } from './palette.tsx'
 

@@ -1,6 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import { type Role, ROLES } from '../operator.ts'
-import { ConfirmationPage, DangerLink } from './confirm.tsx'
+import { ConfirmationPage } from './confirm.tsx'
+import { DangerLink } from './danger.tsx'
 import { CopyButton } from './copy.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { Cell, HeadCell, Row, Table } from './table.tsx'

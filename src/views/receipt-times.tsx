@@ -1,10 +1,25 @@
 /** @jsxImportSource hono/jsx */
-import type { Timings } from '../revocation.ts'
-import type { ReceiptCard } from './receipt.tsx'
+import type { Timings } from '../revocation-record.ts'
 import { type Phase, Timeline } from './timeline.tsx'
 import { spaced } from './words.ts'
 
-type Measured = Pick<ReceiptCard, 'timings' | 'cut' | 'durable' | 'isNew' | 'peers' | 'promisedMs'>
+export interface PeerCard {
+  node: string
+  state: string
+  ms: number | null
+  cut: number
+}
+
+/** What was measured of a revocation. */
+export interface Measured {
+  /** Null where it is not known, or not yet. */
+  cut: number | null
+  timings: Timings
+  durable: boolean
+  peers: PeerCard[]
+  promisedMs: number
+  isNew: boolean
+}
 
 const isUnmeasured = ({ commitMs, lastCutMs }: Timings): boolean => commitMs === null && lastCutMs === null
 

@@ -1,22 +1,14 @@
 /** @jsxImportSource hono/jsx */
 import type { Child } from 'hono/jsx'
-import type { Timings } from '../revocation.ts'
 import { CopyButton } from './copy.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
 import { type DeadConnection, DeadConnections } from './receipt-connections.tsx'
-import { Times } from './receipt-times.tsx'
+import { type Measured, Times } from './receipt-times.tsx'
 import { owned, type Owned, selectorWords, type SelectorCard, Words } from './revocation-words.tsx'
 import { Time } from './time.tsx'
 import { count, number, spaced } from './words.ts'
 
-export interface PeerCard {
-  node: string
-  state: string
-  ms: number | null
-  cut: number
-}
-
-export interface ReceiptCard {
+export interface ReceiptCard extends Measured {
   id: string
   /** Where it stays, in full. */
   url: string
@@ -27,19 +19,12 @@ export interface ReceiptCard {
   selector: SelectorCard
   tokens: number
   first: (Owned & { id: string })[]
-  /** Null where it is not known, or not yet. */
-  cut: number | null
-  timings: Timings
-  durable: boolean
   complete: boolean
-  peers: PeerCard[]
   connections: { items: DeadConnection[]; next: string | null; isFirst: boolean }
   tries: { count: number; atLeast: boolean; lastAt: string | null; addresses: TriesFromCard[] }
   audit: { sequence: number; hash: string; previousHash: string; node: string } | null
   /** The instance that shows it. */
   node: { id: string; version: string }
-  promisedMs: number
-  isNew: boolean
 }
 
 export interface TriesFromCard {

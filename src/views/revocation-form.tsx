@@ -1,5 +1,5 @@
 /** @jsxImportSource hono/jsx */
-import { DangerLink } from './confirm.tsx'
+import { DangerLink } from './danger.tsx'
 import { Empty } from './empty.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { count } from './words.ts'

@@ -1,5 +1,5 @@
 /** @jsxImportSource hono/jsx */
-import { type Reason, REASONS } from '../revocation.ts'
+import { type Reason, REASONS } from '../revocation-record.ts'
 import type { TokenStatus } from '../token.ts'
 import { ConfirmationPage } from './confirm.tsx'
 import { type Frame, Layout } from './layout.tsx'

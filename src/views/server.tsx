@@ -1,7 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import type { Child } from 'hono/jsx'
 import type { ConnectionKind } from '../registry.ts'
-import { DangerLink } from './confirm.tsx'
+import { DangerLink } from './danger.tsx'
 import { Empty } from './empty.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
 import { Errors, Gate, PublicUrl, type ServerCard } from './server-cells.tsx'

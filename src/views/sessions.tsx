@@ -1,7 +1,8 @@
 /** @jsxImportSource hono/jsx */
 import type { Role } from '../operator.ts'
 import { browserOf } from './browser.ts'
-import { ConfirmationPage, DangerLink } from './confirm.tsx'
+import { ConfirmationPage } from './confirm.tsx'
+import { DangerLink } from './danger.tsx'
 import type { Frame } from './layout.tsx'
 import { Cell, HeadCell, Row, Table } from './table.tsx'
 import { Time } from './time.tsx'

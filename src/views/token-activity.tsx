@@ -2,7 +2,7 @@
 import type { CallCounts } from '../activity.ts'
 import { Cell, HeadCell, Row, Table } from './table.tsx'
 import { Time } from './time.tsx'
-import { tokenPath, type TokenView } from './token-use.tsx'
+import { tokenPath, type TokenView, type Window, WINDOWS } from './token-view.ts'
 import { bytes, count, number } from './words.ts'
 
 type Counted = Omit<CallCounts, 'firstAt' | 'lastAt'>
@@ -14,10 +14,6 @@ export interface ActivityCard extends Counted {
   addresses: (Line & { address: string })[]
   clients: (Line & { client: string })[]
 }
-
-/** How far back, as the address of the page says it, and as people do. */
-export const WINDOWS = { '1h': '1 hour', '24h': '24 hours', '7d': '7 days', '30d': '30 days' } as const
-export type Window = keyof typeof WINDOWS
 
 type CountsProps<T> = {
   id: string

@@ -1,5 +1,5 @@
 /** @jsxImportSource hono/jsx */
-import type { Reason } from '../revocation.ts'
+import type { Reason } from '../revocation-record.ts'
 import { Time } from './time.tsx'
 import type { TokenCard } from './token-facts.tsx'
 import { count, number, spaced } from './words.ts'

@@ -1,6 +1,6 @@
 /** @jsxImportSource hono/jsx */
 import type { TokenStatus } from '../token.ts'
-import { DangerLink } from './confirm.tsx'
+import { DangerLink } from './danger.tsx'
 import { Cell, HeadCell, Row, Text } from './table.tsx'
 import { Countdown, Time, TimeOrNever } from './time.tsx'
 import { number } from './words.ts'

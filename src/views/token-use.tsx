@@ -2,7 +2,7 @@
 import type { UsageWindow } from '../usage.ts'
 import { Chart } from './chart.tsx'
 import { Time } from './time.tsx'
-import type { Window } from './token-activity.tsx'
+import { tokenPath, type TokenView } from './token-view.ts'
 import { count, number } from './words.ts'
 
 /** What a token did, evenly spaced, the oldest first. */
@@ -11,15 +11,6 @@ export interface UsageCard {
   bucketMs: number
   items: { at: string; requests: number; refusals: number }[]
 }
-
-/** How far back each part of a token's page reaches. */
-export interface TokenView {
-  window: UsageWindow
-  since: Window
-}
-
-export const tokenPath = (id: string, { window, since }: TokenView): string =>
-  `/tokens/${id}?${new URLSearchParams({ window, since })}`
 
 const WINDOWS: Record<UsageWindow, { name: string; stretch: string; bucket: string }> = {
   hour: { name: 'Hour', stretch: 'the last hour', bucket: 'minute' },

@@ -3,7 +3,7 @@ import type { Emergency } from '../../src/emergency.ts'
 import { limits } from '../../src/limits.ts'
 import { type ReceiptConnection, Receipts } from '../../src/receipt.ts'
 import { type Connection, type CutResult, Registry } from '../../src/registry.ts'
-import { NOT_MEASURED, type Timings } from '../../src/revocation.ts'
+import { NOT_MEASURED, type Timings } from '../../src/revocation-record.ts'
 import { eventually } from '../support/poll.ts'
 
 const connectionAt = (n: number, kind: Connection['kind'] = 'sse'): Connection =>

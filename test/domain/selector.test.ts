@@ -1,6 +1,7 @@
 import { expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { denyRecord, matches, type RevocationRecord, type Selector } from '../../src/revocation.ts'
+import type { RevocationRecord, Selector } from '../../src/revocation-record.ts'
+import { denyRecord, matches } from '../../src/revocation.ts'
 import { fold } from '../../src/text.ts'
 import { denialOf, type Secret, type Token, TokenIndex } from '../../src/token.ts'
 import type { Upstream } from '../../src/upstream.ts'

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { limits } from '../../src/limits.ts'
-import type { Receipt } from '../../src/revocation.ts'
+import type { Receipt } from '../../src/revocation-record.ts'
 import { triesOf } from '../../src/tries.ts'
 import { Evidence, type EvidenceAddress, OTHER_ADDRESSES } from '../../src/usage.ts'
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import type { ReceiptConnection } from '../../src/receipt.ts'
-import { NOT_MEASURED, type RevocationRecord } from '../../src/revocation.ts'
+import { NOT_MEASURED, type RevocationRecord } from '../../src/revocation-record.ts'
 import { openStore, type Store } from '../../src/store/open.ts'
 import { RevocationStore } from '../../src/store/revocation.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'

@@ -1,5 +1,5 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
-import { REASONS } from '../../revocation.ts'
+import { REASONS } from '../../revocation-record.ts'
 import { ROLES } from '../../operator.ts'
 
 /** The JSON of the API, in one place: what is validated, what is answered, what OpenAPI says. */

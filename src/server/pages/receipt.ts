@@ -1,5 +1,5 @@
 import type { Node } from '../../node.ts'
-import type { Receipt } from '../../revocation.ts'
+import type { Receipt } from '../../revocation-record.ts'
 import { formatTime } from '../../time.ts'
 import type { ReceiptCard } from '../../views/receipt.tsx'
 import type { RevocationRow } from '../../views/revocations.tsx'
