@@ -3,6 +3,7 @@ const toSeconds = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', time
 const toClock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' })
 
 const find = (selector, root = document) => root.querySelector(selector)
+const asking = find('form[action="/find"]')
 
 /** Turns UTC into the reader's own time, once; the UTC text stays as the title. */
 const localise = (root) => {
@@ -176,7 +177,27 @@ if (confirm) {
   document.addEventListener('htmx:after:swap', () => {
     if (confirm.childElementCount > 0 && !confirm.open) confirm.showModal()
   })
-  confirm.addEventListener('close', () => confirm.replaceChildren())
+  confirm.addEventListener('close', () => {
+    // The event comes late: it may have been opened again.
+    if (!confirm.open) confirm.replaceChildren()
+  })
+  // Who asked to kill something must not be left to believe that it was heard.
+  document.addEventListener('htmx:error', ({ detail }) => {
+    const source = detail.ctx?.sourceElement
+    if (!source || source.id === 'live' || source === asking || source.matches('[role=search]')) return
+    const title = Object.assign(document.createElement('h1'), {
+      id: 'title',
+      textContent: 'The console does not answer',
+    })
+    const text = Object.assign(document.createElement('p'), {
+      id: 'doomed',
+      textContent: 'Nothing was done. Try again.',
+    })
+    const close = Object.assign(document.createElement('button'), { type: 'button', textContent: 'Close' })
+    close.dataset.close = ''
+    confirm.replaceChildren(title, text, close)
+    if (!confirm.open) confirm.showModal()
+  })
   confirm.addEventListener('click', (event) => {
     if (!event.target.closest('[data-close]')) return
     event.preventDefault()
@@ -186,7 +207,6 @@ if (confirm) {
 
 // ---- The palette: a dialog on every page, and a page of its own
 
-const asking = find('form[action="/find"]')
 const palette = find('#palette')
 if (asking) {
   const input = find('#find')
@@ -218,6 +238,9 @@ if (asking) {
     else if (event.key === 'Enter') isEntered = true
     else return
     event.preventDefault()
+  })
+  document.addEventListener('htmx:error', ({ detail }) => {
+    if (detail.ctx?.sourceElement === asking) found.textContent = 'The console does not answer.'
   })
   // Enter before the answer takes what the answer brings, never what was found for other letters.
   const asked = new WeakMap()

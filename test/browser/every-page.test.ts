@@ -123,6 +123,7 @@ describe.skipIf(!hasChromium())('every page', () => {
       await refresh(page)
       await refresh(page)
       const shifted = await page.evaluate(() => (globalThis as unknown as { shifts: number[] }).shifts)
+      expect(await page.evaluate(() => document.getAnimations().length)).toBe(0)
       expect(shifted.reduce((sum, value) => sum + value, 0)).toBeLessThan(0.001)
     })
   })

@@ -229,6 +229,22 @@ describe.skipIf(!hasChromium())('the palette', () => {
     expect(complaints).toEqual([])
   })
 
+  test('a console that does not answer is said to, and nothing looks as if it had been heard', async () => {
+    const { page } = await openSignedIn(browser, world.owner)
+    await find(page, 'cursor')
+    await page.context().setOffline(true)
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog', { name: 'The console does not answer' }).waitFor()
+    expect(await page.innerText('#confirm')).toContain('Nothing was done')
+    await page.getByRole('button', { name: 'Close' }).last().click()
+    await page.locator('#find').fill('lap')
+    await page.locator('#found').getByText('does not answer').waitFor()
+    await page.context().setOffline(false)
+    await page.locator('#find').fill('lapt')
+    await page.getByRole('option', { name: 'Revoke Claude Code on the laptop' }).waitFor()
+    await page.context().close()
+  })
+
   test('an auditor finds and kills nothing', async () => {
     const auditor = new Visitor(world.node.console)
     await auditor.usePasswordLink(await linkOfNew(world.node, 'auditing', 'auditor'), '', PASSWORD)
