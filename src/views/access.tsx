@@ -1,6 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import type { Child } from 'hono/jsx'
 import { type ApiKeyCard, ApiKeys } from './api-keys.tsx'
+import { Crumb } from './crumb.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
 import { type OperatorCard, Operators } from './operators.tsx'
 import { Pager } from './pager.tsx'
@@ -131,9 +132,7 @@ export const AccessListPage = ({ frame, card, list, next }: ListProps) => {
   const Part = SECTIONS[list]
   return (
     <Layout title="Access" frame={frame}>
-      <p class="crumb">
-        <a href="/access">Access</a>
-      </p>
+      <Crumb to="/access">Access</Crumb>
       <h1>Access</h1>
       <Part card={card} more={<Pager path={frame.path} next={next} of={NOUNS[list]} />} />
     </Layout>

@@ -1,14 +1,16 @@
 /** @jsxImportSource hono/jsx */
+import { Choices } from './choices.tsx'
 import { ConfirmationPage } from './confirm.tsx'
+import { Crumb } from './crumb.tsx'
 import { DangerLink } from './danger.tsx'
 import { whoOf } from './deeds.ts'
 import { Empty } from './empty.tsx'
+import { Field, type Filled } from './field.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { RoleChoice } from './operators.tsx'
 import { SecretCard } from './secret.tsx'
 import { Cell, HeadCell, Row, Table } from './table.tsx'
 import { Time, TimeOrNever } from './time.tsx'
-import { Field, type Filled } from './field.tsx'
 
 export interface ApiKeyCard {
   id: string
@@ -90,9 +92,7 @@ interface FormProps {
 
 export const ApiKeyFormPage = ({ frame, formId, filled }: FormProps) => (
   <Layout title="Make an API key" frame={frame} narrow>
-    <p class="crumb">
-      <a href="/access">Access</a>
-    </p>
+    <Crumb to="/access">Access</Crumb>
     <h1>Make an API key</h1>
     <form class="stack" method="post" action="/access/keys/new" data-once>
       <input type="hidden" name="form" value={formId} />
@@ -104,14 +104,7 @@ export const ApiKeyFormPage = ({ frame, formId, filled }: FormProps) => (
         hint="After a time such as 90d, or on a date such as 2026-12-31. Empty: it lives until it is removed."
         filled={filled}
       />
-      <div class="choices">
-        <button type="submit" class="main">
-          Make the key
-        </button>
-        <a class="button" href="/access">
-          Cancel
-        </a>
-      </div>
+      <Choices verb="Make the key" back="/access" />
     </form>
   </Layout>
 )
@@ -122,9 +115,7 @@ type IssuedProps = { frame: Frame; apiKey: ApiKeyCard; secret: string; consoleUr
 export const ApiKeyIssuedPage = ({ frame, apiKey: { name, role, expiresAt }, secret, consoleUrl }: IssuedProps) => (
   <Layout title="API key made" frame={frame}>
     <div class="sheet">
-      <p class="crumb">
-        <a href="/access">Access</a>
-      </p>
+      <Crumb to="/access">Access</Crumb>
       <h1>
         API key made: <bdi>{name}</bdi>
       </h1>

@@ -1,8 +1,9 @@
 /** @jsxImportSource hono/jsx */
-import type { Child } from 'hono/jsx'
 import { type AuditEventCard, Deed } from './audit-event.tsx'
 import { auditUrl } from './audit-filter.tsx'
-import { CopyButton } from './copy.tsx'
+import { CopyButton, Copyable } from './copy.tsx'
+import { Crumb } from './crumb.tsx'
+import { Fact } from './fact.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { Time } from './time.tsx'
 import { number } from './words.ts'
@@ -21,23 +22,7 @@ export interface AuditRowCard extends AuditEventCard {
   around: { since: string; until: string }
 }
 
-type FactProps = { term: string; children: Child }
-
-const Fact = ({ term, children }: FactProps) => (
-  <>
-    <dt>{term}</dt>
-    <dd>{children}</dd>
-  </>
-)
-
 const Absent = () => <span class="quiet">none</span>
-
-const Copied = ({ id, what, children }: { id: string; what: string; children: Child }) => (
-  <span class="paste">
-    <code id={id}>{children}</code>
-    <CopyButton of={id} what={what} />
-  </span>
-)
 
 // Characters that turn the direction of a line, or are not seen, would make it read as what it is not.
 const UNSEEN = /[\p{Cf}\p{Zl}\p{Zp}]/gu
@@ -77,9 +62,9 @@ const Facts = ({ row }: { row: AuditRowCard }) => (
       {row.targetId === null ? (
         <Absent />
       ) : (
-        <Copied id="target-id" what="the id">
+        <Copyable id="target-id" what="the id">
           {row.targetId}
-        </Copied>
+        </Copyable>
       )}
     </Fact>
     <Fact term="Reason">{row.reason === null ? <Absent /> : <bdi>{row.reason}</bdi>}</Fact>
@@ -106,15 +91,15 @@ const Chain = ({ row }: { row: AuditRowCard }) => (
     <h2 id="chain-title">In the chain</h2>
     <dl class="card">
       <Fact term="Hash of the row before">
-        <Copied id="previous-hash" what="the hash of the row before">
+        <Copyable id="previous-hash" what="the hash of the row before">
           {row.sequence > 1 ? <a href={`/audit/${row.sequence - 1}`}>{row.previousHash}</a> : row.previousHash}
-        </Copied>
+        </Copyable>
         {row.sequence === 1 && <span class="detail">This is the first row: it follows sixty-four zeros.</span>}
       </Fact>
       <Fact term="Hash">
-        <Copied id="hash" what="the hash">
+        <Copyable id="hash" what="the hash">
           {row.hash}
-        </Copied>
+        </Copyable>
       </Fact>
     </dl>
     <details class="card">
@@ -155,9 +140,7 @@ const Near = ({ row: { actor, targetId, around } }: { row: AuditRowCard }) => (
 export const AuditRowPage = ({ frame, row }: { frame: Frame; row: AuditRowCard }) => (
   <Layout title={`Row ${number(row.sequence)} of the audit log`} frame={frame}>
     <div class="sheet">
-      <p class="crumb">
-        <a href="/audit">Audit</a>
-      </p>
+      <Crumb to="/audit">Audit</Crumb>
       <div class="heading">
         <h1>Row {number(row.sequence)}</h1>
         <p class="links screen">

@@ -1,7 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import type { Child } from 'hono/jsx'
-import type { GateState } from '../upstream.ts'
 import type { TokenStatus } from '../token.ts'
+import type { GateState } from '../upstream.ts'
 import { opens } from './danger.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { FindForm } from './palette.tsx'

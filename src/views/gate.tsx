@@ -1,5 +1,6 @@
 /** @jsxImportSource hono/jsx */
 import type { Child } from 'hono/jsx'
+import { Choices } from './choices.tsx'
 import { ConfirmationPage } from './confirm.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { type OutcomeCard, OutcomePage } from './outcome.tsx'
@@ -92,14 +93,7 @@ const OpenPage = ({ frame, title, action, verb, back, reasonLengthMax, children 
     <form class="stack" method="post" action={action} data-once>
       <input type="hidden" name="state" value="open" />
       <ReasonField lengthMax={reasonLengthMax} hint="It stands in the audit log." />
-      <div class="choices">
-        <button type="submit" class="main">
-          {verb}
-        </button>
-        <a class="button" href={back} data-close>
-          Cancel
-        </a>
-      </div>
+      <Choices verb={verb} back={back} />
     </form>
   </Layout>
 )

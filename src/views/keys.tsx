@@ -1,5 +1,7 @@
 /** @jsxImportSource hono/jsx */
+import { Choices } from './choices.tsx'
 import { ConfirmationPage } from './confirm.tsx'
+import { Crumb } from './crumb.tsx'
 import { DangerLink } from './danger.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { Cell, HeadCell, Row, Table } from './table.tsx'
@@ -75,9 +77,7 @@ export const Ring = ({ keys, keysMax, mayManage }: RingProps) => (
 
 export const RotatePage = ({ frame, formId }: { frame: Frame; formId: string }) => (
   <Layout title="Rotate the keys" frame={frame} narrow>
-    <p class="crumb">
-      <a href="/node">Node</a>
-    </p>
+    <Crumb to="/node">Node</Crumb>
     <h1>Rotate the keys</h1>
     <p>
       The node makes a new key. New tokens, new secrets and new API keys use it from then on, and the credentials of
@@ -89,14 +89,7 @@ export const RotatePage = ({ frame, formId }: { frame: Frame; formId: string }) 
     </p>
     <form class="stack" method="post" action="/node/keys/new" data-once>
       <input type="hidden" name="form" value={formId} />
-      <div class="choices">
-        <button type="submit" class="main" autofocus>
-          Rotate
-        </button>
-        <a class="button" href="/node">
-          Cancel
-        </a>
-      </div>
+      <Choices verb="Rotate" back="/node" autofocus />
     </form>
   </Layout>
 )

@@ -1,6 +1,6 @@
 /** @jsxImportSource hono/jsx */
-import type { Child } from 'hono/jsx'
-import { CopyButton } from './copy.tsx'
+import { Copyable } from './copy.tsx'
+import { Fact } from './fact.tsx'
 import { type RingKeyCard, Ring } from './keys.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
 import { Time } from './time.tsx'
@@ -31,20 +31,6 @@ export interface NodeCard {
   notice: string | null
   backupName: string
 }
-
-const Fact = ({ term, children }: { term: string; children: Child }) => (
-  <>
-    <dt>{term}</dt>
-    <dd>{children}</dd>
-  </>
-)
-
-const Copied = ({ id, what, children }: { id: string; what: string; children: Child }) => (
-  <span class="paste">
-    <code id={id}>{children}</code>
-    <CopyButton of={id} what={what} />
-  </span>
-)
 
 const State = ({ problems }: Pick<NodeCard, 'problems'>) =>
   problems.length === 0 ? (
@@ -105,15 +91,15 @@ const Itself = ({ card }: { card: NodeCard }) => (
         )}
       </Fact>
       <Fact term="Gate">
-        <Copied id="gate-url" what="the address of the gate">
+        <Copyable id="gate-url" what="the address of the gate">
           {card.gateUrl}
-        </Copied>
+        </Copyable>
         <span class="detail">what clients connect to</span>
       </Fact>
       <Fact term="Console">
-        <Copied id="console-url" what="the address of the console">
+        <Copyable id="console-url" what="the address of the console">
           {card.consoleUrl}
-        </Copied>
+        </Copyable>
         <span class="detail">what you look at; its people and programs only</span>
       </Fact>
       <Fact term="TLS">{card.tls ? 'yes, by this node' : 'not by this node'}</Fact>

@@ -1,12 +1,14 @@
 /** @jsxImportSource hono/jsx */
 import { type Role, ROLES } from '../operator.ts'
+import { Choices } from './choices.tsx'
 import { ConfirmationPage } from './confirm.tsx'
-import { DangerLink } from './danger.tsx'
 import { CopyButton } from './copy.tsx'
+import { Crumb } from './crumb.tsx'
+import { DangerLink } from './danger.tsx'
+import { Field, type Filled } from './field.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { Cell, HeadCell, Row, Table } from './table.tsx'
 import { Time, TimeOrNever } from './time.tsx'
-import { Field, type Filled } from './field.tsx'
 import { count } from './words.ts'
 
 export interface OperatorCard {
@@ -115,9 +117,7 @@ interface FormProps {
 
 export const OperatorFormPage = ({ frame, formId, filled }: FormProps) => (
   <Layout title="Add a person" frame={frame} narrow>
-    <p class="crumb">
-      <a href="/access">Access</a>
-    </p>
+    <Crumb to="/access">Access</Crumb>
     <h1>Add a person</h1>
     <form class="stack" method="post" action="/access/operators/new" data-once>
       <input type="hidden" name="form" value={formId} />
@@ -130,14 +130,7 @@ export const OperatorFormPage = ({ frame, formId, filled }: FormProps) => (
       />
       <RoleChoice roles={ROLES} chosen={filled.typed.role} />
       <p class="hint">You get a link to hand over, by which they choose a password themselves.</p>
-      <div class="choices">
-        <button type="submit" class="main">
-          Add, and make the link
-        </button>
-        <a class="button" href="/access">
-          Cancel
-        </a>
-      </div>
+      <Choices verb="Add, and make the link" back="/access" />
     </form>
   </Layout>
 )
@@ -146,9 +139,7 @@ type ResetProps = { frame: Frame; formId: string; operator: OperatorCard }
 
 export const ResetPage = ({ frame, formId, operator: { id, name, ready } }: ResetProps) => (
   <Layout title={`A link for ${name}`} frame={frame} narrow>
-    <p class="crumb">
-      <a href="/access">Access</a>
-    </p>
+    <Crumb to="/access">Access</Crumb>
     <h1>
       {ready ? 'Reset the password of ' : 'Make another link for '}
       <bdi>{name}</bdi>
@@ -161,14 +152,7 @@ export const ResetPage = ({ frame, formId, operator: { id, name, ready } }: Rese
     </p>
     <form class="stack" method="post" action={`/access/operators/${id}/link`} data-once>
       <input type="hidden" name="form" value={formId} />
-      <div class="choices">
-        <button type="submit" class="main" autofocus>
-          Make the link
-        </button>
-        <a class="button" href="/access">
-          Cancel
-        </a>
-      </div>
+      <Choices verb="Make the link" back="/access" autofocus />
     </form>
   </Layout>
 )
@@ -179,9 +163,7 @@ type LinkProps = { frame: Frame; title: string; name: string; link: { url: strin
 export const LinkPage = ({ frame, title, name, link }: LinkProps) => (
   <Layout title={title} frame={frame}>
     <div class="sheet">
-      <p class="crumb">
-        <a href="/access">Access</a>
-      </p>
+      <Crumb to="/access">Access</Crumb>
       <h1>
         {title}: <bdi>{name}</bdi>
       </h1>

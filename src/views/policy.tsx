@@ -1,8 +1,9 @@
 /** @jsxImportSource hono/jsx */
 import type { Policy } from '../policy.ts'
-import { type Frame, Layout } from './layout.tsx'
-import { TokenCrumb } from './token-crumb.tsx'
+import { Choices } from './choices.tsx'
+import { TokenCrumb } from './crumb.tsx'
 import { Field, type Filled } from './field.tsx'
+import { type Frame, Layout } from './layout.tsx'
 import { count } from './words.ts'
 
 /** A policy as a person typed it. */
@@ -99,14 +100,7 @@ export const PolicyPage = ({ frame, token, typed, failures, failure }: PolicyPro
       <form class="stack" method="post" action={`/tokens/${id}/policy`} data-once>
         <PolicyFields filled={{ typed, failures, focus: wrong[0] ?? 'allow' }} />
         <WillCut connections={connections} />
-        <div class="choices">
-          <button type="submit" class="main" aria-describedby="will-cut">
-            Put it in force
-          </button>
-          <a class="button" href={`/tokens/${id}`}>
-            Cancel
-          </a>
-        </div>
+        <Choices verb="Put it in force" back={`/tokens/${id}`} describedBy="will-cut" />
       </form>
       {policy !== null && (
         <section class="card" aria-labelledby="remove-title">

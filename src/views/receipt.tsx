@@ -1,6 +1,7 @@
 /** @jsxImportSource hono/jsx */
-import type { Child } from 'hono/jsx'
-import { CopyButton } from './copy.tsx'
+import { Copyable } from './copy.tsx'
+import { Crumb } from './crumb.tsx'
+import { Fact } from './fact.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
 import { type DeadConnection, DeadConnections } from './receipt-connections.tsx'
 import { type Measured, Times } from './receipt-times.tsx'
@@ -71,13 +72,6 @@ const NotDurable = () => (
     could not be written, so it waits in the journal, which outlives a restart. It is written as soon as the database
     takes it; this page then says so by itself.
   </p>
-)
-
-const Fact = ({ term, children }: { term: string; children: Child }) => (
-  <>
-    <dt>{term}</dt>
-    <dd>{children}</dd>
-  </>
 )
 
 const Dead = ({ receipt: { id, tokens, first } }: { receipt: ReceiptCard }) => (
@@ -174,13 +168,6 @@ const TriesSince = ({ receipt: { tries, tokens } }: { receipt: ReceiptCard }) =>
   )
 }
 
-const Hash = ({ id, what, children }: { id: string; what: string; children: string }) => (
-  <span class="paste">
-    <code id={id}>{children}</code>
-    <CopyButton of={id} what={what} />
-  </span>
-)
-
 const Proof = ({ receipt: { audit, durable } }: { receipt: ReceiptCard }) => (
   <section aria-labelledby="audit-title">
     <h2 id="audit-title">In the audit log</h2>
@@ -200,14 +187,14 @@ const Proof = ({ receipt: { audit, durable } }: { receipt: ReceiptCard }) => (
             </span>
           </Fact>
           <Fact term="Hash">
-            <Hash id="hash" what="the hash">
+            <Copyable id="hash" what="the hash">
               {audit.hash}
-            </Hash>
+            </Copyable>
           </Fact>
           <Fact term="Hash of the row before">
-            <Hash id="previous-hash" what="the hash of the row before">
+            <Copyable id="previous-hash" what="the hash of the row before">
               {audit.previousHash}
-            </Hash>
+            </Copyable>
           </Fact>
         </dl>
         <p class="hint">
@@ -241,9 +228,9 @@ const HandOver = ({ receipt: { url, node } }: { receipt: ReceiptCard }) => (
     <h2 id="link-title">To hand over</h2>
     <dl class="card">
       <Fact term="Permanent link">
-        <Hash id="link" what="the permanent link">
+        <Copyable id="link" what="the permanent link">
           {url}
-        </Hash>
+        </Copyable>
       </Fact>
       <Fact term="Made by">
         Portcullis {node.version} on node <span class="mono">{node.id}</span>
@@ -257,9 +244,7 @@ const HandOver = ({ receipt: { url, node } }: { receipt: ReceiptCard }) => (
 export const ReceiptPage = ({ frame, receipt }: { frame: Frame; receipt: ReceiptCard }) => (
   <Layout title={`${count(receipt.tokens, 'token')} revoked`} frame={frame} refreshed>
     <div class="sheet receipt">
-      <p class="crumb">
-        <a href="/revocations">Revocations</a>
-      </p>
+      <Crumb to="/revocations">Revocations</Crumb>
       <Live frame={frame} every={receipt.isNew ? '2s' : '15s'}>
         <Verdict receipt={receipt} />
         <p class="hint">

@@ -1,4 +1,5 @@
 /** @jsxImportSource hono/jsx */
+import { Crumb } from './crumb.tsx'
 import { DangerLink } from './danger.tsx'
 import { Empty } from './empty.tsx'
 import { type Frame, Layout } from './layout.tsx'
@@ -107,9 +108,7 @@ export const RevocationFormPage = ({ frame, isPart, typed, failures, failure, kn
   const filled = { typed, failures, known }
   return (
     <Layout title="Revoke several tokens" frame={frame} narrow>
-      <p class="crumb">
-        <a href="/revocations">Revocations</a>
-      </p>
+      <Crumb to="/revocations">Revocations</Crumb>
       <h1 id={isPart ? 'title' : undefined}>Revoke several tokens</h1>
       {total.tokens === 0 ? (
         <Empty title="No token lives">

@@ -1,9 +1,9 @@
 /** @jsxImportSource hono/jsx */
 import type { Snippet } from '../connect.ts'
+import { TokenCrumb, type TokenNamed } from './crumb.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { ConnectCard, SecretCard } from './secret.tsx'
 import { Countdown } from './time.tsx'
-import { TokenCrumb, type TokenNamed } from './token-crumb.tsx'
 
 interface RotatedProps {
   frame: Frame

@@ -1,9 +1,10 @@
 /** @jsxImportSource hono/jsx */
 import type { Child } from 'hono/jsx'
+import { Choices } from './choices.tsx'
 import { ConfirmationPage } from './confirm.tsx'
-import { type Frame, Layout } from './layout.tsx'
-import { TokenCrumb, type TokenNamed } from './token-crumb.tsx'
+import { TokenCrumb, type TokenNamed } from './crumb.tsx'
 import { Wrong } from './field.tsx'
+import { type Frame, Layout } from './layout.tsx'
 import { count } from './words.ts'
 
 /** How long the old secret goes on, as people are asked; `other` is typed. */
@@ -100,14 +101,7 @@ export const RotationPage = ({ frame, token, formId, connections, isInGrace, typ
           </Choice>
         ))}
       </fieldset>
-      <div class="choices">
-        <button type="submit" class="main">
-          Make a new secret
-        </button>
-        <a class="button" href={`/tokens/${token.id}`}>
-          Cancel
-        </a>
-      </div>
+      <Choices verb="Make a new secret" back={`/tokens/${token.id}`} />
     </form>
   </Layout>
 )

@@ -1,7 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import type { McpIdentity } from '../health.ts'
 import type { GateState, UpstreamKind } from '../upstream.ts'
-import { CopyButton } from './copy.tsx'
+import { Copyable } from './copy.tsx'
 import { number, percent } from './words.ts'
 
 /** A server as the API shows it. */
@@ -83,8 +83,7 @@ export const Errors = ({ health: { errorRate, errors, requests } }: Pick<ServerC
   )
 
 export const PublicUrl = ({ id, name, publicUrl }: Pick<ServerCard, 'id' | 'name' | 'publicUrl'>) => (
-  <span class="paste">
-    <code id={`url-${id}`}>{publicUrl}</code>
-    <CopyButton of={`url-${id}`} what={`the URL of ${name}`} />
-  </span>
+  <Copyable id={`url-${id}`} what={`the URL of ${name}`}>
+    {publicUrl}
+  </Copyable>
 )

@@ -1,5 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import type { UpstreamKind } from '../upstream.ts'
+import { Choices } from './choices.tsx'
+import { Crumb } from './crumb.tsx'
 import { Field, type Filled as FieldsFilled, Wrong } from './field.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { serverHref } from './server-cells.tsx'
@@ -128,9 +130,7 @@ export const ServerAddPage = ({ frame, formId, typed, failures, failure, unreach
   }
   return (
     <Layout title="Add a server" frame={frame} narrow>
-      <p class="crumb">
-        <a href="/servers">Servers</a>
-      </p>
+      <Crumb to="/servers">Servers</Crumb>
       <h1>Add a server</h1>
       <Failed what="No server was added." failure={unreachable ?? failure} filled={filled} />
       <form class="stack" method="post" action="/servers/new" data-once>
@@ -231,14 +231,7 @@ export const ServerEditPage = ({ frame, server, typed, failures, failure }: Edit
           label={server.headerNames.length > 0 ? 'More headers (optional)' : 'Headers (optional)'}
           filled={filled}
         />
-        <div class="choices">
-          <button type="submit" class="main">
-            Save
-          </button>
-          <a class="button" href={serverHref(server.name)}>
-            Cancel
-          </a>
-        </div>
+        <Choices verb="Save" back={serverHref(server.name)} />
         <p class="hint">Live connections go on as they were begun; the next request goes where this says.</p>
       </form>
     </Layout>

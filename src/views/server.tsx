@@ -1,8 +1,9 @@
 /** @jsxImportSource hono/jsx */
-import type { Child } from 'hono/jsx'
 import type { ConnectionKind } from '../registry.ts'
+import { Crumb } from './crumb.tsx'
 import { DangerLink } from './danger.tsx'
 import { Empty } from './empty.tsx'
+import { Fact } from './fact.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
 import { Errors, Gate, PublicUrl, type ServerCard } from './server-cells.tsx'
 import { KINDS } from './server-form.tsx'
@@ -29,13 +30,6 @@ export interface ServerPageCard {
   /** The first of them. */
   connections: ServerConnection[]
 }
-
-const Fact = ({ term, children }: { term: string; children: Child }) => (
-  <>
-    <dt>{term}</dt>
-    <dd>{children}</dd>
-  </>
-)
 
 const Answers = ({ health: { reachable, detail, lookedAt } }: ServerCard) => {
   if (lookedAt === null || reachable === null) return <span class="quiet">not looked yet</span>
@@ -238,9 +232,7 @@ export const ServerPage = ({ frame, card, mayAct, mayChange }: ServerProps) => {
   return (
     <Layout title={server.name} frame={frame} refreshed>
       <div class="sheet">
-        <p class="crumb">
-          <a href="/servers">Servers</a>
-        </p>
+        <Crumb to="/servers">Servers</Crumb>
         <Live frame={frame}>
           <div class="heading">
             <h1>{server.name}</h1>

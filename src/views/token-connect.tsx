@@ -1,10 +1,10 @@
 /** @jsxImportSource hono/jsx */
 import type { Snippet } from '../connect.ts'
-import { CopyButton } from './copy.tsx'
+import { Copyable } from './copy.tsx'
+import { TokenCrumb, type TokenNamed } from './crumb.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { Pager } from './pager.tsx'
 import { Snippets } from './snippets.tsx'
-import { TokenCrumb, type TokenNamed } from './token-crumb.tsx'
 
 interface ConnectProps {
   frame: Frame
@@ -26,10 +26,9 @@ export const ConnectPage = ({ frame, token, urls, snippets, next }: ConnectProps
         {Object.entries(urls).map(([server, url]) => (
           <li>
             {server}
-            <span class="paste">
-              <code id={`url-${server}`}>{url}</code>
-              <CopyButton of={`url-${server}`} what={`the URL of ${server}`} />
-            </span>
+            <Copyable id={`url-${server}`} what={`the URL of ${server}`}>
+              {url}
+            </Copyable>
           </li>
         ))}
       </ul>

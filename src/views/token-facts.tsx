@@ -1,7 +1,8 @@
 /** @jsxImportSource hono/jsx */
 import type { Child } from 'hono/jsx'
 import type { Policy } from '../policy.ts'
-import { CopyButton } from './copy.tsx'
+import { Copyable } from './copy.tsx'
+import { Fact } from './fact.tsx'
 import { Rules } from './policy.tsx'
 import { Time } from './time.tsx'
 import { tokensPath } from './token-filter.tsx'
@@ -26,13 +27,6 @@ export type SeenFrom = { address: string; lastAt: string }[]
 /** Of a long list, so many stand on the page. */
 const URLS_MAX = 5
 const ADDRESSES_MAX = 5
-
-const Fact = ({ term, children }: { term: string; children: Child }) => (
-  <>
-    <dt>{term}</dt>
-    <dd>{children}</dd>
-  </>
-)
 
 type StatProps = { name: string; children: Child; detail?: Child }
 
@@ -89,10 +83,9 @@ const Urls = ({ id, urls }: { id: string; urls: TokenCard['urls'] }) => {
         .map(([server, url]) => (
           <li>
             <a href={`/servers/${encodeURIComponent(server)}`}>{server}</a>
-            <span class="paste">
-              <code id={`url-${server}`}>{url}</code>
-              <CopyButton of={`url-${server}`} what={`the URL of ${server}`} />
-            </span>
+            <Copyable id={`url-${server}`} what={`the URL of ${server}`}>
+              {url}
+            </Copyable>
           </li>
         ))}
       {more > 0 && (

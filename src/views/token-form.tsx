@@ -1,9 +1,11 @@
 /** @jsxImportSource hono/jsx */
 import type { GateState, UpstreamKind } from '../upstream.ts'
+import { Choices } from './choices.tsx'
+import { Crumb } from './crumb.tsx'
 import { Empty } from './empty.tsx'
+import { Field, type Filled, Wrong } from './field.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { PolicyFields, type PolicyTyped } from './policy.tsx'
-import { Field, type Filled, Wrong } from './field.tsx'
 import { count } from './words.ts'
 
 /** What a person typed, as it stood there. */
@@ -94,9 +96,7 @@ export const TokenFormPage = ({ frame, formId, servers, typed, failures, failure
   const wrong = Object.keys(failures) as (keyof TokenTyped)[]
   return (
     <Layout title="New token" frame={frame} narrow>
-      <p class="crumb">
-        <a href="/tokens">Tokens</a>
-      </p>
+      <Crumb to="/tokens">Tokens</Crumb>
       <h1>New token</h1>
       {(failure !== null || wrong.length > 0) && (
         <p class="failure" role="alert">
@@ -116,14 +116,7 @@ export const TokenFormPage = ({ frame, formId, servers, typed, failures, failure
         <form class="stack" method="post" action="/tokens/new" data-once>
           <input type="hidden" name="form" value={formId} />
           <Fields servers={servers} filled={{ typed, failures, focus: wrong[0] ?? 'name' }} />
-          <div class="choices">
-            <button type="submit" class="main">
-              Make the token
-            </button>
-            <a class="button" href="/tokens">
-              Cancel
-            </a>
-          </div>
+          <Choices verb="Make the token" back="/tokens" />
         </form>
       )}
     </Layout>

@@ -1,5 +1,6 @@
 /** @jsxImportSource hono/jsx */
 import type { Snippet } from '../connect.ts'
+import { Crumb } from './crumb.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { ConnectCard, SecretCard } from './secret.tsx'
 import { Time } from './time.tsx'
@@ -27,9 +28,7 @@ type IssuedProps = { frame: Frame; token: IssuedCard; secret: string; snippets: 
 export const TokenIssuedPage = ({ frame, token, secret, snippets }: IssuedProps) => (
   <Layout title="Token made" frame={frame}>
     <div class="sheet">
-      <p class="crumb">
-        <a href="/tokens">Tokens</a>
-      </p>
+      <Crumb to="/tokens">Tokens</Crumb>
       <h1>
         Token made: <bdi>{token.name}</bdi>
       </h1>
@@ -54,9 +53,7 @@ export const TokenIssuedPage = ({ frame, token, secret, snippets }: IssuedProps)
 /** What a reload of that page gets, or the second of two submits. */
 export const TokenIssuedBeforePage = ({ frame, token }: { frame: Frame; token: { id: string; name: string } }) => (
   <Layout title="Made already" frame={frame} narrow>
-    <p class="crumb">
-      <a href="/tokens">Tokens</a>
-    </p>
+    <Crumb to="/tokens">Tokens</Crumb>
     <h1>Made already</h1>
     <p>
       This form made{' '}

@@ -1,14 +1,15 @@
 /** @jsxImportSource hono/jsx */
 import { type AuditEventCard, Deed } from './audit-event.tsx'
 import { type ConnectionRow, ConnectionTable } from './connection-table.tsx'
+import { Crumb } from './crumb.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
 import { Countdown, Time } from './time.tsx'
 import { type ActivityCard, TokenActivity } from './token-activity.tsx'
 import { Death, type DeathCard, Tries } from './token-death.tsx'
 import { type SeenFrom, type TokenCard, TokenFacts, TokenState } from './token-facts.tsx'
+import { RevokeLink } from './token-row.tsx'
 import { TokenUse, type UsageCard } from './token-use.tsx'
 import { type TokenView } from './token-view.ts'
-import { RevokeLink } from './token-row.tsx'
 import { number } from './words.ts'
 
 const Grace = ({ until, now }: { until: string; now: number }) => (
@@ -137,9 +138,7 @@ export const TokenPage = (props: TokenProps) => {
   return (
     <Layout title={token.name} frame={frame} refreshed>
       <div class="sheet">
-        <p class="crumb">
-          <a href="/tokens">Tokens</a>
-        </p>
+        <Crumb to="/tokens">Tokens</Crumb>
         <TokenLive {...props} />
         {past && <TokenActivity tokenId={token.id} view={view} activity={past.activity} linesMax={linesMax} />}
         {past && <History id={token.id} events={past.events} />}

@@ -1,9 +1,9 @@
 /** @jsxImportSource hono/jsx */
 import { Empty } from './empty.tsx'
+import { PastedSecret } from './filter.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
 import { Pager } from './pager.tsx'
 import { Table } from './table.tsx'
-import { PastedSecret } from './filter.tsx'
 import { TokenFilter, type TokenQuery, tokensPath } from './token-filter.tsx'
 import { TOKEN_COLUMNS, TokenLine, type TokenRow } from './token-row.tsx'
 import { count, number } from './words.ts'

@@ -16,12 +16,12 @@ import {
 import { OutcomePage } from '../../views/outcome.tsx'
 import { isAfter } from '../api/connections.ts'
 import { connectionJson } from '../api/present.ts'
-import { FORM, formOf } from './form.ts'
 import { filterAnswer, isPasted, isTainted, serverNamesOf, textOf, withoutPasted } from './filter.ts'
-import { mayAct } from './rights.ts'
+import { FORM, formOf } from './form.ts'
 import { outcomeOf, statusOfOutcome } from './outcome.ts'
 import { frameOf, page, seeOther } from './page.ts'
 import { personOf } from './person.ts'
+import { mayAct } from './rights.ts'
 
 /** A filter out of an address or a form; a secret that was put into it is left out. */
 const queryOf = (fields: URLSearchParams, lengthMax: number): ConnectionQuery => {

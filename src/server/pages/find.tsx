@@ -6,9 +6,9 @@ import type { PastedSecret } from '../../search.ts'
 import { statusOf, type Token } from '../../token.ts'
 import { Found, type FoundCard, FindPage, type FoundToken } from '../../views/found.tsx'
 import { FORM, formOf } from './form.ts'
-import { mayAct } from './rights.ts'
 import { frameOf, isScript, page, partial } from './page.ts'
 import { personOf } from './person.ts'
+import { mayAct } from './rights.ts'
 
 const tokenCard = (node: Node, token: Token): FoundToken => ({
   id: token.id,

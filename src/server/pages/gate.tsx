@@ -19,8 +19,8 @@ import type { OutcomeCard } from '../../views/outcome.tsx'
 import { ServerClosePage, type ServerDoomed, ServerKillPage, ServerRemovalPage } from '../../views/server-confirm.tsx'
 import { type ServerDeed, ServerOutcomePage } from '../../views/server-outcome.tsx'
 import { FORM, formOf } from './form.ts'
-import { frameOf, page } from './page.ts'
 import { outcomeOf, statusOfOutcome } from './outcome.ts'
+import { frameOf, page } from './page.ts'
 import { personOf } from './person.ts'
 
 const stateOf = (text: string | null): GateState => {

@@ -1,8 +1,8 @@
 /** @jsxImportSource hono/jsx */
 import { Elysia } from 'elysia'
 import type { Node } from '../../node.ts'
-import { type NodeCard, NodeLive, type NodeNow, NodePage } from '../../views/node.tsx'
 import { formatTime } from '../../time.ts'
+import { type NodeCard, NodeLive, type NodeNow, NodePage } from '../../views/node.tsx'
 import { mayManage } from './access.tsx'
 import { ringCards } from './keys.tsx'
 import { frameOf, isScript, page, partial } from './page.ts'

@@ -19,9 +19,9 @@ import {
 } from '../../views/overview.tsx'
 import { serverHref } from '../../views/server-cells.tsx'
 import { count } from '../../views/words.ts'
-import { mayChange } from './rights.ts'
 import { frameOf, page } from './page.ts'
 import { personOf } from './person.ts'
+import { mayChange } from './rights.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS

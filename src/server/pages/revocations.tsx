@@ -13,11 +13,11 @@ import { tokensPath } from '../../views/token-filter.tsx'
 import { pageOf } from '../api/page.ts'
 import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
-import { mayAct } from './rights.ts'
 import { frameOf, isScript, page, seeOther } from './page.ts'
 import { personOf } from './person.ts'
 import { receiptCard, rowOf } from './receipt.ts'
 import { askedOf, doomedOf, failuresOf, fieldsOf, offeredBy, type Wanted } from './revocation-form.ts'
+import { mayAct } from './rights.ts'
 
 const SELECTORS = ['token', 'subject', 'group', 'server', 'issuedBefore', 'all']
 

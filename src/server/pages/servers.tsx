@@ -14,10 +14,10 @@ import { behind, pageOf } from '../api/page.ts'
 import { connectionJson, serverJson } from '../api/present.ts'
 import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
-import { mayAct, mayChange } from './rights.ts'
 import { keepMade, madeBefore } from './made.ts'
 import { frameOf, page, seeOther } from './page.ts'
 import { personOf } from './person.ts'
+import { mayAct, mayChange } from './rights.ts'
 import { additionOf, EMPTY, patchOf, typedOf } from './server-form.ts'
 
 const shownOf = (text: string | null): Shown => (text !== null && Object.hasOwn(SHOWN, text) ? (text as Shown) : 'all')

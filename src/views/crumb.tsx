@@ -1,10 +1,19 @@
 /** @jsxImportSource hono/jsx */
+import type { Child } from 'hono/jsx'
+
+/** Where one is: below the page that this leads to. */
+export const Crumb = ({ to, children }: { to: string; children: Child }) => (
+  <p class="crumb">
+    <a href={to}>{children}</a>
+  </p>
+)
+
 export interface TokenNamed {
   id: string
   name: string
 }
 
-/** Where one is: in something of a token. */
+/** In something of a token. */
 export const TokenCrumb = ({ token }: { token: TokenNamed }) => (
   <p class="crumb">
     <a href="/tokens">Tokens</a> /{' '}
