@@ -5,7 +5,7 @@ import { eventually } from '../support/poll.ts'
 import { open, type RawClient } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { startEvents } from '../support/upstreams/events.ts'
-import { hasChromium, launch, openPage, tabTo, type Watched } from './chromium.ts'
+import { hasChromium, launch, openPage, refresh, tabTo, type Watched } from './chromium.ts'
 import { linkOfNew, PASSWORD, setupLinkOf } from './visitor.ts'
 
 const HOSTILE = '<script>document.title = "taken"</script>'
@@ -91,7 +91,8 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
     await tabTo(page, 'dialog input[name=note]')
     await page.keyboard.type('found in a public repository')
     // Two refreshes pass: neither the dialog nor what is typed may be disturbed.
-    await page.waitForTimeout(4_500)
+    await refresh(page)
+    await refresh(page)
     expect(await dialog.getByLabel('Note').inputValue()).toBe('found in a public repository')
     expect(await page.evaluate(() => document.activeElement?.getAttribute('name'))).toBe('note')
 
