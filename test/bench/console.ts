@@ -35,6 +35,8 @@ export const run = async (): Promise<string[]> => {
     evidenceAddresses: 20,
     upstream: events.url,
   })
+  // Hundreds of MB that the kernel has still to write would make every commit of the node wait.
+  Bun.spawnSync(['sync'])
   const node = await startNode({ data, command: [builtBinary()] })
   const streams: RawClient[] = []
   const live = tokens.filter(({ dead }) => !dead)
