@@ -43,7 +43,7 @@ const ServerChoices = ({ servers, filled }: { servers: ServerChoice[]; filled: F
               autofocus={focus === 'servers' && index === 0}
             />
             <span>
-              {name} {kind === 'http' && <span class="quiet">plain HTTP</span>}
+              {name} {kind === 'http' && <span class="quiet">plain HTTP</span>}{' '}
               {state === 'closed' && <span class="quiet">closed now</span>}
             </span>
           </label>
