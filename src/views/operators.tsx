@@ -25,7 +25,7 @@ export interface OperatorCard {
   isLastOwner: boolean
 }
 
-export const ROLE_WORDS: Record<Role, string> = {
+const ROLE_WORDS: Record<Role, string> = {
   owner: 'everything, people and keys too',
   operator: 'servers, tokens and kills; no people, no keys',
   auditor: 'looks at all, and changes nothing',

@@ -1,32 +1,30 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { Database } from 'bun:sqlite'
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditRowJson, RevocationJson, TokenJson, VerificationJson } from '../../src/server/api/schemas.ts'
 import { consoleApi } from '../api/console.ts'
 import { cookieOf, makeOperator, postForm, setUp, signIn } from '../api/session.ts'
 import { documentOf, portcullis } from '../cli/run.ts'
+import { mayMount, smallFolder } from '../support/full-disk.ts'
 import { startNode, type TestNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
 import { ask, open } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { parseEvents } from '../support/sse.ts'
-import { removeFolder, tempFolder } from '../support/temp.ts'
+import { tempFolder } from '../support/temp.ts'
 import { startEvents } from '../support/upstreams/events.ts'
 
-const isRoot = process.getuid?.() === 0
-if (!isRoot && !process.env['CI']) console.warn('SKIPPED: a full disk can only be made as root (mount -t tmpfs)')
+const isRoot = mayMount()
 
 let events: Awaited<ReturnType<typeof startEvents>>
-const mounts: string[] = []
+const folders = new Map<string, Awaited<ReturnType<typeof smallFolder>>>()
 const nodes: TestNode[] = []
 
 /** A node whose data folder is a file system of a few MB. Its home is elsewhere: Bun keeps a cache there. */
 const startSmall = async (size = '6m') => {
-  const data = tempFolder()
-  await Bun.$`mount -t tmpfs -o size=${size},mode=0700 portcullis-test ${data}`
-  mounts.push(data)
-  const node = await restart(data)
+  const folder = await smallFolder(size)
+  folders.set(folder.data, folder)
+  const node = await restart(folder.data)
   await node.addServer('events', events.url)
   return node
 }
@@ -37,22 +35,13 @@ const restart = async (data: string) => {
   return node
 }
 
-const fill = (data: string): void => {
-  for (const [name, bytes] of [
-    ['fill-1', 65_536],
-    ['fill-2', 1],
-  ] as const) {
-    const fd = openSync(join(data, name), 'w')
-    try {
-      for (;;) writeSync(fd, new Uint8Array(bytes).fill(1))
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error
-    } finally {
-      closeSync(fd)
-    }
-  }
+const diskOf = (node: TestNode) => {
+  const folder = folders.get(node.data)
+  if (!folder) throw new Error(`${node.data} is no small folder`)
+  return folder
 }
-const free = (data: string): void => ['fill-1', 'fill-2'].forEach((name) => rmSync(join(data, name)))
+const fill = (node: TestNode) => diskOf(node).fill()
+const free = (node: TestNode) => diskOf(node).free()
 
 const readyz = async (node: TestNode) => {
   const response = await fetch(`${node.console}/readyz`)
@@ -69,7 +58,6 @@ const auditOf = async (node: TestNode, action: string) =>
   (await node.api<{ items: AuditRowJson[] }>('GET', `/audit?action=${action}`)).json.items
 
 beforeAll(async () => {
-  if (!isRoot && process.env['CI']) throw new Error('this test needs root: run it as root in CI')
   events = await startEvents({ intervalMs: 20 })
 })
 afterAll(async () => {
@@ -77,8 +65,7 @@ afterAll(async () => {
     node.kill('SIGKILL')
     await node.exited
   }
-  for (const mount of mounts) await Bun.$`umount ${mount}`.nothrow()
-  mounts.forEach(removeFolder)
+  for (const folder of folders.values()) await folder[Symbol.asyncDispose]()
   events.stop()
 })
 
@@ -89,7 +76,7 @@ test.skipIf(!isRoot)('a full disk: dead at once, and on disk as soon as it can b
   const stream = await open(node.gate, { target: '/s/events/sse', headers: bearer(dies.token) })
   await stream.until(({ text }) => text.includes('data: '))
   const tokensBefore = (await node.api('GET', '/tokens')).json
-  fill(node.data)
+  fill(node)
 
   // What can wait is refused, and nothing of it is left.
   const issue = await node.api<Record<string, unknown>>('POST', '/tokens', { name: 'new', servers: ['events'] })
@@ -154,7 +141,7 @@ test.skipIf(!isRoot)('a full disk: dead at once, and on disk as soon as it can b
   expect((await node.api('PUT', '/servers/events/gate', { state: 'open' })).status).toBe(507)
   expect(await statusOf(node, lives.token)).toBe(503)
 
-  free(node.data)
+  free(node)
   await isReady(node)
   expect((await node.api<RevocationJson>('GET', `/revocations/${receipt.id}`)).json).toMatchObject({
     id: receipt.id,
@@ -184,17 +171,17 @@ test.skipIf(!isRoot)('a full disk: dead at once, and on disk as soon as it can b
 
 test.skipIf(!isRoot)('a full disk is not ready, before anybody tries to revoke', async () => {
   const node = await startSmall()
-  fill(node.data)
+  fill(node)
   expect((await node.api('POST', '/apikeys', { name: 'k', role: 'auditor' })).status).toBe(507)
   await eventually(async () => (await readyz(node)).status === 503)
-  free(node.data)
+  free(node)
   await isReady(node)
 })
 
 test.skipIf(!isRoot)('the command line says that it is in force, and not on disk', async () => {
   const node = await startSmall()
   const { id } = await node.createToken('dies', ['events'])
-  fill(node.data)
+  fill(node)
   const text = await portcullis(['revoke', id, '--reason', 'other', '--data', node.data])
   expect(text.stdout).toMatch(/Revoked 1 token/)
   expect(text.stderr).toMatch(/NOT YET ON DISK/)
@@ -213,7 +200,7 @@ test.skipIf(!isRoot)('kill -9 and a start while the disk is full: the journal ke
   const lives = await node.createToken('lives', ['events'])
   await node.addServer('shut', events.url)
   const scope = await node.createToken('for shut', ['shut'])
-  fill(node.data)
+  fill(node)
   const { json: receipt } = await node.api<RevocationJson>('POST', '/revocations', {
     tokens: [dies.id],
     reason: 'compromised',
@@ -228,7 +215,7 @@ test.skipIf(!isRoot)('kill -9 and a start while the disk is full: the journal ke
   expect(await statusOf(second, lives.token)).toBe(200)
   expect((await ask(second.gate, { target: '/s/shut/x', headers: bearer(scope.token) })).status).toBe(503)
   expect((await readyz(second)).status).toBe(503)
-  free(node.data)
+  free(node)
   await isReady(second)
   expect((await second.api('GET', `/revocations/${receipt.id}`)).status).toBe(200)
   expect(await auditOf(second, 'token.revoke')).toHaveLength(1)
@@ -267,7 +254,7 @@ test.skipIf(!isRoot)('more dead than the journal could list', async () => {
   database.close()
 
   const second = await restart(node.data)
-  fill(node.data)
+  fill(node)
   const { status, json } = await second.api<RevocationJson>('POST', '/revocations', {
     server: 'events',
     reason: 'compromised',
@@ -283,7 +270,7 @@ test.skipIf(!isRoot)('more dead than the journal could list', async () => {
   }
   expect(await firstAndLast()).toEqual(['revoked', 'revoked'])
   expect(await statusOf(third, token)).toBe(401)
-  free(node.data)
+  free(node)
   await isReady(third)
   expect((await third.api<RevocationJson>('GET', `/revocations/${json.id}`)).json.tokens).toHaveLength(count + 1)
   expect(await auditOf(third, 'token.revoke')).toHaveLength(1)
@@ -296,7 +283,7 @@ test.skipIf(!isRoot)('an owner gets in, to revoke, kill and close, and for nothi
   await setUp(node, 'Grace', password)
   await makeOperator(node, 'Ada', 'operator', password)
   const dies = await node.createToken('dies', ['events'])
-  fill(node.data)
+  fill(node)
   const cookie = await signIn(node, 'Grace', password)
   const ada = await postForm(node, '/sign-in', { name: 'Ada', password })
   expect([ada.status >= 400, cookieOf(ada)]).toEqual([true, null])
@@ -308,7 +295,7 @@ test.skipIf(!isRoot)('an owner gets in, to revoke, kill and close, and for nothi
   expect((await call('DELETE', '/servers/events/connections')).status).toBe(507)
   expect((await call('PUT', '/servers/events/gate', { state: 'closed' })).status).toBe(507)
 
-  free(node.data)
+  free(node)
   await isReady(node)
   // The session stays what it was: signed in without a row of its own.
   for (const [method, path, body] of [

@@ -3,7 +3,6 @@ import { Elysia } from 'elysia'
 import type { ApiKey } from '../../apikey.ts'
 import { AppError, invalid, notFound } from '../../error.ts'
 import type { Node } from '../../node.ts'
-import { type Actor, requireRole } from '../../operator.ts'
 import { holdsSecret } from '../../secret.ts'
 import { parseExpiry } from '../../time.ts'
 import {
@@ -19,7 +18,7 @@ import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
 import { keepMade, madeBefore } from './made.ts'
 import { frameOf, page, seeOther } from './page.ts'
-import { personOf } from './person.ts'
+import { ownerOf } from './person.ts'
 
 const roleOf = (text: string): ApiKey['role'] => {
   if (text !== 'operator' && text !== 'auditor') throw invalid('the role is one of: operator, auditor')
@@ -42,12 +41,6 @@ const withoutSecrets = ({ name, role, expires }: ApiKeyTyped): ApiKeyTyped => ({
 /** What programs show: made and removed. */
 export const apiKeyRoutes = (node: Node) => {
   const { apiKeys } = node
-
-  const ownerOf = (request: Request): Actor => {
-    const { actor } = personOf(request)
-    requireRole(actor, 'owner')
-    return actor
-  }
 
   const cardOf = (id: string): ApiKeyCard => {
     const card = apiKeyCards(node).find((key) => key.id === id)

@@ -16,10 +16,10 @@ import {
 import { OutcomePage } from '../../views/outcome.tsx'
 import { isAfter } from '../api/connections.ts'
 import { connectionJson } from '../api/present.ts'
-import { filterAnswer, isPasted, isTainted, serverNamesOf, textOf, withoutPasted } from './filter.ts'
+import { filterAnswer, isPasted, serverNamesOf, textOf, withoutPasted } from './filter.ts'
 import { FORM, formOf } from './form.ts'
 import { outcomeOf, statusOfOutcome } from './outcome.ts'
-import { frameOf, page, seeOther } from './page.ts'
+import { frameOf, isTainted, page, seeOther } from './page.ts'
 import { personOf } from './person.ts'
 import { mayAct } from './rights.ts'
 

@@ -12,12 +12,6 @@ export const textOf = (fields: URLSearchParams, name: string, lengthMax: number)
   return holdsSecret(given) ? '' : given.slice(0, lengthMax)
 }
 
-/** Whether the address that was asked for holds a secret, as it is or encoded once more: then it must not stand. */
-export const isTainted = (request: Request): boolean => {
-  const { search, searchParams } = new URL(request.url)
-  return holdsSecret(search) || [...searchParams].flat().some(holdsSecret)
-}
-
 /** Where a list stands when a secret was put into its filter: without it, and saying so. */
 export const withoutPasted = (path: string): string => `${path}${path.includes('?') ? '&' : '?'}pasted=`
 export const isPasted = (fields: URLSearchParams): boolean => fields.has('pasted')

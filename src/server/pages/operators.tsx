@@ -3,7 +3,7 @@ import { Elysia } from 'elysia'
 import type { OneTimeLink } from '../../access.ts'
 import { AppError, conflict, invalid, notFound } from '../../error.ts'
 import type { Node } from '../../node.ts'
-import { type Actor, type Operator, requireRole, type Role, ROLES } from '../../operator.ts'
+import { type Actor, type Operator, type Role, ROLES } from '../../operator.ts'
 import { holdsSecret } from '../../secret.ts'
 import {
   LinkBeforePage,
@@ -20,7 +20,7 @@ import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
 import { keepMade, madeBefore } from './made.ts'
 import { frameOf, page, seeOther } from './page.ts'
-import { personOf } from './person.ts'
+import { ownerOf } from './person.ts'
 
 /** The role that a form names. Throws `invalid`. */
 const roleOf = (text: string | null): Role => {
@@ -32,12 +32,6 @@ const roleOf = (text: string | null): Role => {
 /** People who sign in: added, let in again, removed. */
 export const operatorRoutes = (node: Node) => {
   const { access } = node
-
-  const ownerOf = (request: Request): Actor => {
-    const { actor } = personOf(request)
-    requireRole(actor, 'owner')
-    return actor
-  }
 
   const cardOf = (actor: Actor, id: string): OperatorCard => {
     const card = operatorCards(node, actor).find((operator) => operator.id === id)

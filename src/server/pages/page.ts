@@ -38,6 +38,12 @@ export const isScript = (request: Request): boolean => request.headers.get('hx-r
 export const seeOther = (location: string, headers: Record<string, string> = {}): Response =>
   new Response(null, { status: 303, headers: { location, 'cache-control': 'no-store', ...headers } })
 
+/** Whether the address that was asked for holds a secret, as it is or encoded once more: then it must not stand. */
+export const isTainted = (request: Request): boolean => {
+  const { search, searchParams } = new URL(request.url)
+  return holdsSecret(search) || [...searchParams].flat().some(holdsSecret)
+}
+
 export const frameOf = (node: Node, request: Request): Frame => {
   const { actor, session } = visitOf(request)
   const person =
@@ -46,6 +52,6 @@ export const frameOf = (node: Node, request: Request): Frame => {
       : null
   const { pathname, search } = new URL(request.url)
   // A page asks for its own address again and again: a secret that was pasted into it must not be repeated.
-  const path = holdsSecret(search) ? pathname : pathname + search
+  const path = isTainted(request) ? pathname : pathname + search
   return { assets: assetUrls, person, path, problems: person ? node.problems() : [] }
 }

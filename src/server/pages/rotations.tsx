@@ -8,13 +8,13 @@ import { parseDuration } from '../../time.ts'
 import type { Token } from '../../token.ts'
 import { RotatedBeforePage, RotatedPage } from '../../views/rotated.tsx'
 import { type Grace, GRACES, RotationConfirmPage, RotationPage } from '../../views/rotation.tsx'
-import { connectJson, tokenJson } from '../api/present.ts'
+import { tokenJson } from '../api/present.ts'
 import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
 import { keepMade, madeBefore } from './made.ts'
 import { frameOf, page } from './page.ts'
 import { personOf } from './person.ts'
-import { liveTokenOf, tokenOf } from './token.tsx'
+import { liveTokenOf, snippetsOf, tokenOf } from './token.tsx'
 
 type Typed = { grace: Grace; other: string }
 
@@ -56,8 +56,7 @@ export const rotationRoutes = (node: Node) => {
       }
       const secret = node.issuance.rotate(token, graceMs, actor)
       keepMade(node, actor, fields, token.id, `/tokens/${token.id}`)
-      const isLong = token.servers.size > node.limits.snippetServersMax
-      const snippets = isLong ? null : connectJson(node, token, secret)
+      const snippets = snippetsOf(node, token, secret)
       const card = tokenJson(node, token)
       return page(<RotatedPage {...{ frame, secret, snippets }} token={card} now={node.now()} />, 201, {
         location: `/tokens/${token.id}`,

@@ -24,6 +24,10 @@ export const tokenOf = (node: Node, id: string): Token => {
   return token
 }
 
+/** What to paste, with a new secret. For very many servers it has pages of its own, where the secret does not stand. */
+export const snippetsOf = (node: Node, token: Token, secret: string) =>
+  token.servers.size > node.limits.snippetServersMax ? null : connectJson(node, token, secret)
+
 /** One that may still be changed. Throws `conflict` for a dead one. */
 export const liveTokenOf = (node: Node, id: string): Token => {
   const token = tokenOf(node, id)

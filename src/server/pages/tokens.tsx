@@ -7,22 +7,23 @@ import { tokensPath } from '../../views/token-filter.tsx'
 import { type TokenFailures, TokenFormPage, type TokenTyped } from '../../views/token-form.tsx'
 import { TokenIssuedBeforePage, TokenIssuedPage } from '../../views/token-issued.tsx'
 import { TokensPage } from '../../views/tokens.tsx'
-import { connectJson, tokenJson } from '../api/present.ts'
+import { tokenJson } from '../api/present.ts'
 import { sentenceOf } from './failure.tsx'
-import { filterAnswer, isPasted, isTainted, serverNamesOf, withoutPasted } from './filter.ts'
+import { filterAnswer, isPasted, serverNamesOf, withoutPasted } from './filter.ts'
 import { FORM, formOf } from './form.ts'
 import { keepMade, madeBefore } from './made.ts'
-import { frameOf, page, seeOther } from './page.ts'
+import { frameOf, isTainted, page, seeOther } from './page.ts'
 import { personOf } from './person.ts'
 import { mayAct, mayChange } from './rights.ts'
 import { EMPTY, failuresOf, requestOf, typedOf, withoutSecrets } from './token-form.ts'
+import { snippetsOf } from './token.tsx'
 import { tokenListOf, tokenQueryOf, TokensByName } from './token-list.ts'
 
 type Refused = { typed: TokenTyped; failures: TokenFailures; failure: string | null; status: number }
 
 /** Tokens: found, and made. */
 export const tokensRoutes = (node: Node) => {
-  const { nameLengthMax, snippetServersMax } = node.limits
+  const { nameLengthMax } = node.limits
   const byName = new TokensByName(node.tokens)
 
   const list = async (request: Request, actor: Actor, path: string): Promise<Response> => {
@@ -69,8 +70,7 @@ export const tokensRoutes = (node: Node) => {
     try {
       const { token, secret } = node.issuance.issue(wanted, actor)
       keepMade(node, actor, fields, token.id, `/tokens/${token.id}`)
-      // What to paste for very many servers has pages of its own, where the secret does not stand.
-      const snippets = token.servers.size > snippetServersMax ? null : connectJson(node, token, secret)
+      const snippets = snippetsOf(node, token, secret)
       return page(<TokenIssuedPage frame={frame} token={tokenJson(node, token)} {...{ secret, snippets }} />, 201, {
         location: `/tokens/${token.id}`,
       })
