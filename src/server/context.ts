@@ -32,3 +32,7 @@ export const contextOf = (request: Request): Visit & { actor: Actor } => {
   if (!actor) throw new Error('a request without an actor was routed to where one is needed')
   return { ...visit, actor }
 }
+
+/** Whether a page asks by itself, to keep up with what happens: that must not keep a session alive for ever. */
+export const isLive = ({ method, headers }: Request): boolean =>
+  method === 'GET' && headers.get('hx-request') === 'true' && headers.get('x-live') === '1'

@@ -106,7 +106,7 @@ export const ServerOpenPage = ({ frame, server, isOpen, reach, reasonLengthMax }
   <OpenPage
     frame={frame}
     title={`Open ${server.name}?`}
-    action={`/servers/${encodeURIComponent(server.name)}/gate`}
+    action={`${serverHref(server.name)}/gate`}
     verb={`Open ${server.name}`}
     back={serverHref(server.name)}
     reasonLengthMax={reasonLengthMax}

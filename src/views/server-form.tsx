@@ -215,7 +215,7 @@ export const ServerEditPage = ({ frame, server, typed, failures, failure }: Edit
       </p>
       <h1>{title}</h1>
       <Failed what="Nothing was changed." failure={failure} filled={filled} />
-      <form class="stack" method="post" action={`/servers/${encodeURIComponent(server.name)}/edit`} data-once>
+      <form class="stack" method="post" action={`${serverHref(server.name)}/edit`} data-once>
         <Url filled={filled} />
         <Kind kind={typed.kind} />
         <Path filled={filled} hint="Completes the URL that is shown to people, such as /mcp." />

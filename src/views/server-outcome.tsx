@@ -26,7 +26,7 @@ export const ServerOutcomePage = ({ frame, deed, name, outcome, mayOpen }: Props
     <p>{AFTER[deed]}</p>
     {deed === 'closed' && mayOpen && (
       <p>
-        <a class="button" href={`/servers/${encodeURIComponent(name)}/gate?state=open`}>
+        <a class="button" href={`${serverHref(name)}/gate?state=open`}>
           Open it again
         </a>
       </p>

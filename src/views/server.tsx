@@ -5,7 +5,7 @@ import { DangerLink } from './danger.tsx'
 import { Empty } from './empty.tsx'
 import { Fact } from './fact.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
-import { Errors, Gate, PublicUrl, type ServerCard } from './server-cells.tsx'
+import { Errors, Gate, PublicUrl, type ServerCard, serverHref } from './server-cells.tsx'
 import { KINDS } from './server-form.tsx'
 import { Cell, HeadCell, Row, Table, Text } from './table.tsx'
 import { Time } from './time.tsx'
@@ -179,7 +179,7 @@ const Connections = ({ card: { server, connections }, mayAct }: ConnectionsProps
 
 /** What kills, each with what it does in words. */
 const Deadly = ({ name, restricted }: { name: string; restricted: boolean }) => {
-  const path = `/servers/${encodeURIComponent(name)}`
+  const path = serverHref(name)
   return (
     <section class="card deadly" aria-labelledby="deadly-title">
       <h2 id="deadly-title">Cut it off</h2>
@@ -228,7 +228,7 @@ interface ServerProps {
 
 export const ServerPage = ({ frame, card, mayAct, mayChange }: ServerProps) => {
   const { server } = card
-  const path = `/servers/${encodeURIComponent(server.name)}`
+  const path = serverHref(server.name)
   return (
     <Layout title={server.name} frame={frame} refreshed>
       <div class="sheet">

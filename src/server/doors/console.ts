@@ -4,7 +4,7 @@ import { hostCheck } from '../../host.ts'
 import type { Node } from '../../node.ts'
 import type { Actor } from '../../operator.ts'
 import type { Api } from '../app.ts'
-import { admit } from '../context.ts'
+import { admit, isLive } from '../context.ts'
 import { idempotent } from '../api/idempotency.ts'
 import { problem, problemFor } from '../errors.ts'
 import type { Pages } from '../pages/pages.ts'
@@ -20,10 +20,6 @@ const isOwnPage = (request: Request, consoleOrigin: string): boolean => {
   const origin = request.headers.get('origin')
   return origin !== null && (origin === consoleOrigin || origin === new URL(request.url).origin)
 }
-
-/** Whether a page asks by itself, to keep up with what happens: that must not keep a session alive for ever. */
-const isLive = ({ method, headers }: Request): boolean =>
-  method === 'GET' && headers.get('hx-request') === 'true' && headers.get('x-live') === '1'
 
 const unauthenticated = () => {
   const answer = problem(401, 'unauthenticated', 'send an API key as "Authorization: Bearer pca_…", or sign in')

@@ -4,7 +4,7 @@ import { PLACEHOLDER } from '../../connect.ts'
 import { conflict, notFound } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import type { Actor } from '../../operator.ts'
-import { parseDuration } from '../../time.ts'
+import { formatTime, parseDuration } from '../../time.ts'
 import { statusOf, type Token } from '../../token.ts'
 import { USAGE_WINDOWS } from '../../usage.ts'
 import { ConnectPage } from '../../views/token-connect.tsx'
@@ -13,6 +13,7 @@ import { type TokenView, WINDOWS } from '../../views/token-view.ts'
 import { TokenPage } from '../../views/token.tsx'
 import { activityJson } from '../api/activity.ts'
 import { connectionJson, connectJson, publicUrl, serversOf, tokenJson, usageJson } from '../api/present.ts'
+import { isLive } from '../context.ts'
 import { auditCard } from './audit.tsx'
 import { frameOf, page } from './page.ts'
 import { personOf } from './person.ts'
@@ -49,9 +50,6 @@ const deathOf = (node: Node, { revocationId }: Token): DeathCard => {
   return receipt && { id: receipt.id, actor: receipt.actor, reason: receipt.reason, note: receipt.note }
 }
 
-/** Whether the page asks for what is new, and leaves everything else as it stands. */
-const isRefresh = (request: Request): boolean => request.headers.get('x-live') === '1'
-
 /** What is read anew every two seconds. */
 const presentOf = (node: Node, actor: Actor, token: Token, view: TokenView) => {
   const connections = node.registry.ofToken(token.id).values().take(node.limits.tokenLinesShownMax)
@@ -60,7 +58,7 @@ const presentOf = (node: Node, actor: Actor, token: Token, view: TokenView) => {
     death: deathOf(node, token),
     seenFrom: node.sightings
       .addressesOf(token.id)
-      .map(({ address, lastAt }) => ({ address, lastAt: new Date(lastAt).toISOString() })),
+      .map(({ address, lastAt }) => ({ address, lastAt: formatTime(lastAt) })),
     usage: usageJson(node, token, view.window),
     connections: [...connections.map((connection) => connectionJson(node, connection))],
     linesMax: node.limits.activityLinesShownMax,
@@ -87,7 +85,8 @@ export const tokenRoutes = (node: Node) =>
       const { actor } = personOf(request)
       const token = tokenOf(node, params.id)
       const view = viewOf(new URL(request.url).searchParams)
-      const past = isRefresh(request) ? null : await pastOf(node, token, view)
+      // An update leaves what it did, and what was done to it, as it stands.
+      const past = isLive(request) ? null : await pastOf(node, token, view)
       return page(
         <TokenPage frame={frameOf(node, request)} {...presentOf(node, actor, token, view)} {...{ view, past }} />,
       )
