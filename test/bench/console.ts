@@ -5,7 +5,7 @@ import { open, type RawClient } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
 import { startEvents } from '../support/upstreams/events.ts'
-import { builtBinary } from './binary.ts'
+import { builtBinary } from '../support/binary.ts'
 import { figuresOf } from './figures.ts'
 import { ms, table } from './table.ts'
 

@@ -11,6 +11,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { documentOf, portcullis, ROOT } from '../cli/run.ts'
+import { builtBinary } from '../support/binary.ts'
 import { eventually } from '../support/poll.ts'
 import { parseEvents } from '../support/sse.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
@@ -25,13 +26,6 @@ let folder: string
 let home: string
 let binary: string
 let demo: ReturnType<typeof startDemo>
-
-const newestSource = (): number => {
-  const files = ['src', 'drizzle'].flatMap((name) =>
-    readdirSync(join(ROOT, name), { recursive: true, encoding: 'utf8' }).map((file) => join(ROOT, name, file)),
-  )
-  return Math.max(...[...files, join(ROOT, 'package.json')].map((file) => statSync(file).mtimeMs))
-}
 
 /** Nothing in the environment but the home that its data goes to. */
 const startDemo = () => {
@@ -50,15 +44,10 @@ const startDemo = () => {
 }
 
 beforeAll(async () => {
-  const built = join(ROOT, 'dist/portcullis')
-  if (!existsSync(built) || statSync(built).mtimeMs < newestSource()) {
-    const build = Bun.spawnSync([process.execPath, 'run', 'build'], { cwd: ROOT })
-    if (build.exitCode !== 0) throw new Error(`the build failed: ${build.stderr.toString()}`)
-  }
   folder = tempFolder()
   chmodSync(folder, 0o755)
   binary = join(folder, 'portcullis')
-  copyFileSync(built, binary)
+  copyFileSync(builtBinary(), binary)
   chmodSync(binary, 0o755)
   home = join(folder, 'home')
   const hostile = join(folder, 'hostile')
