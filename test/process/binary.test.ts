@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { documentOf, portcullis, ROOT } from '../cli/run.ts'
+import { documentOf, portcullis } from '../cli/run.ts'
 import { builtBinary } from '../support/binary.ts'
 import { eventually } from '../support/poll.ts'
 import { parseEvents } from '../support/sse.ts'
