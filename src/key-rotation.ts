@@ -48,10 +48,18 @@ export class KeyRotation {
     if (ring.ids.length >= limits.keysMax)
       throw conflict(`the ring holds ${limits.keysMax} keys, the most it may: remove one first`)
     const key = newRingKey(now())
+    const before = ring.data.keys
     // The file first: what the database refers to must never be missing from it.
-    store.saveRing([...ring.data.keys, key])
-    ring.replace([...ring.data.keys, key])
-    store.reseal(servers.byId.values(), 'key.rotate', key.id, actor)
+    store.saveRing([...before, key])
+    ring.replace([...before, key])
+    try {
+      store.reseal(servers.byId.values(), 'key.rotate', key.id, actor)
+    } catch (error) {
+      // A key that the audit log does not know of must make no secret.
+      ring.replace(before)
+      store.saveRing(before)
+      throw error
+    }
     return key
   }
 

@@ -12,6 +12,9 @@ export const limits = {
   requestBodyBytesMax: 128 * 1024 * 1024,
   /** A body that stops arriving holds a connection and an upstream request. */
   requestBodyIdleMs: 60_000,
+  /** The body of a request that is refused: up to this it is taken in, so that a proxy gets the answer. */
+  unreadBodyBytesMax: 1024 * 1024,
+  unreadBodyMs: 1_000,
   /** JSON-RPC requests above this pass unread, and their cut is a reset. */
   rpcBodyBytesMax: 1024 * 1024,
   /** Ids remembered of one batch; a longer batch is cut by a reset. */
@@ -193,10 +196,52 @@ export const limits = {
   /** argon2id takes 64 MiB each: more at once would exhaust a small machine. */
   passwordHashesMax: 2,
   ackWaitMsMax: 60_000,
-  /** A backup is read into memory. */
-  restoreBytesMax: 4 * 1024 ** 3,
+  /** In the format of a backup a file's size has eleven octal digits. */
+  backupBytesMax: 8 * 1024 ** 3 - 1,
+  /** Of the database's size, to be free before it is migrated: the copy, the indexes that are built, and these in the -wal. */
+  upgradeRoomFactor: 2,
+  /** The copy that a backup is made from must leave the database some room to grow meanwhile. */
+  backupReserveBytes: 16 * 1024 * 1024,
+  /** Who takes nothing of a backup for so long is gone; until then nobody else gets one, and the copy takes room. */
+  backupIdleMs: 60_000,
+  backupSliceBytes: 256 * 1024,
+  /** Whoever writes a backup beside its node syncs it in such parts: a revocation's own sync waits behind them. */
+  backupSyncBytes: 8 * 1024 * 1024,
+  /** The copy's room is given back in such parts: a few milliseconds each, for which a commit may have to wait. */
+  backupTruncateBytes: 16 * 1024 * 1024,
+
+  // Doctor
+  /** Below this a full disk is near, and then only revoking, killing and closing work. */
+  freeBytesMin: 100 * 1024 * 1024,
+  freeInodesMin: 1_000,
+  /** Above this an fsync decides how fast a revocation is: SD cards, network file systems. */
+  fsyncMsMax: 10,
+  /** SQLite empties its log at 4 MiB; this much means that somebody keeps it from doing so. */
+  walBytesMax: 64 * 1024 * 1024,
+  /** The database is checked table by table until so much time is gone; a million rows take about a second. */
+  databaseCheckMs: 10_000,
+  databaseCheckRowsMax: 2_000_000,
+  /** What hangs must not hang the doctor: a node, a server behind the gate, a command of the system. */
+  doctorAnswerMs: 3_000,
+  /** Servers that are connected to at once. */
+  doctorConnectsMax: 50,
+  /** Findings of one kind; the rest are counted. */
+  doctorFindingsMax: 20,
+  /** Settings and key files are far smaller: what is larger is something else. */
+  smallFileBytesMax: 1024 * 1024,
+  /** Certificates of ours are usually renewed 30 days before they end: three weeks before, that has failed. */
+  certificateMs: 21 * 24 * 3_600_000,
+  serverCertificateMs: 14 * 24 * 3_600_000,
+  /** Rows of the audit log are newer than now only where the clock was set back; clocks are set by seconds all the time. */
+  clockAheadMs: 60_000,
+  /** A file for the moment that is so old was left by something that crashed. */
+  leftOverMs: 3_600_000,
+  /** A soft limit of 1,024 open files, the usual one of a shell, allows 480 connections. */
+  connectionsWarnMax: 1_000,
 
   // Process
+  /** Handshakes under way when a certificate is replaced are over by then; until then the next one waits. */
+  tlsHandoverMs: 2_000,
   journalBytes: 1024 * 1024,
   journalRetryMs: 1_000,
   shutdownMs: 5_000,

@@ -1,21 +1,20 @@
 import './many-requests.ts'
-import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
-import packageJson from '../package.json' with { type: 'json' }
+import { accessSync, chmodSync, constants, existsSync, readFileSync, rmSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { Access } from './access.ts'
 import { Activity } from './activity.ts'
 import { ApiKeys } from './apikey.ts'
 import { AttentionRounds } from './attention.ts'
 import { Fold } from './audit.ts'
 import { type Checkpoint, headOfCheckpoint, signCheckpoint } from './checkpoint.ts'
-import { run } from './cli/program.ts'
+import { type Hooks, run } from './cli/program.ts'
 import { type Config, defaultDataFolder, type Environment, loadConfig } from './config.ts'
 import { Control, putState } from './control.ts'
 import { runDemo } from './demo/demo.ts'
 import { startDemoUpstream } from './demo/upstream.ts'
 import { doctor } from './doctor/doctor.ts'
 import { Emergency } from './emergency.ts'
-import { invalid, messageOf } from './error.ts'
+import { AppError, invalid, messageOf } from './error.ts'
 import { Gate } from './gate/gate.ts'
 import { probe } from './gate/probe.ts'
 import { Health } from './health.ts'
@@ -31,6 +30,7 @@ import { Receipts } from './receipt.ts'
 import { Registry } from './registry.ts'
 import { denyRecord, Revocations } from './revocation.ts'
 import { Search } from './search.ts'
+import type { Restored } from './restored.ts'
 import { createApi } from './server/app.ts'
 import { consoleDoor } from './server/doors/console.ts'
 import { listen, openFilesLimit, preflight } from './server/doors/listen.ts'
@@ -43,14 +43,18 @@ import { AnswerStore } from './store/answers.ts'
 import { ApiKeyStore } from './store/apikey.ts'
 import { AuditStore } from './store/audit.ts'
 import { AuditSearch } from './store/audit-search.ts'
-import { makeBackup, readBackup, restoreBackup } from './store/backup.ts'
+import { openBackup } from './store/archive.ts'
+import { Backups, clearStaging } from './store/backup.ts'
 import { filesOf, lockFolder, makeFolder } from './store/folder.ts'
+import { goBack, isDatabase } from './store/going-back.ts'
 import { openJournal } from './store/journal.ts'
 import { checkKeyFile, readKeyFile } from './store/keyfile.ts'
 import { KeyStore } from './store/key-rotation.ts'
 import { openStore } from './store/open.ts'
 import { OperatorStore } from './store/operator.ts'
 import { RevocationStore } from './store/revocation.ts'
+import { giveTo, ownerOf } from './store/owner.ts'
+import { keyFileNamedIn, restoreBackup, type RestoreOptions } from './store/restore.ts'
 import { ServerStore } from './store/server.ts'
 import { TokenStore } from './store/token.ts'
 import { UsageStore } from './store/usage.ts'
@@ -60,11 +64,11 @@ import { triesOf } from './tries.ts'
 import { UpstreamIndex } from './upstream.ts'
 import { Evidence, usageHistory, UsageMeter } from './usage.ts'
 import { Verifier } from './verification.ts'
+import { version } from './version.ts'
 import { runWorker } from './worker/run.ts'
 import type { SnapshotAnswer, SnapshotRequest } from './worker/snapshot.ts'
 import { verifyFile, type VerifyAnswer, type VerifyRequest } from './worker/verify.ts'
 
-const version = { version: packageJson.version, commit: null, date: null }
 const env = process.env as Environment
 const now = () => Date.now()
 
@@ -82,7 +86,20 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   makeFolder(config.data)
   unlock ??= lockFolder(config.data)
   const files = filesOf(config.data)
-  const store = openStore({ folder: config.data, keyFile: config.keyFile, version: version.version, now })
+  clearStaging(config.data, config.keyFile)
+  const store = openStore({
+    folder: config.data,
+    keyFile: config.keyFile,
+    version: version.version,
+    now,
+    // Also where only warnings are read: until it is done, nothing is listened on.
+    onUpgrade: ({ from, to, bytes, copy }, tookMs) => {
+      if (tookMs === null) {
+        const size = `${Math.ceil(bytes / 1e6)} MB`
+        log.warn({ size, copy }, `the database of ${from} is being brought to ${to}; a large one takes some seconds`)
+      } else log.warn({ tookMs: Math.round(tookMs), copy }, `the database is of ${to} now; nothing removes the copy`)
+    },
+  })
 
   // The domain, and its doors to the disk
   const serverStore = new ServerStore(store)
@@ -176,6 +193,14 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   })
   const apiKeys = new ApiKeys({ store: new ApiKeyStore(store), ring: store.keys, fold, now })
   const keys = new KeyRotation({ ring: store.keys, servers, apiKeys, revocations, store: new KeyStore(store), now })
+  const backups = new Backups({
+    folder: config.data,
+    version: version.version,
+    store,
+    limits,
+    flush: () => emergency.flush(),
+    snapshot: (to) => runWorker<SnapshotRequest, SnapshotAnswer>('snapshot', { file: files.database, to }),
+  })
 
   // Listening: the gate's address is known once it is bound
   const listener = listen(config, files.socket)
@@ -222,6 +247,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     config,
     gateUrl,
     consoleUrl,
+    listening: listener.bound,
     startedAt: now(),
     limits,
     now,
@@ -270,16 +296,10 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       const statement = { database: store.database, node: store.node, ...store.log.head, at: formatTime(now()) }
       return signCheckpoint(statement, store.keys)
     },
-    backup: () =>
-      makeBackup({
-        folder: config.data,
-        keyFile: config.keyFile,
-        version: version.version,
-        database: store.database,
-        now: now(),
-        snapshot: async (to) =>
-          void (await runWorker<SnapshotRequest, SnapshotAnswer>('snapshot', { file: files.database, to })),
-      }),
+    backup: (actor) => backups.make(actor),
+    get backupAt() {
+      return backups.lastAt()
+    },
     problems,
     metrics: () => metrics.text(),
     log,
@@ -372,13 +392,24 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     log.error({ err: error }, 'a promise was rejected that nobody waited for'),
   )
   process.on('SIGHUP', () => {
+    const done = (error: unknown) => {
+      if (error) log.error({ err: error }, 'the certificates could not be read again; the old ones stay')
+      else log.info({}, 'certificates were read again')
+    }
     try {
-      listener.reload(reread().tls)
-      log.info({}, 'certificates were read again')
+      listener.reload(reread().tls, done)
     } catch (error) {
-      log.error({ err: error }, 'the certificates could not be read again; the old ones stay')
+      done(error)
     }
   })
+  const { connectionsMax } = registry
+  if (connectionsMax < limits.connectionsWarnMax) {
+    const todo = 'raise LimitNOFILE= in the unit of systemd, or `ulimit -n`'
+    log.warn(
+      { openFiles: openFilesLimit(), connectionsMax },
+      `few files may be open at once, so few connections: ${todo}`,
+    )
+  }
   log.info({ gate: gateUrl, console: consoleUrl, data: config.data, node: store.node }, 'portcullis is ready')
   return { node, stop }
 }
@@ -432,15 +463,22 @@ const setupLine = (node: Node): string => {
   }
 }
 
+/** Said before the key file is lost, since afterwards it is too late. */
+const backupLine = ({ config: { keyFile } }: Node): string =>
+  `Keys     ${keyFile}: lost, no token can be checked. No backup yet: portcullis backup FILE\n`
+
 const serve = async (argv: string[]): Promise<number> => {
   const load = () => loadConfig(argv, env, process.stderr.isTTY)
   const config = load()
   const log = createLogger(config.logLevel, config.logFormat)
   const running = await start(config, log, load)
   const { node } = running
+  // Before anything says that it runs: from then on somebody may stop it.
+  const stopped = untilStopped(running, log)
   process.stdout.write(`Gate     ${node.gateUrl}\nConsole  ${node.consoleUrl}\n`)
+  if (node.backupAt === null) process.stdout.write(backupLine(node))
   if (!node.access.hasOwner) process.stdout.write(setupLine(node))
-  return untilStopped(running, log)
+  return stopped
 }
 
 const demo = async (argv: string[]): Promise<number> => {
@@ -448,9 +486,10 @@ const demo = async (argv: string[]): Promise<number> => {
   const config = load()
   const log = createLogger(config.logLevel === 'info' ? 'warn' : config.logLevel, config.logFormat)
   const running = await start(config, log, load)
+  const stopped = untilStopped(running, log)
   const embedded = process.argv[1]?.includes('$bunfs')
   const view = runDemo(running.node, startDemoUpstream(), embedded ? 'portcullis' : 'npm run -s portcullis --')
-  const code = await untilStopped(running, log)
+  const code = await stopped
   view.stop()
   return code
 }
@@ -481,23 +520,48 @@ const verifyOffline = async (file: string, checkpoint: string | null, options: {
   return { ...result, ok: result.status === 'intact', checkedAt: formatTime(now()), tookMs }
 }
 
-const restore = async (file: string, options: { data?: string; keyFile?: string }) => {
-  const argv = [
-    ...(options.data ? ['--data', options.data] : []),
-    ...(options.keyFile ? ['--key-file', options.keyFile] : []),
-  ]
-  const config = loadConfig(argv, env, false)
-  const backup = await readBackup(file)
-  makeFolder(config.data)
-  const unlock = lockFolder(config.data)
+const mayWrite = (folder: string): boolean => {
   try {
-    return {
-      message: restoreBackup(backup, { folder: config.data, keyFile: config.keyFile, version: version.version, now }),
-    }
-  } finally {
-    unlock()
+    accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK)
+    return true
+  } catch {
+    return false
   }
 }
+
+const restore: Hooks['restore'] = async (file, options) => {
+  // The folder of the system's service, where that is the one that there is: as all other commands find it.
+  const data = options.data ?? env.PORTCULLIS_DATA ?? defaultDataFolders().find((folder) => existsSync(folder))
+  const argv = [...(data ? ['--data', data] : []), ...(options.keyFile ? ['--key-file', options.keyFile] : [])]
+  if (data && existsSync(data) && !mayWrite(data)) {
+    throw new AppError('forbidden', `--data ${data}: permission denied; type: ${options.sudo(data)}`)
+  }
+  const { data: folder, keyFile } = loadConfig(argv, env, false)
+  const whileStopped = (put: (given: RestoreOptions) => Restored): Restored => {
+    makeFolder(folder)
+    const unlock = lockFolder(folder)
+    try {
+      giveTo(ownerOf(folder), filesOf(folder).lock)
+      return put({ folder, keyFile, version: version.version, actor: `local:${process.getuid?.() ?? 'unknown'}`, now })
+    } finally {
+      unlock()
+    }
+  }
+  // A copy of before an upgrade, and no backup
+  if (isDatabase(file)) return whileStopped((given) => goBack(file, given))
+  const backup = openBackup(file)
+  try {
+    const named = keyFileNamedIn(backup, folder)
+    if (named !== null && resolve(named) !== keyFile && !options.keyFile && !env.PORTCULLIS_KEY_FILE) {
+      throw invalid(`${file}: its settings keep the keys in ${named}: add --key-file ${named}, or another place`)
+    }
+    return whileStopped((given) => restoreBackup(backup, given))
+  } finally {
+    backup.close()
+  }
+}
+
+const defaultDataFolders = () => [defaultDataFolder(env), '/var/lib/portcullis']
 
 // Whatever is made, by whatever command, is for this user alone.
 process.umask(0o077)
@@ -507,8 +571,18 @@ void run(process.argv.slice(2), {
   serve,
   demo,
   restore,
-  doctor: (options) => doctor(loadConfig(options.data ? ['--data', options.data] : [], env, false), version.version),
+  doctor: ({ data = env.PORTCULLIS_DATA, sudo }) =>
+    doctor({
+      version: version.version,
+      folders: data ? [resolve(data)] : defaultDataFolders(),
+      filesOf,
+      settingsOf: (folder) => loadConfig(['--data', folder], env, false),
+      readKeyFile,
+      limits,
+      now,
+      sudo,
+    }),
   verifyOffline,
   version,
-  defaultDataFolders: () => [defaultDataFolder(env), join('/var/lib/portcullis')],
+  defaultDataFolders,
 }).then((code) => process.exit(code))

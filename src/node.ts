@@ -4,13 +4,14 @@ import type { ApiKeys } from './apikey.ts'
 import type { Attention } from './attention.ts'
 import type { AuditHead, AuditRow, Fold, Verification } from './audit.ts'
 import type { Checkpoint } from './checkpoint.ts'
-import type { Config } from './config.ts'
+import type { Address, Config } from './config.ts'
 import type { Control } from './control.ts'
 import type { Emergency } from './emergency.ts'
 import type { Health } from './health.ts'
 import type { Issuance } from './issuance.ts'
 import type { KeyRotation } from './key-rotation.ts'
 import type { Limits } from './limits.ts'
+import type { Actor } from './operator.ts'
 import type { Pulse } from './pulse.ts'
 import type { ReceiptConnection } from './receipt.ts'
 import type { Registry } from './registry.ts'
@@ -24,12 +25,7 @@ import type { Tries } from './tries.ts'
 import type { UpstreamIndex } from './upstream.ts'
 import type { Evidence, Usage, UsageBucket, UsageMeter, UsageWindow } from './usage.ts'
 import type { VerificationState } from './verification.ts'
-
-export interface Version {
-  version: string
-  commit: string | null
-  date: string | null
-}
+import type { Version } from './version.ts'
 
 /** Which rows of the audit log; all that is given must hold. */
 export interface AuditFilter {
@@ -65,6 +61,8 @@ export interface Node {
   config: Config
   gateUrl: string
   consoleUrl: string
+  /** What it is bound to. */
+  listening: { gate: Address; console: Address }
   startedAt: number
   limits: Limits
   now: Clock
@@ -122,8 +120,10 @@ export interface Node {
   /** The last verification, whoever asked for it; null: none yet. */
   readonly verification: VerificationState | null
   checkpoint(): Checkpoint
-  /** One file of database, keys and settings. */
-  backup(): Promise<Blob>
+  /** One file of database, keys and settings, as it is read. */
+  backup(actor: Actor): Promise<AsyncGenerator<Uint8Array>>
+  /** When a backup was last asked for; null: never. */
+  readonly backupAt: number | null
   /** Why the node is not ready; empty when it is. */
   problems(): string[]
   /** Prometheus text. */

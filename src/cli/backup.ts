@@ -1,8 +1,9 @@
-import { constants } from 'node:fs'
-import { access, link, open, rename, unlink } from 'node:fs/promises'
+import { constants, rmSync } from 'node:fs'
+import { access, link, open, rename, rm, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Command } from 'commander'
 import { messageOf } from '../error.ts'
+import { limits } from '../limits.ts'
 import type { Cli } from './cli.ts'
 import { Exit, failed, systemCode, usage } from './exit.ts'
 import { bytes, writeRaw } from './output.ts'
@@ -22,26 +23,58 @@ const settle = async (temporary: string, file: string): Promise<void> => {
   await unlink(temporary)
 }
 
+/** Makes the name last over a power cut, too. */
+const syncFolder = async (folder: string): Promise<void> => {
+  const handle = await open(folder, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Removes what was written when somebody breaks off; the signal then ends the process as it would have. */
+const removedOnSignal = (temporary: string): (() => void) => {
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  const end = (signal: NodeJS.Signals) => {
+    rmSync(temporary, { force: true })
+    stop()
+    process.kill(process.pid, signal)
+  }
+  const stop = () => signals.forEach((signal) => process.off(signal, end))
+  signals.forEach((signal) => process.on(signal, end))
+  return stop
+}
+
 /** Writes a file of mode 0600 that is there whole or not at all; returns its size in bytes. */
 const save = async (stream: ReadableStream<Uint8Array>, file: string): Promise<number> => {
   const temporary = join(dirname(file), `.${basename(file)}.${process.pid}.part`)
-  const handle = await open(temporary, 'wx', 0o600)
+  const unwatched = removedOnSignal(temporary)
   try {
+    const handle = await open(temporary, 'wx', 0o600)
     let size = 0
+    let unsynced = 0
     try {
       for await (const chunk of stream) {
         await handle.writeFile(chunk)
         size += chunk.byteLength
+        unsynced += chunk.byteLength
+        if (unsynced < limits.backupSyncBytes) continue
+        await handle.datasync()
+        unsynced = 0
       }
       await handle.sync()
     } finally {
       await handle.close()
     }
     await settle(temporary, file)
+    await syncFolder(dirname(file))
     return size
   } catch (error) {
-    await unlink(temporary)
+    await rm(temporary, { force: true })
     throw error
+  } finally {
+    unwatched()
   }
 }
 

@@ -1,4 +1,6 @@
 import type { Finding } from '../finding.ts'
+import type { Restored } from '../restored.ts'
+import type { Version } from '../version.ts'
 import type { VerificationJson } from './answers.ts'
 
 /** What the command line can't do as a client of a running node; given by the composition root. */
@@ -6,11 +8,15 @@ export interface Hooks {
   /** Both take their arguments unparsed, the command's own name left out, and resolve to the exit code. */
   serve(argv: string[]): Promise<number>
   demo(argv: string[]): Promise<number>
-  restore(file: string, options: { data?: string; keyFile?: string }): Promise<{ message: string }>
-  doctor(options: { data?: string }): Promise<Finding[]>
+  /** `sudo` spells the same command for somebody with the rights, for that folder. */
+  restore(
+    file: string,
+    options: { data?: string; keyFile?: string; sudo: (folder: string) => string },
+  ): Promise<Restored>
+  doctor(options: { data?: string; sudo: (folder: string) => string }): Promise<Finding[]>
   /** `file` and `checkpoint` are paths. */
   verifyOffline(file: string, checkpoint: string | null, options: { data?: string }): Promise<VerificationJson>
-  version: { version: string; commit: string | null; date: string | null }
+  version: Version
   /** Where a data folder is looked for when none is named, in this order. */
   defaultDataFolders(): string[]
 }

@@ -1,16 +1,55 @@
 import type { Command } from 'commander'
+import type { Merged, Restored } from '../restored.ts'
 import type { Cli } from './cli.ts'
+import { sudoCommand } from './locate.ts'
+import { counted } from './output.ts'
+
+const NAMES_SHOWN = 5
+
+const keptText = (merged: Merged): string => {
+  const { tokens, secrets, servers, apiKeys, operators, closed } = merged
+  const dead = [
+    [tokens, 'token'],
+    [secrets, 'rotated secret'],
+    [servers, 'removed server'],
+    [apiKeys, 'API key'],
+    [operators, 'operator'],
+    [closed, 'closed gate'],
+  ] as const
+  const parts = dead.flatMap(([count, noun]) => (count > 0 ? [counted(count, noun)] : []))
+  return parts.length === 0 ? 'Nothing had died since.' : `What ended since the backup stays so: ${parts.join(', ')}.`
+}
+
+const goneText = ({ gone }: Merged): string[] => {
+  if (gone.length === 0) return []
+  const names = gone.slice(0, NAMES_SHOWN).join(', ')
+  const more = gone.length > NAMES_SHOWN ? ` and ${gone.length - NAMES_SHOWN} more` : ''
+  return [
+    `Made since the backup, and gone, so that its holder gets 401: ${counted(gone.length, 'token')} (${names}${more}).`,
+  ]
+}
+
+const textOf = ({ at, folder, merged, replaced, settings }: Restored): string =>
+  [
+    `Restored the backup of ${at} to ${folder}.`,
+    ...(merged
+      ? [keptText(merged), ...goneText(merged)]
+      : [`No database was in place to compare with: what was revoked after ${at} is live again. Revoke it again now.`]),
+    ...(replaced ? [`The database that was in place is kept as ${replaced}: remove it when all is well.`] : []),
+    ...(settings === 'kept' ? ["portcullis.toml stays as it is; the backup's was not used."] : []),
+  ].join('\n')
 
 export const restoreCommand = (program: Command, cli: Cli): void => {
   program
     .command('restore')
-    .description('put a backup in place of the data folder; the node must be stopped, and no revocation is lost')
+    .description('put a backup, or a copy from before an upgrade, in place of a stopped node; no revocation is lost')
     .argument('<FILE>')
     .option('--key-file <FILE>', 'where the ring of keys goes (default: portcullis.key in the data folder)')
     .action(async (file: string, { keyFile }: { keyFile?: string }) => {
       const { data } = cli.globals
-      const options = { ...(data !== undefined && { data }), ...(keyFile !== undefined && { keyFile }) }
+      const sudo = (folder: string) => sudoCommand(cli.argv, folder, data !== undefined)
+      const options = { ...(data !== undefined && { data }), ...(keyFile !== undefined && { keyFile }), sudo }
       const restored = await cli.hooks.restore(file, options)
-      await cli.print(restored, () => restored.message)
+      await cli.print(restored, () => textOf(restored))
     })
 }

@@ -1,197 +1,202 @@
-import { Database } from 'bun:sqlite'
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { AppError, conflict, invalid, messageOf } from '../error.ts'
+import { AppError, conflict, messageOf } from '../error.ts'
 import type { RingKey } from '../key.ts'
-import { limits } from '../limits.ts'
+import type { Limits } from '../limits.ts'
+import type { Actor } from '../operator.ts'
+import { formatTime } from '../time.ts'
+import { type Manifest, NAMES } from './archive.ts'
+import { bytesFree, bytesOf } from './before.ts'
 import { filesOf } from './folder.ts'
-import { readKeyFile, syncFolder, writeKeyFile } from './keyfile.ts'
-import { openStore } from './open.ts'
+import { keyFileText, removeUnfinishedKeyFile } from './keyfile.ts'
+import type { Store } from './open.ts'
+import { TAR_END, tarHeader, tarPadding } from './tar.ts'
 
-/** A backup is a tar file of these names. It holds the keys: who has it, has everything. */
-const NAMES = { manifest: 'backup.json', database: 'portcullis.db', key: 'portcullis.key', settings: 'portcullis.toml' }
+/** What is in the folder for a moment only: the copy that a backup is made from, and what a restore prepares. */
+export const stagingOf = (folder: string) => ({
+  backup: join(folder, 'portcullis.backup.tmp'),
+  restore: join(folder, 'portcullis.restore.tmp'),
+})
 
-interface Manifest {
-  portcullis: 'backup'
-  version: string
-  database: string
-  at: string
+export const removeStagedCopy = (folder: string): void => {
+  for (const suffix of ['', '-journal']) rmSync(stagingOf(folder).backup + suffix, { force: true })
 }
 
-export interface BackupOptions {
-  folder: string
-  keyFile: string
-  version: string
-  database: string
-  now: number
-  /** Copies the live database to that file. */
-  snapshot(to: string): Promise<void>
-}
-
-/** Makes a backup of a live node. The copy that it is made from is removed again. */
-export const makeBackup = async ({
-  folder,
-  keyFile,
-  version,
-  database,
-  now,
-  snapshot,
-}: BackupOptions): Promise<Blob> => {
-  const staging = join(folder, `backup-${Bun.randomUUIDv7()}.tmp`)
-  const files = filesOf(folder)
-  try {
-    await snapshot(staging)
-    const manifest: Manifest = { portcullis: 'backup', version, database, at: new Date(now).toISOString() }
-    const archive = new Bun.Archive({
-      [NAMES.manifest]: JSON.stringify(manifest),
-      [NAMES.database]: readFileSync(staging),
-      [NAMES.key]: readFileSync(keyFile),
-      ...(existsSync(files.settings) ? { [NAMES.settings]: readFileSync(files.settings) } : {}),
-    })
-    return await archive.blob()
-  } finally {
-    rmSync(staging, { force: true })
-  }
-}
-
-export interface RestoreOptions {
-  folder: string
-  keyFile: string
-  version: string
-  now: () => number
-}
+/** The names of databases that a restore put aside. */
+const ASIDE = /^portcullis\.db\.before-restore-/
 
 /**
- * Puts a backup in place of a stopped node's database, in one rename. What the database in place knows to
- * be dead stays dead: revoked tokens, rotated secrets, removed operators and API keys.
+ * Removes what a crash left of a backup or a restore, before a node starts on a locked folder. Throws `conflict` where a
+ * restore into an empty folder was cut short: an empty database in its place would look like a restored one.
  */
-export const restoreBackup = (backup: Backup, { folder, keyFile, version, now }: RestoreOptions): string => {
-  const { file, manifest, contents } = backup
-  const files = filesOf(folder)
-  const staging = join(folder, 'restore.tmp')
-  rmSync(staging, { recursive: true, force: true })
-  mkdirSync(staging, { mode: 0o700 })
-  try {
-    const staged = filesOf(staging)
-    for (const [to, bytes] of [
-      [staged.database, contents.database],
-      [staged.key, contents.key],
-    ] as const) {
-      writeFileSync(to, bytes, { mode: 0o600 })
+export const clearStaging = (folder: string, keyFile: string): void => {
+  const { database } = filesOf(folder)
+  const { restore } = stagingOf(folder)
+  if (existsSync(restore) && !existsSync(database)) {
+    throw conflict(`--data ${folder}: a restore was interrupted here: do it again, or remove ${restore} to begin anew`)
+  }
+  removeStagedCopy(folder)
+  removeUnfinishedKeyFile(keyFile)
+  rmSync(restore, { recursive: true, force: true })
+  const own = statSync(database, { throwIfNoEntry: false })?.ino
+  for (const name of readdirSync(folder).filter((entry) => ASIDE.test(entry))) {
+    // It was put aside, but nothing came in its place: one file of two names.
+    if (statSync(join(folder, name)).ino === own) rmSync(join(folder, name))
+  }
+}
+
+export interface BackupsDeps {
+  folder: string
+  version: string
+  store: Store
+  limits: Limits
+  /** Writes what waits in the journal; false when it still waits. */
+  flush(): boolean
+  /** Copies the live database to that file, off the loop. */
+  snapshot(to: string): Promise<{ bytes: number; sha256: string }>
+}
+
+/** A file that is deleted already, read off the loop, and given back to the disk in slices. */
+class Copy {
+  #at = 0
+  #idle: NodeJS.Timeout
+  #released = false
+
+  constructor(
+    readonly handle: FileHandle,
+    readonly bytes: number,
+    readonly limits: Limits,
+    readonly onReleased: () => void,
+  ) {
+    // Whoever takes nothing for so long is gone, and their copy fills the disk.
+    this.#idle = setTimeout(() => void this.release(), limits.backupIdleMs)
+  }
+
+  /** The next slice; null: that was all. */
+  async next(): Promise<Uint8Array | null> {
+    this.#idle.refresh()
+    const { bytesRead, buffer } = await this.handle.read(
+      new Uint8Array(this.limits.backupSliceBytes),
+      0,
+      Math.min(this.limits.backupSliceBytes, this.bytes - this.#at),
+      this.#at,
+    )
+    this.#at += bytesRead
+    return bytesRead === 0 ? null : buffer.subarray(0, bytesRead)
+  }
+
+  async release(): Promise<void> {
+    if (this.#released) return
+    this.#released = true
+    clearTimeout(this.#idle)
+    try {
+      // Hundreds of megabytes given back at once would let a revocation's sync wait for it.
+      for (let size = this.bytes; size > 0; size -= this.limits.backupTruncateBytes) {
+        await this.handle.truncate(Math.max(0, size - this.limits.backupTruncateBytes))
+      }
+    } finally {
+      await this.handle.close()
+      this.onReleased()
     }
-    const inPlace = existsSync(files.database)
-    const ring = readKeyFile(staged.key)
-    if (ring.database !== manifest.database) throw invalid(`${file}: the keys in it are another database's`)
-    if (inPlace) ring.keys = unite(ring.keys, sameDatabase(keyFile, manifest.database, folder))
-    writeKeyFile(staged.key, ring)
-    const kept = bringDead(backup.file, staging, inPlace ? files.database : null, version, now)
-    // The ring holds the keys of both databases, so either of them opens with it, whatever happens now.
-    writeKeyFile(keyFile, ring)
-    for (const suffix of ['-wal', '-shm']) rmSync(files.database + suffix, { force: true })
-    renameSync(staged.database, files.database)
-    if (contents.settings && !existsSync(files.settings))
-      writeFileSync(files.settings, contents.settings, { mode: 0o600 })
-    syncFolder(folder)
-    return `restored the backup of ${manifest.at}; ${kept} tokens that were revoked or rotated since then stay so`
-  } finally {
-    rmSync(staging, { recursive: true, force: true })
   }
 }
 
-type Backup = Awaited<ReturnType<typeof readBackup>>
+/** Makes backups of a live node, one at a time. */
+export class Backups {
+  #running = false
 
-/** Reads a backup, before anything is touched. Throws `invalid` for what is none. */
-export const readBackup = async (file: string) => {
-  let entries: Map<string, File>
-  if (existsSync(file) && statSync(file).size > limits.restoreBytesMax) {
-    throw invalid(`${file}: is larger than ${limits.restoreBytesMax} bytes, the most a backup may be`)
-  }
-  try {
-    entries = await new Bun.Archive(readFileSync(file)).files()
-  } catch (error) {
-    throw invalid(`${file}: can't be read as a backup: ${messageOf(error)}`)
-  }
-  const bytes = async (name: string) => {
-    const entry = entries.get(name)
-    return entry ? new Uint8Array(await entry.arrayBuffer()) : null
-  }
-  const [manifestBytes, database, key] = await Promise.all([
-    bytes(NAMES.manifest),
-    bytes(NAMES.database),
-    bytes(NAMES.key),
-  ])
-  if (!manifestBytes || !database || !key) throw invalid(`${file}: is not a backup of portcullis`)
-  const manifest = JSON.parse(new TextDecoder().decode(manifestBytes)) as Manifest
-  return { file, manifest, contents: { database, key, settings: await bytes(NAMES.settings) } }
-}
+  constructor(readonly deps: BackupsDeps) {}
 
-const sameDatabase = (keyFile: string, database: string, folder: string): RingKey[] => {
-  const ring = readKeyFile(keyFile)
-  if (ring.database !== database) {
-    throw conflict(
-      `the backup is of another database than the one in ${folder}: restore into an empty folder with --data`,
+  /** When the last one was asked for, by the audit log; null: never. */
+  lastAt(): number | null {
+    const { client } = this.deps.store
+    const row = client.query("SELECT at FROM audit WHERE action = 'node.backup' ORDER BY sequence DESC LIMIT 1").get()
+    return (row as { at: number } | null)?.at ?? null
+  }
+
+  /**
+   * One file of database, keys and settings, as it is read. Throws `conflict` while another is made, and `storage`
+   * where there is no room for the copy, or revocations wait for a database that can't be written.
+   */
+  async make(actor: Actor): Promise<AsyncGenerator<Uint8Array>> {
+    if (this.#running) throw conflict('another backup is being made: wait until it is done')
+    const { folder, store, flush } = this.deps
+    this.#checkRoom()
+    // They would not be in the copy, and come to life with it.
+    if (!flush()) throw new AppError('storage', "revocations wait in the journal, since the database can't be written")
+    store.log.change({ actor: actor.name, action: 'node.backup', targetId: store.node }, [], () => undefined)
+    this.#running = true
+    try {
+      return await this.#archive(store.now())
+    } catch (error) {
+      removeStagedCopy(folder)
+      this.#running = false
+      throw error instanceof AppError ? error : new AppError('storage', `no backup was made: ${messageOf(error)}`)
+    }
+  }
+
+  #checkRoom(): void {
+    const { folder, limits } = this.deps
+    const { database } = filesOf(folder)
+    const needed = bytesOf(database) + limits.backupReserveBytes
+    const free = bytesFree(database)
+    const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`
+    if (free >= needed) return
+    throw new AppError(
+      'storage',
+      `a backup takes ${megabytes(needed)} of room in ${folder} while it is made, and there are ${megabytes(free)}`,
     )
   }
-  return ring.keys
-}
 
-/** The backup's keys first, since the ring in place may have a newer current one. */
-const unite = (backup: RingKey[], inPlace: RingKey[]): RingKey[] => {
-  const known = new Set(inPlace.map((key) => key.id))
-  return [...backup.filter((key) => !known.has(key.id)), ...inPlace]
-}
-
-/** Brings what is dead in the old database into the staged one. Returns how many tokens it changed. */
-const bringDead = (file: string, staging: string, old: string | null, version: string, now: () => number): number => {
-  const files = filesOf(staging)
-  let store
-  try {
-    store = openStore({ folder: staging, keyFile: files.key, version, now })
-  } catch (cause) {
-    throw new AppError('invalid', `${file}: its database can't be opened: ${messageOf(cause)}`, 'backup', { cause })
+  async #archive(at: number): Promise<AsyncGenerator<Uint8Array>> {
+    const { folder, version, store, limits, snapshot } = this.deps
+    const staging = stagingOf(folder).backup
+    removeStagedCopy(folder)
+    const before = store.keys.data.keys
+    const { bytes, sha256 } = await snapshot(staging)
+    if (bytes > limits.backupBytesMax) throw new AppError('too_large', `the database is too large: ${bytes} bytes`)
+    const { settings } = filesOf(folder)
+    // The copy may need a key that was made, or removed, meanwhile.
+    const keys = keyFileText({ database: store.database, keys: unite(before, store.keys.data.keys) })
+    const small = new Map<string, Uint8Array>([[NAMES.key, Buffer.from(keys)]])
+    if (existsSync(settings)) small.set(NAMES.settings, readFileSync(settings))
+    const manifest: Manifest = {
+      portcullis: 'backup',
+      version,
+      database: store.database,
+      at: formatTime(at),
+      sha256: {
+        [NAMES.database]: sha256,
+        ...Object.fromEntries([...small].map(([name, content]) => [name, Bun.SHA256.hash(content, 'hex')])),
+      },
+    }
+    small.set(NAMES.manifest, Buffer.from(JSON.stringify(manifest)))
+    const handle = await open(staging, 'r+')
+    // Whatever happens from here on, nothing is left behind.
+    await unlink(staging)
+    const copy = new Copy(handle, bytes, limits, () => {
+      this.#running = false
+    })
+    return archiveOf(small, copy, at)
   }
+}
+
+/** Keys in the order of their age, the current one of `later` last. */
+export const unite = (earlier: readonly RingKey[], later: readonly RingKey[]): RingKey[] => {
+  const known = new Set(later.map((key) => key.id))
+  return [...earlier.filter((key) => !known.has(key.id)), ...later]
+}
+
+async function* archiveOf(small: Map<string, Uint8Array>, copy: Copy, at: number): AsyncGenerator<Uint8Array> {
   try {
-    const check = store.client.query('PRAGMA quick_check').get() as { quick_check: string }
-    if (check.quick_check !== 'ok') throw invalid(`${file}: its database is damaged: ${check.quick_check}`)
-    if (old) store.client.query('ATTACH DATABASE ? AS old').run(old)
-    const event = { actor: 'system', action: 'node.restore', targetId: store.node, details: { merged: old !== null } }
-    const changed = store.log.change(event, [], () => (old ? mergeDead(store.client) : 0))
-    if (old) store.client.run('DETACH DATABASE old')
-    store.client.run('PRAGMA wal_checkpoint(TRUNCATE)')
-    store.client.run('PRAGMA journal_mode = DELETE')
-    chmodSync(files.database, 0o600)
-    return changed
+    for (const [name, content] of small) {
+      yield Buffer.concat([tarHeader(name, content.length, at), content, tarPadding(content.length)])
+    }
+    yield tarHeader(NAMES.database, copy.bytes, at)
+    for (let slice = await copy.next(); slice; slice = await copy.next()) yield slice
+    yield Buffer.concat([tarPadding(copy.bytes), TAR_END])
   } finally {
-    store.close()
+    await copy.release()
   }
-}
-
-const mergeDead = (client: Database): number => {
-  const run = (sql: string) => client.query(sql).run().changes
-  const revoked = run(`UPDATE main.tokens SET
-      revoked_at = (SELECT o.revoked_at FROM old.tokens o WHERE o.id = main.tokens.id),
-      revocation_id = (SELECT o.revocation_id FROM old.tokens o WHERE o.id = main.tokens.id)
-    WHERE revoked_at IS NULL AND id IN (SELECT id FROM old.tokens WHERE revoked_at IS NOT NULL)`)
-  const rotated = run(`UPDATE main.secrets SET
-      dies_at = (SELECT o.dies_at FROM old.secrets o WHERE o.digest = main.secrets.digest)
-    WHERE digest IN (SELECT o.digest FROM old.secrets o WHERE o.dies_at IS NOT NULL
-      AND (main.secrets.dies_at IS NULL OR o.dies_at < main.secrets.dies_at))`)
-  run(`INSERT INTO main.secrets SELECT * FROM old.secrets
-    WHERE token_id IN (SELECT id FROM main.tokens) AND digest NOT IN (SELECT digest FROM main.secrets)`)
-  const tables = client.query("SELECT name FROM old.sqlite_master WHERE type = 'table'").all() as { name: string }[]
-  // A policy that was tightened since the backup must not loosen again. An older version's tokens have none.
-  const columns = client.query("SELECT name FROM pragma_table_info('tokens', 'old')").all() as { name: string }[]
-  if (columns.some(({ name }) => name === 'policy')) {
-    run(`UPDATE main.tokens SET policy = (SELECT o.policy FROM old.tokens o WHERE o.id = main.tokens.id)
-      WHERE id IN (SELECT id FROM old.tokens)`)
-  }
-  if (tables.some(({ name }) => name === 'revocation_connections')) {
-    run(`INSERT INTO main.revocation_connections SELECT * FROM old.revocation_connections
-      WHERE revocation_id IN (SELECT id FROM old.revocations WHERE id NOT IN (SELECT id FROM main.revocations))`)
-  }
-  run('INSERT INTO main.revocations SELECT * FROM old.revocations WHERE id NOT IN (SELECT id FROM main.revocations)')
-  run(`UPDATE main.api_keys SET revoked_at = (SELECT o.revoked_at FROM old.api_keys o WHERE o.id = main.api_keys.id)
-    WHERE revoked_at IS NULL AND id IN (SELECT id FROM old.api_keys WHERE revoked_at IS NOT NULL)`)
-  run(`DELETE FROM main.operators WHERE id IN (SELECT target_id FROM old.audit WHERE action = 'operator.remove')`)
-  return revoked + rotated
 }

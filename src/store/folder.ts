@@ -20,7 +20,14 @@ export const makeFolder = (folder: string): void => {
   } catch (cause) {
     throw new AppError('invalid', `--data ${folder}: can't be made: ${messageOf(cause)}`, 'data', { cause })
   }
-  const mode = statSync(folder).mode & 0o777
+  const stat = statSync(folder)
+  const uid = process.getuid?.() ?? 0
+  if (uid !== 0 && stat.uid !== uid) {
+    const todo = `as root do: chown -R ${uid} ${folder} (a folder mounted into a container: its path outside)`
+    const whose = `it is user ${stat.uid}'s, and this runs as user ${uid}`
+    throw new AppError('invalid', `--data ${folder}: ${whose}; ${todo}`, 'data')
+  }
+  const mode = stat.mode & 0o777
   if ((mode & 0o077) === 0) return
   // Ours or empty, it is closed to others. Anything else, such as /tmp, is somebody else's to close.
   const own = readdirSync(folder).every((name) => /^(?:portcullis\.|control\.sock$)/.test(name))

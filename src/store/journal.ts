@@ -2,6 +2,8 @@ import { closeSync, existsSync, fdatasyncSync, fstatSync, fsyncSync, openSync, r
 import type { EmergencyEntry, Journal } from '../emergency.ts'
 import { AppError } from '../error.ts'
 
+const OPS: ReadonlySet<string> = new Set<EmergencyEntry['op']>(['revocation', 'gate'])
+
 /**
  * A file of a size reserved beforehand (written with zeros, so that the blocks are there), in which
  * entries stand as lines of JSON. A line that a crash cut short has no line feed, and is not read.
@@ -24,17 +26,17 @@ export const openJournal = (file: string, bytes: number): Journal & { close(): v
     lines.pop()
     end = Buffer.byteLength(lines.map((line) => `${line}\n`).join(''))
     return lines.map((line, index) => {
+      // To pass over one, or take it for another, could bring a dead token back.
+      const refuse = (why: string, options?: ErrorOptions) =>
+        new AppError('invalid', `${file}: line ${index + 1} ${why}`, 'journal', options)
+      let entry: EmergencyEntry | null
       try {
-        return JSON.parse(line) as EmergencyEntry
+        entry = JSON.parse(line) as EmergencyEntry | null
       } catch (cause) {
-        // To pass over it could bring a dead token back.
-        throw new AppError(
-          'invalid',
-          `${file}: line ${index + 1} is damaged; it may hold a revocation. Keep a copy, then remove the file`,
-          'journal',
-          { cause },
-        )
+        throw refuse('is damaged; it may hold a revocation. Keep a copy, then remove the file', { cause })
       }
+      if (entry && OPS.has(entry.op)) return entry
+      throw refuse('is not known to this version: start the newer one that wrote it, and it goes to the database')
     })
   }
 

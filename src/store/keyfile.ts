@@ -1,7 +1,19 @@
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { AppError, messageOf } from '../error.ts'
 import { type KeyRingData, newRingKey } from '../key.ts'
+import { giveTo, type Owner, ownerOf } from './owner.ts'
 
 interface KeyFile {
   portcullis: 'key-file'
@@ -17,7 +29,9 @@ export const readKeyFile = (file: string): KeyRingData => {
   if (!existsSync(file)) {
     throw refuse(
       file,
-      'the key file is missing, and without it no token of this database can be checked; put it back from your backup',
+      'the key file is missing, and without it no token of this database can be checked; put it back from your backup ' +
+        '(portcullis restore FILE). Is there none, every token and server must be made anew: move portcullis.db out of ' +
+        'the data folder, and start',
     )
   }
   const mode = statSync(file).mode & 0o777
@@ -50,28 +64,48 @@ export const checkKeyFile = (file: string, folder: string): void => {
   else if (dirname(file) !== folder && !existsSync(dirname(file))) throw refuse(file, 'its folder is not there')
 }
 
-/** Writes the ring whole or not at all, 0600, and safely on disk when it returns. */
-export const writeKeyFile = (file: string, ring: KeyRingData): void => {
+/** What stands in a key file. */
+export const keyFileText = ({ database, keys }: KeyRingData): string => {
   const content: KeyFile = {
     portcullis: 'key-file',
     version: 1,
-    database: ring.database,
-    keys: ring.keys.map(({ id, createdAt, secret }) => ({
+    database,
+    keys: keys.map(({ id, createdAt, secret }) => ({
       id,
       createdAt: new Date(createdAt).toISOString(),
       secret: Buffer.from(secret).toString('base64'),
     })),
   }
-  const temporary = `${file}.tmp`
-  const fd = openSync(temporary, 'w', 0o600)
+  return `${JSON.stringify(content, null, 2)}\n`
+}
+
+/**
+ * Writes the ring whole or not at all, 0600, and safely on disk when it returns. A file that is there keeps its owner;
+ * a new one is `owner`'s. Throws `storage`, and leaves what was there, when it can't be written.
+ */
+export const writeKeyFile = (file: string, ring: KeyRingData, owner: Owner | null = null): void => {
   try {
-    writeSync(fd, `${JSON.stringify(content, null, 2)}\n`)
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
+    // A rename would put a file in the place of a link, and leave what it leads to as it was.
+    const target = existsSync(file) ? realpathSync(file) : file
+    const temporary = `${target}.tmp`
+    const fd = openSync(temporary, 'w', 0o600)
+    try {
+      writeSync(fd, keyFileText(ring))
+      fsyncSync(fd)
+    } finally {
+      closeSync(fd)
+    }
+    giveTo(existsSync(target) ? ownerOf(target) : owner, temporary)
+    renameSync(temporary, target)
+    syncFolder(dirname(target))
+  } catch (cause) {
+    throw new AppError('storage', `--key-file ${file}: can't be written: ${messageOf(cause)}`, 'storage', { cause })
   }
-  renameSync(temporary, file)
-  syncFolder(dirname(file))
+}
+
+/** What a crash left of a key file that was being written: it holds keys. */
+export const removeUnfinishedKeyFile = (file: string): void => {
+  rmSync(`${existsSync(file) ? realpathSync(file) : file}.tmp`, { force: true })
 }
 
 /** Makes a rename in the folder last over a power cut. */

@@ -8,7 +8,7 @@ import type { Clock } from '../time.ts'
 import { filesOf } from './folder.ts'
 import { newKeyFile, readKeyFile } from './keyfile.ts'
 import { Log } from './log.ts'
-import { migrate } from './migrate.ts'
+import { hasTable, migrate, type MigrateOptions } from './migrate.ts'
 import * as schema from './schema.ts'
 
 export type Db = BunSQLiteDatabase<typeof schema>
@@ -28,7 +28,7 @@ export interface Store {
   close(): void
 }
 
-export interface OpenOptions {
+export interface OpenOptions extends Omit<MigrateOptions, 'file'> {
   folder: string
   keyFile: string
   version: string
@@ -54,7 +54,7 @@ const checkIsDatabase = (client: Database, file: string): void => {
  * Opens the database of a locked data folder, and makes it with its key file where neither is there.
  * Throws `invalid` for a key file that is missing or another database's, `conflict` for a newer database.
  */
-export const openStore = ({ folder, keyFile, version, now }: OpenOptions): Store => {
+export const openStore = ({ folder, keyFile, version, now, ...upgrade }: OpenOptions): Store => {
   const file = filesOf(folder).database
   const existed = existsSync(file) && statSync(file).size > 0
   const ring = existed || existsSync(keyFile) ? readKeyFile(keyFile) : newKeyFile(keyFile, newId('db'), now())
@@ -66,13 +66,16 @@ export const openStore = ({ folder, keyFile, version, now }: OpenOptions): Store
     client.run('PRAGMA synchronous = FULL')
     // Nobody else writes here. Should somebody, waiting for them would stop every stream: fail, and try again.
     client.run('PRAGMA busy_timeout = 0')
-    migrate(client, file, version)
+    // What is sorted on the way goes beside the database: in a read-only container nothing else can be written.
+    client.run(`PRAGMA temp_store_directory = '${folder.replaceAll("'", "''")}'`)
     const { get, set } = meta(client)
-    const database = get('database')
-    if (database === null) set('database', ring.database)
-    else if (database !== ring.database) {
+    // Asked before anything is migrated: with another database's keys it can't be used, and stays as it is.
+    const database = hasTable(client, 'meta') ? get('database') : null
+    if (database !== null && database !== ring.database) {
       throw new AppError('invalid', `--key-file ${keyFile}: is the key file of another database`, 'key-file')
     }
+    migrate(client, { file, version, ...upgrade })
+    if (database === null) set('database', ring.database)
     // A copied or restored file is another one: two nodes must never number facts under one name.
     const { ino, birthtimeMs } = statSync(file)
     const identity = `${ino}-${Math.round(birthtimeMs)}`

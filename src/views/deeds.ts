@@ -1,5 +1,5 @@
 /** Actions of the audit log as people say them: each stands between who did it, and what it was done to. */
-const VERBS: Record<string, string> = {
+export const VERBS: Record<string, string> = {
   'apikey.create': 'made the API key',
   'apikey.refused': 'showed an API key that is no good',
   'apikey.remove': 'removed the API key',
@@ -10,6 +10,7 @@ const VERBS: Record<string, string> = {
   'gate.unknown-token': 'tried a token that never was',
   'key.remove': 'removed the key',
   'key.rotate': 'rotated the keys; the new one is',
+  'node.backup': 'took a backup of',
   'node.rename': 'gave this copy of a folder an identity of its own,',
   'node.restore': 'restored a backup to',
   'operator.create': 'added the operator',

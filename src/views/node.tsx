@@ -30,6 +30,8 @@ export interface NodeCard {
   mayAsk: boolean
   notice: string | null
   backupName: string
+  /** When a backup was last asked for; null: never. */
+  backupAt: string | null
 }
 
 const State = ({ problems }: Pick<NodeCard, 'problems'>) =>
@@ -117,9 +119,18 @@ const Itself = ({ card }: { card: NodeCard }) => (
   </section>
 )
 
-const Backup = ({ name }: { name: string }) => (
+const Backup = ({ name, last }: { name: string; last: string | null }) => (
   <div class="card">
     <h2>Backup</h2>
+    <p>
+      {last === null ? (
+        <strong>None was ever made: without the key file no token can be checked.</strong>
+      ) : (
+        <>
+          Last asked for <Time at={last} />.
+        </>
+      )}
+    </p>
     <p>
       One file of database, keys and settings, made while the node runs. <strong>Treat it as the key</strong>: who has
       it can read the credentials of every server, and knows all that this node knows. Secrets of tokens are not in it,
@@ -173,7 +184,7 @@ export const NodePage = ({ frame, card }: { frame: Frame; card: NodeCard }) => (
     <Ring keys={card.keys} keysMax={card.keysMax} mayManage={card.mayManage} />
     {card.mayAsk && (
       <section class="columns" aria-label="Backup, and what machines read">
-        {card.mayManage && <Backup name={card.backupName} />}
+        {card.mayManage && <Backup name={card.backupName} last={card.backupAt} />}
         <Machines consoleUrl={card.consoleUrl} />
       </section>
     )}

@@ -72,7 +72,10 @@ export const SignInPage = ({ frame, failure, hasOwner }: SignInProps) => (
           </p>
         )}
         <Form failed={failure !== null} />
-        <p class="hint">Forgotten? An owner can make a new link for you, under Access.</p>
+        <p class="hint">
+          Forgotten? An owner can make a new link for you, under Access. Nobody else left? On that machine,{' '}
+          <code>portcullis operator reset NAME</code> prints one.
+        </p>
       </>
     ) : (
       <NobodyYet />

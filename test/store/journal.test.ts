@@ -86,3 +86,10 @@ test('a file that is longer than told keeps what is in it', () => {
   appendFileSync(file, Buffer.alloc(BYTES))
   expect(reopened().read).toEqual(['kept'])
 })
+
+test('an entry of a newer version is not taken for one of ours', () => {
+  const journal = openJournal(file, BYTES)
+  journal.append(entry('a'))
+  journal.append({ ...entry('b'), op: 'of the future' } as unknown as EmergencyEntry)
+  expect(() => openJournal(file, BYTES).read()).toThrow(/journal: line 2 is not known to this version: start the newer/)
+})

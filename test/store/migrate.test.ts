@@ -1,17 +1,12 @@
 import { Database } from 'bun:sqlite'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { chmodSync, cpSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import { cpSync, existsSync, readdirSync, readFileSync, statfsSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import packageJson from '../../package.json' with { type: 'json' }
-import type { ActivityJson, AuditRowJson, TokenJson, VerificationJson } from '../../src/server/api/schemas.ts'
+import type { Upgrade } from '../../src/store/migrate.ts'
 import { openStore } from '../../src/store/open.ts'
-import { portcullis } from '../cli/run.ts'
-import { startNode, type TestNode } from '../support/node.ts'
-import { makeOlder } from '../support/older-database.ts'
-import { ask } from '../support/raw.ts'
-import { bearer } from '../support/secret.ts'
+import { mayMount, smallFolder } from '../support/full-disk.ts'
+import { makeReleased, RELEASED } from '../support/released/released.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
-import { startEcho } from '../support/upstreams/echo.ts'
 
 let folder: string
 beforeEach(() => {
@@ -19,203 +14,206 @@ beforeEach(() => {
 })
 afterEach(() => removeFolder(folder))
 
-const open = (version: string) =>
-  openStore({ folder, keyFile: join(folder, 'portcullis.key'), version, now: () => 1_000 })
-const schemaOf = (client: Database) =>
-  client.query("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name").all()
-const applied = (client: Database) =>
-  (client.query('SELECT count(*) AS n FROM __drizzle_migrations').get() as { n: number }).n
-const valueOf = (client: Database, key: string) => client.query('SELECT value FROM meta WHERE key = ?').get(key)
+const OLDEST = RELEASED[0] ?? ''
+const NOWHERE = 'http://127.0.0.1:1'
+const fileIn = (data: string) => join(data, 'portcullis.db')
+const copyIn = (data: string) => `${fileIn(data)}.before-7.7.7`
 
-test.each([1, 2, 3])('after %d migrations: copied, then brought up to date', (migrations) => {
-  const store = open('0.0.1')
-  const today = { schema: schemaOf(store.client), applied: applied(store.client) }
-  store.client.run("INSERT INTO meta (key, value) VALUES ('mark', 'older')")
-  store.close()
-  makeOlder(join(folder, 'portcullis.db'), migrations, '0.0.1')
-  const upgraded = open('7.7.7')
-  expect({ schema: schemaOf(upgraded.client), applied: applied(upgraded.client) }).toEqual(today)
-  expect(valueOf(upgraded.client, 'version')).toEqual({ value: '7.7.7' })
-  upgraded.close()
-  const copy = join(folder, 'portcullis.db.before-7.7.7')
-  expect((statSync(copy).mode & 0o777).toString(8)).toBe('600')
-  const before = new Database(copy, { readonly: true })
-  expect(schemaOf(before).length).toBeLessThan(today.schema.length)
-  expect(applied(before)).toBe(migrations)
-  expect(valueOf(before, 'mark')).toEqual({ value: 'older' })
-  expect(valueOf(before, 'version')).toEqual({ value: '0.0.1' })
-  before.close()
+const open = (version: string, data = folder, options: Partial<Parameters<typeof openStore>[0]> = {}) =>
+  openStore({ folder: data, keyFile: join(data, 'portcullis.key'), version, now: () => 1_000, ...options })
+/** As SQLite keeps it, but for blanks and quotes: an index or a trigger that differs in one word is found. */
+const schemaOf = (client: Database) =>
+  (
+    client.query("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'").all() as {
+      type: string
+      name: string
+      sql: string
+    }[]
+  )
+    .map(({ type, name, sql }) => `${type} ${name}: ${sql.replaceAll(/[\s"`]+/g, '')}`)
+    .toSorted()
+const migrationsOf = (client: Database) =>
+  client.query('SELECT hash, created_at FROM __drizzle_migrations ORDER BY rowid').all()
+const valueOf = (client: Database, key: string) =>
+  (client.query('SELECT value FROM meta WHERE key = ?').get(key) as { value: string } | null)?.value
+/** All that is in a database; what it was must be what it is, where nothing may change. */
+const contentsOf = (file: string) => {
+  const client = new Database(file, { readonly: true })
+  const tables = client.query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").all() as {
+    name: string
+  }[]
+  const rows = tables.map(({ name }) => [name, client.query(`SELECT * FROM "${name}"`).all()])
+  const contents = { schema: schemaOf(client), rows, check: client.query('PRAGMA integrity_check').all() }
+  client.close()
+  return contents
+}
+const mark = (file: string, key: string) => {
+  const client = new Database(file)
+  client.query("INSERT INTO meta (key, value) VALUES (?, 'set')").run(key)
+  client.close()
+}
+
+describe.each(RELEASED)('a database of %s', (version) => {
+  test('is copied, then of this schema', () => {
+    const fresh = open('7.7.7', join(folder))
+    const today = { schema: schemaOf(fresh.client), migrations: migrationsOf(fresh.client) }
+    fresh.close()
+    const data = join(folder, 'older')
+    makeReleased(version, data, NOWHERE)
+    const before = contentsOf(fileIn(data))
+    const said: [Upgrade, number | null][] = []
+    // Once it is done, nothing is left there that the first revocation would have to move.
+    let walBytes = Number.NaN
+    const onUpgrade = (...call: (typeof said)[number]) => {
+      said.push(call)
+      walBytes = statSync(`${fileIn(data)}-wal`).size
+    }
+    const upgraded = open('7.7.7', data, { onUpgrade })
+    expect({ schema: schemaOf(upgraded.client), migrations: migrationsOf(upgraded.client) }).toEqual(today)
+    upgraded.close()
+    if (before.schema.length === today.schema.length) {
+      expect(said).toEqual([])
+      expect(readdirSync(data).filter((name) => name.includes('before'))).toEqual([])
+      return
+    }
+    const upgrade = { from: version, to: '7.7.7', bytes: expect.any(Number), copy: copyIn(data) }
+    expect(said).toEqual([
+      [upgrade, null],
+      [upgrade, expect.any(Number)],
+    ])
+    expect((statSync(copyIn(data)).mode & 0o777).toString(8)).toBe('600')
+    expect(contentsOf(copyIn(data))).toEqual(before)
+    const after = new Database(fileIn(data), { readonly: true })
+    expect([valueOf(after, 'version'), after.query('PRAGMA integrity_check').get()]).toEqual([
+      '7.7.7',
+      { integrity_check: 'ok' },
+    ])
+    after.close()
+    expect(walBytes).toBe(0)
+  })
 })
 
 test('one that is up to date is neither copied nor changed', () => {
   open('0.0.1').close()
+  const before = contentsOf(fileIn(folder))
   open('7.7.7').close()
+  expect(contentsOf(fileIn(folder))).toEqual(before)
   expect(readdirSync(folder).filter((name) => name.includes('before'))).toEqual([])
 })
 
-describe('from 0.1.0', () => {
-  /** A folder as 0.1.0 left it, which no test changes. */
-  let old: string
-  let echo: Awaited<ReturnType<typeof startEcho>>
-  const made: Record<string, { id: string; token: string }> = {}
-  const secretOf = (name: string) => made[name]?.token ?? ''
-  const idOf = (name: string) => made[name]?.id ?? ''
+test('a copy is not made of a copy', () => {
+  makeReleased(OLDEST, folder, NOWHERE)
+  open('7.7.7', folder, { copy: false }).close()
+  expect(readdirSync(folder).filter((name) => name.includes('before'))).toEqual([])
+})
 
-  const statusOf = async (node: TestNode, name: string) =>
-    (await ask(node.gate, { target: '/s/echo/x', headers: bearer(secretOf(name)) })).status
-  const stateOf = async (node: TestNode) => {
-    const { json } = await node.api<{ items: TokenJson[] }>('GET', '/tokens')
-    return Object.fromEntries(json.items.map(({ name, ...token }) => [name, token]))
-  }
-  const copyOf = (from: string): string => {
-    const data = join(folder, crypto.randomUUID())
-    cpSync(from, data, { recursive: true, filter: (path) => !path.endsWith('.sock') })
-    chmodSync(data, 0o700)
-    return data
-  }
-  const verified = async (node: TestNode) =>
-    (await node.api<VerificationJson>('GET', '/audit/verification')).json.status
+test('what an earlier try left gives way: the older version may have revoked since', () => {
+  makeReleased(OLDEST, folder, NOWHERE)
+  cpSync(fileIn(folder), copyIn(folder))
+  const leftOver = ['', '-journal'].map((suffix) => `${fileIn(folder)}.before.tmp${suffix}`)
+  const leave = () => leftOver.forEach((path) => writeFileSync(path, 'half a copy'))
+  leave()
+  mark(fileIn(folder), 'revoked since')
+  open('7.7.7').close()
+  const copy = new Database(copyIn(folder), { readonly: true })
+  expect(valueOf(copy, 'revoked since')).toBe('set')
+  copy.close()
+  expect(leftOver.filter(existsSync)).toEqual([])
 
-  beforeAll(async () => {
-    old = tempFolder()
-    echo = await startEcho()
-    const node = await startNode({ data: old })
-    await node.addServer('echo', echo.url, { headers: { 'X-Key': 'kept' } })
-    for (const name of ['lives', 'dead', 'rotated']) {
-      made[name] = await node.createToken(name, ['echo'], { subject: `${name}@example.com` })
-      for (let times = 0; times < 3; times++) await statusOf(node, name)
-    }
-    await node.revoke({ tokens: ['dead'], note: 'before the upgrade' })
-    await statusOf(node, 'dead')
-    const { json } = await node.api<{ token: string }>('POST', `/tokens/${idOf('rotated')}/rotations`)
-    made['rotated anew'] = { id: idOf('rotated'), token: json.token }
-    await node.stop()
-    makeOlder(join(old, 'portcullis.db'), 2, '0.1.0')
-    const client = new Database(join(old, 'portcullis.db'), { readonly: true })
-    expect(schemaOf(client)).not.toContainEqual({ type: 'table', name: 'activity' })
-    expect(client.query("SELECT 1 FROM pragma_table_info('tokens') WHERE name = 'policy'").all()).toEqual([])
-    client.close()
-  }, 20_000)
-  afterAll(() => {
-    echo.stop()
-    removeFolder(old)
+  leave()
+  open('7.7.8').close()
+  expect(leftOver.filter(existsSync)).toEqual([])
+})
+
+/** Alters what is noted of the migrations that ran. */
+const noted = (sql: string) => {
+  const client = new Database(fileIn(folder))
+  client.run(sql)
+  client.close()
+}
+const NEWEST = '(SELECT max(created_at) FROM __drizzle_migrations)'
+const OTHER_BUILD = /portcullis 7\.7\.7; this is 7\.7\.7: run the build of 7\.7\.7 that wrote it$/
+const refusals: [title: string, sql: string, version: string, message: RegExp][] = [
+  [
+    'a migration more',
+    `INSERT INTO __drizzle_migrations (hash, created_at) VALUES ('new', ${NEWEST} + 1)`,
+    '0.4.0',
+    /portcullis\.db: the database is of portcullis 7\.7\.7; this is 0\.4\.0: run 7\.7\.7 or newer$/,
+  ],
+  [
+    'one more of the same time',
+    `INSERT INTO __drizzle_migrations (hash, created_at) VALUES ('new', ${NEWEST})`,
+    '0.4.0',
+    /run 7\.7\.7 or newer$/,
+  ],
+  [
+    'one more of its own version',
+    `INSERT INTO __drizzle_migrations (hash, created_at) VALUES ('x', 1)`,
+    '7.7.7',
+    OTHER_BUILD,
+  ],
+  ['another in the middle', `UPDATE __drizzle_migrations SET hash = 'other' WHERE rowid = 2`, '7.7.7', OTHER_BUILD],
+  ['one missing in the middle', 'DELETE FROM __drizzle_migrations WHERE rowid = 2', '7.7.7', OTHER_BUILD],
+]
+test.each(refusals)('%s: refused by name, and left as it is', (_, sql, version, message) => {
+  open('7.7.7').close()
+  noted(sql)
+  const before = contentsOf(fileIn(folder))
+  expect(() => open(version)).toThrow(message)
+  expect(contentsOf(fileIn(folder))).toEqual(before)
+  expect(readdirSync(folder).filter((name) => name.includes('before'))).toEqual([])
+})
+
+test("another database's key file: refused before anything is migrated", () => {
+  const data = join(folder, 'older')
+  makeReleased(OLDEST, data, NOWHERE)
+  const before = contentsOf(fileIn(data))
+  open('0.0.1', folder).close()
+  cpSync(join(folder, 'portcullis.key'), join(data, 'portcullis.key'))
+  expect(() => open('7.7.7', data)).toThrow(/key file of another database/)
+  expect(contentsOf(fileIn(data))).toEqual(before)
+  expect(existsSync(copyIn(data))).toBe(false)
+})
+
+test.skipIf(!mayMount())('too little room: said with how much it takes, and nothing is changed', async () => {
+  await using disk = await smallFolder('3m')
+  const { data } = disk
+  makeReleased(OLDEST, data, NOWHERE)
+  const before = contentsOf(fileIn(data))
+  const { bavail, bsize } = statfsSync(data)
+  writeFileSync(join(data, 'portcullis.filler'), new Uint8Array(bavail * bsize - 200_000))
+  expect(() => open('7.7.7', data)).toThrow(
+    /portcullis\.db: can't be brought from 0\.1\.0 to 7\.7\.7: there is too little room; nothing was changed, 0\.1\.0 still starts\. It takes about 0\.\d MB of free room, and there are 0\.2 MB$/,
+  )
+  expect(contentsOf(fileIn(data))).toEqual(before)
+  expect(readdirSync(data).filter((name) => name.includes('before'))).toEqual([])
+})
+
+test('one that fails in its middle: nothing is changed, and no copy left', () => {
+  makeReleased(OLDEST, folder, NOWHERE)
+  const client = new Database(fileIn(folder))
+  client.run('CREATE TABLE revocation_connections (of_somebody_else text)')
+  client.close()
+  const before = contentsOf(fileIn(folder))
+  expect(() => open('7.7.7')).toThrow(
+    /can't be brought from 0\.1\.0 to 7\.7\.7: table `revocation_connections` already exists; nothing was changed, 0\.1\.0 still starts$/,
+  )
+  expect(contentsOf(fileIn(folder))).toEqual(before)
+  expect(readdirSync(folder).filter((name) => name.includes('before'))).toEqual([])
+})
+
+test('the migrations that were released are as they were', () => {
+  const sources = new Bun.Glob('*.sql').scanSync(join(import.meta.dir, '../../drizzle'))
+  const hashes = [...sources].toSorted().map((name) => {
+    const sql = readFileSync(join(import.meta.dir, '../../drizzle', name))
+    return new Bun.CryptoHasher('sha256').update(sql).digest('hex')
   })
-
-  const expectAll = async (node: TestNode) => {
-    const names = ['lives', 'dead', 'rotated', 'rotated anew']
-    expect(await Promise.all(names.map((name) => statusOf(node, name)))).toEqual([200, 401, 401, 200])
-    expect(echo.requests.at(-1)?.head.get('x-key')).toBe('kept')
-    expect(await stateOf(node)).toMatchObject({
-      lives: { status: 'active', policy: null, subject: 'lives@example.com' },
-      dead: { status: 'revoked', policy: null },
-      rotated: { status: 'active', policy: null },
-    })
-    expect(await verified(node)).toBe('intact')
-    const { json: revocations } = await node.api<{ items: object[] }>('GET', '/revocations')
-    expect(revocations.items).toMatchObject([{ note: 'before the upgrade', tokens: [{ id: idOf('dead') }] }])
+  for (const version of RELEASED) {
+    const data = join(folder, version)
+    makeReleased(version, data, NOWHERE)
+    const client = new Database(fileIn(data), { readonly: true })
+    const applied = (migrationsOf(client) as { hash: string }[]).map(({ hash }) => hash)
+    client.close()
+    expect(hashes.slice(0, applied.length)).toEqual(applied)
   }
-
-  test('a start upgrades: all holds, and what is new works', async () => {
-    const data = copyOf(old)
-    const node = await startNode({ data })
-    expect(await stateOf(node)).toMatchObject({ lives: { requests: 3 }, dead: { requests: 3, refusals: 1 } })
-    await expectAll(node)
-    const { json: audit } = await node.api<{ items: AuditRowJson[] }>('GET', '/audit?limit=1000')
-    expect(audit.items.filter(({ action }) => action === 'token.issue')).toHaveLength(3)
-    const { json: activity } = await node.api<ActivityJson>('GET', `/tokens/${idOf('lives')}/activity`)
-    expect(activity.methods).toMatchObject([{ server: 'echo', method: 'GET', calls: 1 }])
-    const { status } = await node.api('PUT', `/tokens/${idOf('lives')}/policy`, { deny: ['x'] })
-    expect(status).toBe(200)
-    expect(await node.stop()).toBe(0)
-    const copy = join(data, `portcullis.db.before-${packageJson.version}`)
-    expect((statSync(copy).mode & 0o777).toString(8)).toBe('600')
-    const before = new Database(copy, { readonly: true })
-    expect(before.query('SELECT name FROM tokens ORDER BY name').all()).toMatchObject([
-      { name: 'dead' },
-      { name: 'lives' },
-      { name: 'rotated' },
-    ])
-    expect(schemaOf(before)).not.toContainEqual({ type: 'table', name: 'activity' })
-    before.close()
-
-    await using again = await startNode({ data })
-    expect(await stateOf(again)).toMatchObject({ lives: { policy: { deny: ['x'] } }, dead: { status: 'revoked' } })
-    expect(await again.api('GET', `/tokens/${idOf('lives')}/activity`)).toMatchObject({ json: { calls: 1 } })
-  }, 20_000)
-
-  const restore = async (file: string, data: string) => {
-    const { code, stdout, stderr } = await portcullis(['restore', file, '--data', data])
-    expect([code, stderr]).toEqual([0, ''])
-    return stdout
-  }
-  const backUp = async (data: string): Promise<string> => {
-    const node = await startNode({ data })
-    const file = join(folder, crypto.randomUUID())
-    expect((await portcullis(['backup', file, '--data', data])).code).toBe(0)
-    await node.stop()
-    return file
-  }
-  /** What `backup` of 0.1.0 wrote: the same archive around its own database. */
-  const backUpOld = async (): Promise<string> => {
-    const entries = await new Bun.Archive(readFileSync(await backUp(copyOf(old)))).files()
-    const files = Object.fromEntries(
-      await Promise.all([...entries].map(async ([name, file]) => [name, new Uint8Array(await file.arrayBuffer())])),
-    ) as Record<string, Uint8Array>
-    expect(Object.keys(files).toSorted()).toEqual(['backup.json', 'portcullis.db', 'portcullis.key'])
-    const manifest = JSON.parse(Buffer.from(files['backup.json'] ?? []).toString()) as object
-    files['backup.json'] = Buffer.from(JSON.stringify({ ...manifest, version: '0.1.0' }))
-    files['portcullis.db'] = readFileSync(join(old, 'portcullis.db'))
-    const file = join(folder, crypto.randomUUID())
-    writeFileSync(file, await new Bun.Archive(files).bytes())
-    return file
-  }
-
-  test('its backup restores into an empty folder', async () => {
-    const data = join(folder, 'new')
-    await restore(await backUpOld(), data)
-    await using node = await startNode({ data })
-    await expectAll(node)
-  }, 20_000)
-
-  test('its backup restores over a newer database: what died and what was tightened since stays so', async () => {
-    const data = copyOf(old)
-    const node = await startNode({ data })
-    await node.api('PUT', `/tokens/${idOf('rotated')}/policy`, { deny: ['x'] })
-    await node.revoke({ tokens: ['lives'] })
-    await node.stop()
-    await restore(await backUpOld(), data)
-    await using restored = await startNode({ data })
-    expect(await Promise.all(['lives', 'dead', 'rotated'].map((name) => statusOf(restored, name)))).toEqual([
-      401, 401, 401,
-    ])
-    expect(await stateOf(restored)).toMatchObject({
-      lives: { status: 'revoked' },
-      dead: { status: 'revoked' },
-      rotated: { status: 'active', policy: { deny: ['x'] } },
-    })
-    expect(await verified(restored)).toBe('intact')
-  }, 20_000)
-
-  test('a newer backup restores over its database: what it revoked stays so, and policies are kept', async () => {
-    const newer = copyOf(old)
-    const node = await startNode({ data: newer })
-    await node.api('PUT', `/tokens/${idOf('rotated')}/policy`, { deny: ['x'] })
-    await node.stop()
-    const file = await backUp(newer)
-    // In 0.1.0, which was put back meanwhile, one more died.
-    const data = copyOf(newer)
-    const second = await startNode({ data })
-    await second.revoke({ tokens: ['lives'] })
-    await second.stop()
-    makeOlder(join(data, 'portcullis.db'), 2, '0.1.0')
-    await restore(file, data)
-    await using restored = await startNode({ data })
-    expect(await stateOf(restored)).toMatchObject({
-      lives: { status: 'revoked' },
-      dead: { status: 'revoked' },
-      rotated: { status: 'active', policy: { deny: ['x'] } },
-    })
-    expect(await statusOf(restored, 'lives')).toBe(401)
-    expect(await verified(restored)).toBe('intact')
-  }, 20_000)
 })

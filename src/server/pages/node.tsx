@@ -51,6 +51,7 @@ export const nodePageRoutes = (node: Node) =>
       mayManage: mayManage(actor),
       mayAsk: !actor.restricted,
       notice: noticeOf(new URL(request.url).searchParams, { keys }),
+      backupAt: node.backupAt === null ? null : formatTime(node.backupAt),
       backupName: `portcullis-${formatTime(node.now()).slice(0, 10)}.backup`,
     }
     return page(<NodePage frame={frame} card={card} />)

@@ -11,11 +11,6 @@ import { FORM, formOf } from './form.ts'
 import { frameOf, page } from './page.ts'
 import { enter } from './sign-in.tsx'
 
-const deadLink = (node: Node): AppError => {
-  const command = node.access.hasOwner ? 'operator reset NAME' : 'setup'
-  return new AppError('forbidden', `this link is used, too old or wrong; make another with: portcullis ${command}`)
-}
-
 /** One-time links: the first owner's, an operator's password, and signing in without one. */
 export const setupRoutes = (node: Node) => {
   const { access, limits } = node
@@ -28,7 +23,7 @@ export const setupRoutes = (node: Node) => {
   ) => {
     const { status, sentence } = refused ? sentenceOf(refused) : { status: 200, sentence: null }
     const operator = purpose.kind === 'setup' ? null : access.operators().find(({ id }) => id === purpose.operatorId)
-    if (operator === undefined) throw deadLink(node)
+    if (operator === undefined) throw access.deadLink()
     const { passwordLengthMin, passwordLengthMax } = limits
     return page(
       <PasswordPage
@@ -47,7 +42,7 @@ export const setupRoutes = (node: Node) => {
     .get('/setup', ({ request }) => {
       const code = new URL(request.url).searchParams.get('code') ?? ''
       const purpose = access.links.peek(code)
-      if (!purpose) throw deadLink(node)
+      if (!purpose) throw access.deadLink()
       if (purpose.kind === 'sign-in') return page(<SignInLinkPage frame={frameOf(node, request)} code={code} />)
       return passwordForm(request, code, purpose, { typed: '', refused: null })
     })

@@ -1,0 +1,127 @@
+import { Database } from 'bun:sqlite'
+import { closeSync, copyFileSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'
+import { conflict, invalid } from '../error.ts'
+import { limits } from '../limits.ts'
+import type { Merged, Restored } from '../restored.ts'
+import { formatTime } from '../time.ts'
+import { stagingOf } from './backup.ts'
+import { bytesOf } from './before.ts'
+import { filesOf } from './folder.ts'
+import { syncFolder } from './keyfile.ts'
+import { mergeDead, removedIn } from './merge.ts'
+import { isOlder, refuseNewer } from './migrate.ts'
+import { openStore, type Store } from './open.ts'
+import { giveTo, ownerOf } from './owner.ts'
+import { fold, foldWal, putAside, type RestoreOptions, syncFile } from './restore.ts'
+
+const MAGIC = 'SQLite format 3\0'
+
+/** Whether it is a database, as a copy of before an upgrade is, and not a backup. */
+export const isDatabase = (file: string): boolean => {
+  if (!statSync(file, { throwIfNoEntry: false })?.isFile()) return false
+  const fd = openSync(file, 'r')
+  try {
+    const head = Buffer.alloc(MAGIC.length)
+    readSync(fd, head)
+    return head.toString('latin1') === MAGIC
+  } finally {
+    closeSync(fd)
+  }
+}
+
+const namesOf = (client: Database, sql: string): string[] =>
+  (client.query(sql).all() as { name: string }[]).map(({ name }) => name)
+
+/** What can't be gone back to without reviving the dead, or loosening what lives. */
+const refuseUnsafe = ({ client }: Store, file: string): void => {
+  const id = (schema: string) => client.query(`SELECT value FROM ${schema}.meta WHERE key = 'database'`).get()
+  if (!Bun.deepEquals(id('main'), id('old')))
+    throw conflict(`${file}: is a copy of another database than the one in place`)
+  const strangers = namesOf(client, 'SELECT name FROM main.tokens WHERE id NOT IN (SELECT id FROM old.tokens)')
+  // Whether a selector had reached them is for this version's eyes: it must know all of their columns.
+  if (strangers.length > 0 && isOlder(client)) {
+    throw conflict(`${file}: is no copy of the database in place from before an upgrade: it has other tokens`)
+  }
+  const hasPolicies = (schema: string) =>
+    namesOf(client, `SELECT name FROM pragma_table_info('tokens', '${schema}')`).includes('policy')
+  if (!hasPolicies('old') || hasPolicies('main')) return
+  const guarded = namesOf(
+    client,
+    'SELECT name FROM old.tokens WHERE policy IS NOT NULL AND revoked_at IS NULL AND id IN (SELECT id FROM main.tokens)',
+  )
+  if (guarded.length === 0) return
+  const names = `${guarded.slice(0, limits.namesShownMax).join(', ')}${guarded.length > limits.namesShownMax ? ', …' : ''}`
+  const todo = 'revoke them first, or take their policies away'
+  throw conflict(
+    `${file}: its version knows no policies, and would let ${guarded.length} tokens do all (${names}): ${todo}`,
+  )
+}
+
+/** One transaction, with its audit row. */
+const bringSince = (store: Store, at: string, actor: string): Merged => {
+  const { client } = store
+  const [keysRemoved, operatorsRemoved] = [
+    removedIn(client, 'old', 'key.remove'),
+    removedIn(client, 'old', 'operator.remove'),
+  ]
+  const details: Record<string, unknown> = { backup: at, merged: true, keysRemoved, operatorsRemoved }
+  return store.log.change({ actor, action: 'node.restore', targetId: store.node, details }, [], () => {
+    // As they are now: the credentials of then may be sealed under a key that is gone.
+    client.run(`UPDATE main.servers SET (url, kind, path, headers) =
+      (SELECT o.url, o.kind, o.path, o.headers FROM old.servers o WHERE o.id = main.servers.id)
+      WHERE id IN (SELECT id FROM old.servers)`)
+    const merged = mergeDead(store)
+    const { gone, ...kept } = merged
+    Object.assign(details, { kept, gone: gone.length })
+    return merged
+  })
+}
+
+/**
+ * Puts the copy of before an upgrade back, at its own schema, so that its version starts again; what died since stays dead.
+ * The older version could not do that: it does not know the database in place. Throws `conflict` for another database's
+ * copy; nothing is changed then.
+ */
+export const goBack = (file: string, { folder, keyFile, version, actor, now }: RestoreOptions): Restored => {
+  const files = filesOf(folder)
+  const { restore: staging } = stagingOf(folder)
+  const owner = ownerOf(folder)
+  if (bytesOf(files.database) === 0) {
+    throw invalid(`${file}: is put back over the database that came of it, and there is none in ${folder}`)
+  }
+  const at = formatTime(Math.round(statSync(file).mtimeMs))
+  rmSync(staging, { recursive: true, force: true })
+  mkdirSync(staging, { mode: 0o700 })
+  try {
+    const staged = filesOf(staging).database
+    copyFileSync(file, staged)
+    foldWal(files.database)
+    const inPlace = new Database(files.database, { readonly: true })
+    try {
+      refuseNewer(inPlace, files.database, version)
+    } finally {
+      inPlace.close()
+    }
+    const store = openStore({ folder: staging, keyFile, version, now, asItIs: true })
+    let merged: Merged
+    try {
+      store.client.query('ATTACH DATABASE ? AS old').run(files.database)
+      refuseUnsafe(store, file)
+      merged = bringSince(store, at, actor)
+      store.client.run('DETACH DATABASE old')
+      // By this connection: until its statements are collected it is not really closed.
+      fold(store.client)
+    } finally {
+      store.close()
+    }
+    syncFile(staged)
+    giveTo(owner, staged)
+    const replaced = putAside(files.database, now())
+    syncFolder(folder)
+    renameSync(staged, files.database)
+    syncFolder(folder)
+    return { at, folder, merged, replaced, settings: 'none' }
+  } finally {
+    rmSync(staging, { recursive: true, force: true })
+  }
+}
