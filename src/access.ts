@@ -78,7 +78,8 @@ export class Access {
 
   /** The link that makes the first owner. Throws `conflict` once there is one. */
   setupLink(actor: Actor): OneTimeLink {
-    if (this.hasOwner) throw conflict('an owner exists already; use: portcullis operator reset NAME')
+    if (this.hasOwner)
+      throw conflict('an owner exists already: see portcullis operator ls, then: portcullis operator reset NAME')
     this.deps.store.putLink(null, actor)
     return this.#link({ kind: 'setup' })
   }
@@ -114,13 +115,16 @@ export class Access {
       .all()
       .some((other) => other.role === 'owner' && other.id !== operator.id && other.passwordHash !== null)
     if (operator.role === 'owner' && operator.passwordHash !== null && !otherOwner) {
-      throw conflict("the last owner can't be removed: make another owner first")
+      throw conflict("the last owner can't be removed: make another owner first, who sets a password by their link")
     }
     this.deps.store.remove(operator, actor)
     this.sessions.closeAllOf(operator.id)
   }
 
-  /** A link by which an operator sets a new password. */
+  /**
+   * A link by which an operator sets a new password; an older one dies. The old password and the sessions under it end
+   * when it is used: a link that never arrives must not lock anybody out.
+   */
   reset(name: string, actor: Actor): OneTimeLink {
     requireRole(actor, 'owner')
     const operator = this.#named(name)
@@ -128,15 +132,28 @@ export class Access {
     return this.#link({ kind: 'password', operatorId: operator.id })
   }
 
-  /** Uses a link up: makes the first owner, or sets the password of its operator. Gives a session's secret. */
+  /** Which command prints a link for whoever is locked out. */
+  get linkCommand(): string {
+    return this.hasOwner ? 'portcullis operator reset NAME' : 'portcullis setup'
+  }
+
+  /** What to say of a link that opens nothing. */
+  deadLink(): AppError {
+    return new AppError('forbidden', `this link is used, too old or wrong; make another with: ${this.linkCommand}`)
+  }
+
+  /**
+   * Uses a link up: makes the first owner, or sets the password of its operator. Gives a session's secret. A right code
+   * is never held off, however often the same address failed before: it is the way out for who is locked out.
+   */
   async usePasswordLink(code: string, name: string, password: string, visitor: Visitor): Promise<string> {
     const { address } = visitor
-    this.#mayTry(address)
     const { store, limits, now } = this.deps
     const peeked = this.links.peek(code)
     if (!peeked || peeked.kind === 'sign-in') {
+      this.#mayTry(address)
       this.#failed(address, 'operator.link-failed')
-      throw new AppError('forbidden', 'this link is used, too old or wrong; make another with: portcullis setup')
+      throw this.deadLink()
     }
     if (password.length < limits.passwordLengthMin)
       throw invalid(`the password needs at least ${limits.passwordLengthMin} characters`)
@@ -146,9 +163,10 @@ export class Access {
     const passwordHash = await this.#hash(() =>
       Bun.password.hash(password, { algorithm: 'argon2id', memoryCost: 65_536, timeCost: 2 }),
     )
-    // Taken only now: a password that was too short must not use the link up. Twice at once, one gets it.
-    const purpose = this.links.take(code)
-    if (!purpose || purpose.kind === 'sign-in') throw new AppError('forbidden', 'this link was used already')
+    // Asked again, and taken only once the password is written: neither a typo nor a full disk uses the link up. From
+    // here on nothing waits, so of two at once one gets it.
+    const purpose = this.links.peek(code)
+    if (!purpose || purpose.kind === 'sign-in') throw this.deadLink()
     if (purpose.kind === 'setup') {
       if (this.hasOwner) throw conflict('an owner exists already')
       const owner: Operator = {
@@ -160,12 +178,18 @@ export class Access {
         passwordHash,
       }
       store.insert(owner, { name: `operator:${ownerName}`, role: 'owner' })
-      return this.#open(owner, visitor)
+      return this.#entered(code, owner, visitor)
     }
     const operator = store.all().find((candidate) => candidate.id === purpose.operatorId)
     if (!operator) throw notFound('that operator was removed')
     store.putPassword(operator, passwordHash, { name: `operator:${operator.name}`, role: operator.role })
     this.sessions.closeAllOf(operator.id)
+    return this.#entered(code, operator, visitor)
+  }
+
+  #entered(code: string, operator: Operator, visitor: Visitor): string {
+    this.links.take(code)
+    this.#throttle.succeed(visitor.address)
     return this.#open(operator, visitor)
   }
 
@@ -216,8 +240,10 @@ export class Access {
 
   #mayTry(address: string): void {
     const waitMs = this.#throttle.waitMs(address)
+    if (waitMs === 0) return
     const minutes = Math.ceil(waitMs / 60_000)
-    if (waitMs > 0) throw new AppError('too_many', `too many tries; wait ${minutes} minute${minutes === 1 ? '' : 's'}`)
+    const wait = `wait ${minutes} minute${minutes === 1 ? '' : 's'}`
+    throw new AppError('too_many', `too many tries; ${wait}, or use a link made with: ${this.linkCommand}`)
   }
 
   #failed(address: string, action: string): void {

@@ -24,13 +24,15 @@ export interface Config {
   allowHosts: readonly string[]
   allowOrigins: readonly string[]
   trustedProxies: readonly Cidr[]
-  tls: { cert: string; key: string } | null
+  /** In PEM, and the files that it was read from. */
+  tls: { cert: string; key: string; certPath: string; keyPath: string } | null
   keyFile: string
   logLevel: LogLevel
   logFormat: 'text' | 'json'
 }
 
-const SETTINGS = {
+/** The names of all settings, as flags and in portcullis.toml; `many` may be given more than once. */
+export const SETTINGS = {
   data: 'one',
   listen: 'one',
   console: 'one',
@@ -78,7 +80,8 @@ const fromFlags = (argv: string[]): Partial<Record<Setting, Given>> => {
   return collect((name) => (values[name] ? { from: `--${name}`, values: values[name] } : undefined))
 }
 
-const variable = (name: Setting) => `PORTCULLIS_${name.toUpperCase().replaceAll('-', '_')}`
+/** The environment variable of a setting. */
+export const variable = (name: Setting) => `PORTCULLIS_${name.toUpperCase().replaceAll('-', '_')}`
 
 const fromEnvironment = (env: Environment): Partial<Record<Setting, Given>> =>
   collect((name) => {
@@ -163,8 +166,10 @@ const oneOf = <T extends string>(given: Given | undefined, allowed: readonly T[]
   return text
 }
 
+const fileOf = (given: Given): string => resolve(given.values.at(-1) as string)
+
 const readable = (given: Given): string => {
-  const file = resolve(given.values.at(-1) as string)
+  const file = fileOf(given)
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
@@ -177,7 +182,7 @@ export const readTls = (cert: Given | undefined, key: Given | undefined): Config
   if (!cert && !key) return null
   if (!cert) throw invalid(`${key?.from}: needs --tls-cert too`)
   if (!key) throw invalid(`${cert.from}: needs --tls-key too`)
-  const tls = { cert: readable(cert), key: readable(key) }
+  const tls = { cert: readable(cert), key: readable(key), certPath: fileOf(cert), keyPath: fileOf(key) }
   const parsed = <T>(given: Given, what: string, parse: () => T): T => {
     try {
       return parse()

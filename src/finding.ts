@@ -7,3 +7,11 @@ export interface Finding {
   /** What to do about it; empty when all is well. */
   todo: string
 }
+
+export const finding = (check: string, level: Finding['level'], text: string, todo = ''): Finding => ({
+  check,
+  level,
+  ok: level === 'ok',
+  finding: text,
+  todo,
+})

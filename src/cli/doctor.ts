@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
 import type { Cli } from './cli.ts'
-import { EXIT } from './exit.ts'
+import { EXIT, usage } from './exit.ts'
 import type { Finding } from '../finding.ts'
+import { sudoCommand } from './locate.ts'
 import { clean, table } from './output.ts'
 
 const findingsText = (findings: Finding[]): string => {
@@ -17,7 +18,9 @@ export const doctorCommand = (program: Command, cli: Cli): void => {
     .description('look for what is wrong with this installation; exits 1 when something fails')
     .action(async () => {
       const { data } = cli.globals
-      const checks = await cli.hooks.doctor({ ...(data !== undefined && { data }) })
+      if (data === '') throw usage('--data: the path is empty')
+      const sudo = (folder: string) => sudoCommand(cli.argv, folder, data !== undefined)
+      const checks = await cli.hooks.doctor({ ...(data !== undefined && { data }), sudo })
       const ok = checks.every((finding) => finding.level !== 'fail')
       await cli.print({ ok, checks }, () => findingsText(checks))
       if (!ok) cli.exitCode = EXIT.failed

@@ -20,7 +20,7 @@ const program = (): string[] => (Bun.main.startsWith('/$bunfs/') ? [process.exec
  * The same command for someone with the rights. sudo drops PORTCULLIS_DATA and changes the home,
  * so a folder that was not in the arguments is put there.
  */
-const sudoCommand = (argv: string[], folder: string, stated: boolean): string =>
+export const sudoCommand = (argv: string[], folder: string, stated: boolean): string =>
   ['sudo', ...program(), ...(stated ? [] : ['--data', folder]), ...argv].map(quote).join(' ')
 
 const remote = (url: string): Place => {

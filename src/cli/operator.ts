@@ -3,7 +3,7 @@ import { ROLES } from '../operator.ts'
 import type { LinkJson, OperatorCreatedJson, OperatorJson } from './answers.ts'
 import type { Cli } from './cli.ts'
 import { segment } from './client.ts'
-import { linkText } from './link.ts'
+import { printLink } from './link.ts'
 import { ago, table } from './output.ts'
 
 export const operatorCommand = (program: Command, cli: Cli): void => {
@@ -15,11 +15,15 @@ export const operatorCommand = (program: Command, cli: Cli): void => {
     .argument('<NAME>')
     .addOption(new Option('--role <ROLE>', 'what they may do').choices(ROLES).makeOptionMandatory())
     .action(async (name: string, { role }: { role: string }) => {
-      const created = await cli.client().post<OperatorCreatedJson>('/operators', { name, role })
+      const client = cli.client()
+      const created = await client.post<OperatorCreatedJson>('/operators', { name, role })
       const done = `Created ${created.role} ${created.name}.`
-      const text = created.link
-        ? linkText(`${done} Give them this link to set a password.`, created.link)
-        : `${done} The link was already shown once; \`portcullis operator reset\` makes another.`
+      const { link } = created
+      if (link) {
+        const what = `${done} Give them this link to set a password.`
+        return printLink(cli, client, { what, link, document: created })
+      }
+      const text = `${done} The link was already shown once; \`portcullis operator reset\` makes another.`
       await cli.print(created, () => text)
     })
 
@@ -54,7 +58,8 @@ export const operatorCommand = (program: Command, cli: Cli): void => {
     .description('print a one-time link with which an operator sets a new password')
     .argument('<NAME>')
     .action(async (name: string) => {
-      const link = await cli.client().post<LinkJson>(`/operators/${segment(name)}/links`)
-      await cli.print(link, () => linkText(`A link for ${name} to set a new password.`, link))
+      const client = cli.client()
+      const link = await client.post<LinkJson>(`/operators/${segment(name)}/links`)
+      await printLink(cli, client, { what: `A link for ${name} to set a new password.`, link, document: link })
     })
 }

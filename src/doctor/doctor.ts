@@ -1,79 +1,62 @@
-import { closeSync, existsSync, fsyncSync, openSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs'
-import { join } from 'node:path'
-import type { Config } from '../config.ts'
 import { messageOf } from '../error.ts'
-import type { Finding } from '../finding.ts'
+import { type Finding, finding } from '../finding.ts'
+import { address, trustedProxies } from './addresses.ts'
+import { certificate } from './certificate.ts'
+import { clock } from './clock.ts'
+import { auditLog, database, log, owner } from './database.ts'
+import { disk, fsync } from './disk.ts'
+import { files, leftOvers } from './files.ts'
+import { dataFolder, fileSystem } from './folder.ts'
+import { journal } from './journal.ts'
+import { key } from './key.ts'
+import { node, version } from './node.ts'
+import { codeOf, quoted } from './path.ts'
+import { openFiles } from './open-files.ts'
+import { servers } from './servers.ts'
+import { service } from './service.ts'
+import { settings } from './settings.ts'
+import { type DoctorDeps, type Subject, subjectOf } from './subject.ts'
 
-const FREE_BYTES_MIN = 100 * 1024 * 1024
-/** Above this an fsync decides how fast a revocation is: SD cards and network file systems. */
-const FSYNC_MS_MAX = 10
-
-const finding = (check: string, level: Finding['level'], text: string, todo = ''): Finding => ({
-  check,
-  level,
-  ok: level === 'ok',
-  finding: text,
-  todo,
-})
-
-const mode = (check: string, path: string, allowed: number): Finding => {
-  if (!existsSync(path)) return finding(check, 'warn', `${path} is not there yet`, 'it is made by the first start')
-  const bits = statSync(path).mode & 0o777
-  const text = `${path} has mode ${bits.toString(8)}`
-  return bits & ~allowed & 0o777
-    ? finding(check, 'fail', text, `chmod ${allowed.toString(8)} ${path}`)
-    : finding(check, 'ok', text)
+/** All that is looked at, in the order in which it is told. docs/doctor.md explains each by its name. */
+export const CHECKS: Record<string, (subject: Subject) => Finding[] | Promise<Finding[]>> = {
+  version,
+  settings,
+  node,
+  service,
+  'data folder': dataFolder,
+  'file system': fileSystem,
+  files,
+  'left-overs': leftOvers,
+  disk,
+  fsync,
+  'key file': key,
+  database,
+  log,
+  journal,
+  'audit log': auditLog,
+  owner,
+  clock,
+  'open files': openFiles,
+  'gate address': address('gate'),
+  'console address': address('console'),
+  'trusted proxies': trustedProxies,
+  certificate,
+  servers,
 }
 
-const fsyncMs = (folder: string): number => {
-  const file = join(folder, 'doctor.tmp')
-  const fd = openSync(file, 'w', 0o600)
-  try {
-    const times = Array.from({ length: 5 }, () => {
-      const before = performance.now()
-      writeSync(fd, 'x')
-      fsyncSync(fd)
-      return performance.now() - before
-    }).toSorted((a, b) => a - b)
-    return times[2] as number
-  } finally {
-    closeSync(fd)
-    rmSync(file, { force: true })
-  }
-}
-
-/** Looks at what a node stands on. Changes nothing. */
-export const doctor = async (config: Config, version: string): Promise<Finding[]> => {
-  const findings = [finding('version', 'ok', `portcullis ${version}`)]
-  findings.push(mode('data folder', config.data, 0o700))
-  findings.push(mode('key file', config.keyFile, 0o600))
-  findings.push(mode('database', join(config.data, 'portcullis.db'), 0o600))
-  if (existsSync(config.data)) {
+/** Looks at what a node stands on, beside it or without it. Changes nothing, and never throws. */
+export const doctor = async (deps: DoctorDeps): Promise<Finding[]> => {
+  const subject = await subjectOf(deps)
+  const found: Finding[] = []
+  // One after the other: a slow disk or a busy node must not be made slower by looking at it.
+  for (const [check, look] of Object.entries(CHECKS)) {
     try {
-      const { bavail, bsize } = statfsSync(config.data)
-      const free = bavail * bsize
-      const text = `${Math.round(free / 1024 / 1024)} MiB free`
-      findings.push(
-        free < FREE_BYTES_MIN
-          ? finding('disk', 'fail', text, 'free some space: a full disk stops every change but revoke, kill and close')
-          : finding('disk', 'ok', text),
-      )
-      const ms = fsyncMs(config.data)
-      const took = `an fsync takes ${ms.toFixed(1)} ms`
-      findings.push(
-        ms > FSYNC_MS_MAX
-          ? finding('fsync', 'warn', took, 'every revocation waits for one: put the data folder on a faster disk')
-          : finding('fsync', 'ok', took),
-      )
+      found.push(...(await look(subject)))
     } catch (error) {
-      findings.push(finding('disk', 'fail', messageOf(error), 'run doctor as the user that runs portcullis'))
+      const { folder } = subject
+      const todo = codeOf(error) === 'EACCES' ? deps.sudo(folder) : `see what is there: ls -la ${quoted(folder)}`
+      found.push(finding(check, 'fail', `could not be looked at: ${messageOf(error)}`, todo))
     }
   }
-  const year = new Date().getUTCFullYear()
-  findings.push(
-    year < 2026 || year > 2100
-      ? finding('clock', 'fail', `the clock says ${year}`, 'set the clock: expiry follows it')
-      : finding('clock', 'ok', new Date().toISOString()),
-  )
-  return findings
+  return found
 }
