@@ -15,7 +15,12 @@ if (isNode && process.env[VARIABLE] === undefined && typeof process.execve === '
   const own = process.argv.slice(process.argv[1]?.includes('$bunfs') ? 2 : 1)
   const direct = [process.env.NO_PROXY ?? process.env.no_proxy ?? '', ...DIRECT].filter(Boolean).join(',')
   const env = { ...process.env, [VARIABLE]: REQUESTS_MAX, NO_PROXY: direct, no_proxy: direct } as NodeJS.ProcessEnv
-  process.execve(process.execPath, [process.execPath, ...own], env)
+  try {
+    process.execve(process.execPath, [process.execPath, ...own], env)
+  } catch (error) {
+    // Such as under an emulator: it runs all the same, only with fewer requests.
+    console.error(`no more than 256 requests at once can be passed on: ${String(error)}`)
+  }
 }
 
 export {}

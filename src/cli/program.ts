@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { AppError, messageOf } from '../error.ts'
+import { versionLine } from '../version.ts'
 import { apikeyCommand } from './apikey.ts'
 import { auditCommand } from './audit.ts'
 import { backupCommand } from './backup.ts'
@@ -27,10 +28,11 @@ export type { Hooks } from './hooks.ts'
 const EXIT_CODES = `
 Exits 0 done, 1 refused or failed, 2 bad usage, 3 no node answers.`
 
-const programFor = (argv: string[], hooks: Hooks): { program: Command; cli: Cli } => {
+/** The whole command line, unparsed. */
+export const programFor = (argv: string[], hooks: Hooks): { program: Command; cli: Cli } => {
   const program = new Command('portcullis')
     .description("A kill switch for AI agents' access.")
-    .version(`portcullis ${hooks.version.version}`, '--version', 'print the version')
+    .version(versionLine(hooks.version), '--version', 'print the version')
     .option('--data <DIR>', 'data folder of the node (PORTCULLIS_DATA)')
     .option('--url <URL>', 'URL of a console, in place of a data folder; needs PORTCULLIS_API_KEY')
     .option('--json', 'print one JSON document')
