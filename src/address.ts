@@ -26,20 +26,59 @@ export const parseCidr = (text: string, what: string): Cidr => {
   return { text, contains: (candidate) => isIP(candidate) !== 0 && list.check(candidate, family(candidate)) }
 }
 
+/** One spelling of each address, without port, brackets or zone; null for what is none (`unknown`, `_hidden`). */
+const addressOf = (node: string): string | null => {
+  const [, bracketed, v4] = /^(?:\[([^\]]*)\]|(\d+\.\d+\.\d+\.\d+))(?::\w+)?$/.exec(node) ?? []
+  const address = (bracketed ?? v4 ?? node).replace(/%.*$/, '')
+  if (isIP(address) === 4) return address
+  // What the one takes for an address, the other does not always.
+  if (isIP(address) === 0 || !URL.canParse(`http://[${address}]`)) return null
+  const { hostname } = new URL(`http://[${address}]`)
+  const [, high, low] = /^\[::ffff:([0-9a-f]+):([0-9a-f]+)\]$/.exec(hostname) ?? []
+  if (high === undefined || low === undefined) return hostname.slice(1, -1)
+  const bytes = [high, low].flatMap((word) => [Number.parseInt(word, 16) >> 8, Number.parseInt(word, 16) & 255])
+  return bytes.join('.')
+}
+
+const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+const PAIR = `(${TOKEN})=(${TOKEN}|"(?:[^"\\\\]|\\\\.)*")`
+/** One element of `Forwarded` (RFC 7239 §4), with what is needed to go on behind it. */
+const ELEMENT = new RegExp(`^[ \\t]*((?:${PAIR}(?:[ \\t]*;[ \\t]*|(?=[ \\t]*(?:,|$))))*)[ \\t]*(?:,|$)`)
+
+/** The `for` of each hop, nearest last; null where a hop hides it. What can't be read says nothing at all. */
+const forwardedHops = (header: string): (string | null)[] => {
+  const hops: (string | null)[] = []
+  for (let rest = header; rest !== '';) {
+    const [whole, pairs] = ELEMENT.exec(rest) ?? []
+    // Somebody else's half of a quoted string may reach into what the proxy said.
+    if (whole === undefined || pairs === undefined) return []
+    const nodes = [...pairs.matchAll(new RegExp(PAIR, 'g'))].filter(([, name]) => name?.toLowerCase() === 'for')
+    const [, , value = ''] = nodes[0] ?? []
+    const node = value.startsWith('"') ? value.slice(1, -1).replaceAll(/\\(.)/g, '$1') : value
+    hops.push(nodes.length === 1 ? addressOf(node) : null)
+    rest = rest.slice(whole.length)
+  }
+  return hops
+}
+
+/** The headers in which proxies say whom they speak for. */
+export const FORWARDING = ['x-forwarded-for', 'forwarded', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'via']
+
 /**
- * Whom a request is from: the socket's peer, or, where that is a trusted proxy, the last address of
- * `X-Forwarded-For` that is not one (RFC 7239 §7.4 on spoofing: what stands before it was not checked).
+ * Whom a request is from: the socket's peer, or, where that is a trusted proxy, the last address that it was
+ * forwarded for and that is not one (RFC 7239 §8.1: what stands before it was not checked). Where there is
+ * `X-Forwarded-For`, `Forwarded` is not looked at: a proxy that sets the one may pass on a client's own other.
  */
-export const clientAddress = (peer: string, forwardedFor: string | null, proxies: readonly Cidr[]): string => {
+export const clientAddress = (peer: string, headers: Pick<Headers, 'get'>, proxies: readonly Cidr[]): string => {
   let address = plainAddress(peer)
-  if (forwardedFor === null || proxies.length === 0) return address
   const trusted = (candidate: string) => proxies.some((proxy) => proxy.contains(candidate))
-  for (const hop of forwardedFor
-    .split(',')
-    .map((part) => plainAddress(part.trim()))
-    .toReversed()) {
-    if (!trusted(address) || isIP(hop) === 0) break
+  if (!trusted(address)) return address
+  const list = headers.get('x-forwarded-for')
+  const hops = list?.split(',').map((hop) => addressOf(hop.trim())) ?? forwardedHops(headers.get('forwarded') ?? '')
+  for (const hop of hops.toReversed()) {
+    if (hop === null) break
     address = hop
+    if (!trusted(address)) break
   }
   return address
 }

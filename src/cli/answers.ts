@@ -7,6 +7,7 @@ import type {
   Link,
   OperatorCreated,
   ServerCreated,
+  TokenFound,
 } from '../server/api/schemas.ts'
 
 /** The API's JSON, as types only: the command line never loads the server's code. */
@@ -36,6 +37,7 @@ export type KeyRemovedJson = Static<typeof KeyRemoved>
 export type LinkJson = Static<typeof Link>
 export type OperatorCreatedJson = Static<typeof OperatorCreated>
 export type ServerCreatedJson = Static<typeof ServerCreated>
+export type TokenFoundJson = Static<typeof TokenFound>
 
 /** A page of a list; merged lists have no next one. */
 export interface Page<T> {

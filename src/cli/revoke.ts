@@ -4,8 +4,9 @@ import type { RevocationJson } from './answers.ts'
 import type { Cli } from './cli.ts'
 import type { Client } from './client.ts'
 import { confirm } from './confirm.ts'
-import { usage } from './exit.ts'
+import { failed, usage } from './exit.ts'
 import { warn } from './output.ts'
+import { FROM_STDIN, pastedToken } from './pasted.ts'
 import { receipt } from './receipt.ts'
 
 interface RevokeOptions {
@@ -39,9 +40,24 @@ type Body = ReturnType<typeof bodyOf>
 const post = (client: Client, body: Body & { dryRun: boolean }): Promise<RevocationJson> =>
   client.post('/revocations', body)
 
-const revoke = async (cli: Cli, tokens: string[], options: RevokeOptions): Promise<void> => {
-  const body = bodyOf(tokens, options)
+/** The ids and names, with the id of the token whose secret is on stdin in place of `-`. */
+const namedBy = async (client: Client, tokens: string[]): Promise<string[]> => {
+  if (!tokens.includes(FROM_STDIN)) return tokens
+  const { id, name, secretDiesAt } = await pastedToken(client)
+  if (secretDiesAt !== null && Date.parse(secretDiesAt) <= Date.now()) {
+    throw failed(
+      `That secret died at ${secretDiesAt}, by a rotation, and nothing was done.\n` +
+        `The token ${name} lives with another secret; to kill it too: portcullis revoke ${id}`,
+    )
+  }
+  return tokens.map((token) => (token === FROM_STDIN ? id : token))
+}
+
+const revoke = async (cli: Cli, given: string[], options: RevokeOptions): Promise<void> => {
+  // What is missing is said before anything is pasted.
+  bodyOf(given, options)
   const client = cli.client()
+  const body = bodyOf(await namedBy(client, given), options)
   if (options.dryRun || !options.yes) {
     const preview = await post(client, { ...body, dryRun: true })
     if (options.dryRun) return cli.print(preview, () => receipt(preview))
@@ -59,7 +75,10 @@ export const revokeCommand = (program: Command, cli: Cli): void => {
   program
     .command('revoke')
     .description('kill tokens for good, and cut everything in flight under them')
-    .argument('[ID...]', 'ids or names, joined by OR; the selectors below are joined by AND')
+    .argument(
+      '[ID...]',
+      'ids or names, joined by OR, or - for a leaked secret from stdin; the selectors below are joined by AND',
+    )
     .option('--subject <WHO>', 'those of this person')
     .option('--group <G>', 'those of this group')
     .option('--server <S>', 'those that may reach this server')

@@ -4,23 +4,32 @@ import type { Command } from 'commander'
 const FLAGS: [flag: string, description: string][] = [
   [
     '--data <DIR>',
-    'data folder (PORTCULLIS_DATA; default: $XDG_STATE_HOME/portcullis, else ~/.local/state/portcullis)',
+    'folder that holds everything (PORTCULLIS_DATA; default: $XDG_STATE_HOME/portcullis, else ~/.local/state/portcullis)',
   ],
   ['--listen <HOST:PORT>', 'address of the gate (PORTCULLIS_LISTEN; default: 127.0.0.1:7070)'],
   ['--console <HOST:PORT>', 'address of the console (PORTCULLIS_CONSOLE; default: 127.0.0.1:7071)'],
   ['--public-url <URL>', "the gate's URL as clients see it (PORTCULLIS_PUBLIC_URL; default: http:// + its address)"],
   ['--console-url <URL>', "the console's URL, likewise (PORTCULLIS_CONSOLE_URL; default: http:// + its address)"],
-  ['--allow-host <HOST>', 'a further Host name that is ours (repeatable; PORTCULLIS_ALLOW_HOST; default: none)'],
-  ['--allow-origin <ORIGIN>', 'an origin that may call the gate (repeatable; PORTCULLIS_ALLOW_ORIGIN; default: none)'],
+  [
+    '--allow-host <HOST>',
+    'a further name under which it is reached (repeatable; PORTCULLIS_ALLOW_HOST; default: none)',
+  ],
+  [
+    '--allow-origin <ORIGIN>',
+    'an origin whose pages may call the gate (repeatable; PORTCULLIS_ALLOW_ORIGIN; default: none)',
+  ],
   [
     '--trusted-proxy <CIDR>',
     'a proxy whose X-Forwarded-* and Forwarded count (repeatable; PORTCULLIS_TRUSTED_PROXY; default: none)',
   ],
   ['--tls-cert <FILE>', 'certificate of both listeners, read again on SIGHUP (PORTCULLIS_TLS_CERT; default: none)'],
   ['--tls-key <FILE>', 'its private key, read again on SIGHUP (PORTCULLIS_TLS_KEY; default: none)'],
-  ['--key-file <FILE>', 'ring of keys (PORTCULLIS_KEY_FILE; default: portcullis.key in the data folder)'],
-  ['--log-level <LEVEL>', 'how much is logged to stderr (PORTCULLIS_LOG_LEVEL; default: info)'],
-  ['--log-format <FORMAT>', 'text or json (PORTCULLIS_LOG_FORMAT; default: text on a terminal, else json)'],
+  ['--key-file <FILE>', 'where the keys are (PORTCULLIS_KEY_FILE; default: portcullis.key in the data folder)'],
+  [
+    '--log-level <LEVEL>',
+    'trace, debug, info, warn, error or silent; the log goes to stderr (PORTCULLIS_LOG_LEVEL; default: info)',
+  ],
+  ['--log-format <FORMAT>', 'text or json lines (PORTCULLIS_LOG_FORMAT; default: text on a terminal, else json)'],
 ]
 
 const NOTE = `

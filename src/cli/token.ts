@@ -8,7 +8,8 @@ import { segment } from './client.ts'
 import { clientOption, noSnippetText, saySnippet } from './connect.ts'
 import { EXIT, usage } from './exit.ts'
 import { listed } from './listed.ts'
-import { ago, bytes, fields, table, warn } from './output.ts'
+import { ago, bytes, counted, fields, table, warn } from './output.ts'
+import { FROM_STDIN, pastedToken } from './pasted.ts'
 import { policyFrom, type PolicyOptions, policyOptions, policyText, tokenPolicyCommand } from './policy.ts'
 
 interface CreateOptions extends PolicyOptions {
@@ -91,10 +92,17 @@ const tokenText = (token: TokenJson): string =>
         ? urlLines(token).map(([server, url]): [string, string] => [`URL of ${server}`, url])
         : [['Servers', token.servers.join(', ') || null] as [string, string | null]]),
       ...(token.deadTries.count > 0
-        ? [['Tried when dead', `${token.deadTries.count} times, last ${token.deadTries.lastAt}`] as [string, string]]
+        ? [
+            ['Tried when dead', `${counted(token.deadTries.count, 'time')}, last ${token.deadTries.lastAt}`] as [
+              string,
+              string,
+            ],
+          ]
         : []),
     ]),
-    ...token.deadTries.addresses.map((a) => `  from ${a.address}: ${a.count} times, ${a.firstAt} to ${a.lastAt}`),
+    ...token.deadTries.addresses.map(
+      (a) => `  from ${a.address}: ${counted(a.count, 'time')}, ${a.firstAt} to ${a.lastAt}`,
+    ),
   ].join('\n')
 
 export const tokenCommand = (program: Command, cli: Cli): void => {
@@ -141,9 +149,11 @@ export const tokenCommand = (program: Command, cli: Cli): void => {
   token
     .command('show')
     .description('show one token')
-    .argument('<ID>', 'its id or name')
+    .argument('<ID>', 'its id or name, or - to find it by its secret, from stdin')
     .action(async (id: string) => {
-      const shown = await cli.client().get<TokenJson>(`/tokens/${segment(id)}`)
+      const client = cli.client()
+      const shown =
+        id === FROM_STDIN ? await pastedToken(client) : await client.get<TokenJson>(`/tokens/${segment(id)}`)
       await cli.print(shown, () => tokenText(shown))
     })
 

@@ -299,6 +299,8 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
     if (this.#ended || !this.mayPass()) return drop(answer)
     const { status, statusText } = answer
     const headers = downwardHeaders(answer.headers)
+    // A proxy may leave out what it has not sent yet of the body: the next request would be taken for the rest.
+    if (!this.#uploaded) headers.set('connection', 'close')
     // With 401 it refuses the gate's own credentials: nothing works there until they are put right.
     this.deps.onAnswered(this.server, status >= 500 || status === 401)
     if (status >= 400) this.calls.failed()

@@ -11,6 +11,7 @@ import type { Registry } from '../registry.ts'
 import { holdsSecret, isSecret } from '../secret.ts'
 import type { Clock } from '../time.ts'
 import { type Denial, denialOf, type Secret, type TokenIndex } from '../token.ts'
+import { announcesBody, takeUnread } from '../unread.ts'
 import type { Upstream, UpstreamIndex } from '../upstream.ts'
 import type { Evidence, UsageMeter } from '../usage.ts'
 import { Endpoints } from './endpoint.ts'
@@ -127,15 +128,22 @@ export class Gate {
     const { headers } = request
     const origin = headers.get('origin')
     const answer = this.#admit(request, peer, depth, requestId, origin)
-    if (answer instanceof Response) return answer
+    if (answer instanceof Exchange) {
+      const response = answer.start()
+      return origin === null ? response : response.then((begun) => this.#withCors(begun, origin))
+    }
+    const { unreadBodyBytesMax, unreadBodyMs } = this.options.limits
+    const respond = (closing: boolean): Response => {
+      if (answer instanceof Refused) return this.#withCors(problemResponse(answer.problem, requestId, closing), origin)
+      if (closing) answer.headers.set('connection', 'close')
+      return answer
+    }
     if (answer instanceof Refused) {
       const { slug } = answer.problem
       this.counts.refusals.set(slug, (this.counts.refusals.get(slug) ?? 0) + 1)
-      const unread = headers.has('transfer-encoding') || (headers.get('content-length') ?? '0') !== '0'
-      return this.#withCors(problemResponse(answer.problem, requestId, unread), origin)
     }
-    const response = answer.start()
-    return origin === null ? response : response.then((begun) => this.#withCors(begun, origin))
+    if (!announcesBody(headers)) return respond(false)
+    return takeUnread(request, unreadBodyBytesMax, unreadBodyMs).then((whole) => respond(!whole))
   }
 
   /** Asked in the contract's order: host, path, origin, token, server, scope, state. */
@@ -157,7 +165,7 @@ export class Gate {
     if (target === null) return new Refused(problems.notFound)
     if (origin !== null && !this.#mayCall(origin, headers)) return new Refused(problems.origin)
     if (request.method === 'OPTIONS' && origin !== null) return this.#preflight(request, origin)
-    const address = clientAddress(peer, headers.get('x-forwarded-for'), this.options.trustedProxies)
+    const address = clientAddress(peer, headers, this.options.trustedProxies)
     const secret = this.#authenticate(headers, target, address)
     if (secret instanceof Refused) return secret
     return this.#enter(request, target, secret, address, requestId)

@@ -79,7 +79,7 @@ test.each([
   expect(
     clientAddress(
       peer,
-      forwarded,
+      new Headers({ 'x-forwarded-for': forwarded }),
       proxies.map((text) => parseCidr(text, 'x')),
     ),
   ).toBe(address)

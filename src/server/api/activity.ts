@@ -10,6 +10,7 @@ import { statusOf, type Token } from '../../token.ts'
 import { contextOf } from '../context.ts'
 import { Activity } from './schemas.ts'
 import { findToken } from './tokens.ts'
+import { told } from './told.ts'
 
 const COLUMNS = [
   ...['server', 'method', 'name', 'address', 'client'],
@@ -101,6 +102,7 @@ export const activityRoutes = (node: Node) =>
       })
     },
     {
+      detail: told('auditor', 'What a token did: tools, methods, addresses, clients'),
       params: Type.Object({ id: Type.String() }),
       query: Type.Object({
         since: Type.Optional(Type.String({ description: 'RFC 3339, a date, or how long ago: 24h' })),

@@ -18,6 +18,7 @@ import {
   Checkpoint,
   Verification as VerificationSchema,
 } from './schemas.ts'
+import { told } from './told.ts'
 
 const verificationJson = (node: Node, result: Verification, startedAt: number) => ({
   ...result,
@@ -83,7 +84,7 @@ export const auditRoutes = (node: Node) =>
         const rows = await node.reads.audit({ ...page, ...filter })
         return pageOf(rows, limit, (row) => String(row.sequence), auditJson)
       },
-      { query: AuditQuery, response: { 200: AuditPage } },
+      { detail: told('auditor', 'List rows of the audit log'), query: AuditQuery, response: { 200: AuditPage } },
     )
     .get(
       '/audit/:sequence',
@@ -93,7 +94,11 @@ export const auditRoutes = (node: Node) =>
         if (!row) throw notFound('no row of the audit log has that sequence')
         return auditJson(row)
       },
-      { params: Type.Object({ sequence: Type.String() }), response: { 200: AuditRow } },
+      {
+        detail: told('auditor', 'Show one row of the audit log'),
+        params: Type.Object({ sequence: Type.String() }),
+        response: { 200: AuditRow },
+      },
     )
     .get(
       '/audit/export',
@@ -112,6 +117,7 @@ export const auditRoutes = (node: Node) =>
       {
         query: AuditExportQuery,
         detail: {
+          ...told('auditor', 'Download rows as JSON lines or CSV'),
           responses: {
             200: {
               description: 'all rows that match, the oldest first',
@@ -130,7 +136,7 @@ export const auditRoutes = (node: Node) =>
         requireRole(actor, 'auditor')
         return verificationJson(node, await node.verify(null), arrivedAt)
       },
-      { response: { 200: VerificationSchema } },
+      { detail: told('auditor', 'Verify the hash chain now'), response: { 200: VerificationSchema } },
     )
     .post(
       '/audit/verification',
@@ -139,7 +145,11 @@ export const auditRoutes = (node: Node) =>
         requireRole(actor, 'auditor')
         return verificationJson(node, await node.verify(body), arrivedAt)
       },
-      { body: Checkpoint, response: { 200: VerificationSchema } },
+      {
+        detail: told('auditor', 'Verify the hash chain against a checkpoint kept from before'),
+        body: Checkpoint,
+        response: { 200: VerificationSchema },
+      },
     )
     .get(
       '/audit/checkpoint',
@@ -147,5 +157,5 @@ export const auditRoutes = (node: Node) =>
         requireRole(contextOf(request).actor, 'auditor')
         return node.checkpoint()
       },
-      { response: { 200: Checkpoint } },
+      { detail: told('auditor', 'A signed head of the audit log, to keep elsewhere'), response: { 200: Checkpoint } },
     )

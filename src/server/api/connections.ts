@@ -7,6 +7,7 @@ import { pageOf, pageRequest } from './page.ts'
 import { connectionJson } from './present.ts'
 import { ConnectionPage, Cut, PageQuery } from './schemas.ts'
 import { outcomeJson } from './servers.ts'
+import { told } from './told.ts'
 
 /** Ids count up in base 36: longer is later. */
 export const isAfter = (id: string, after: string) =>
@@ -32,7 +33,7 @@ export const connectionRoutes = (node: Node) =>
           (connection) => connectionJson(node, connection),
         )
       },
-      { query: PageQuery, response: { 200: ConnectionPage } },
+      { detail: told('auditor', 'List what is in flight'), query: PageQuery, response: { 200: ConnectionPage } },
     )
     .delete(
       '/connections/:id',
@@ -41,5 +42,9 @@ export const connectionRoutes = (node: Node) =>
         requireRole(actor, 'operator', true)
         return outcomeJson(node.control.killConnection(params.id, actor), arrivedAt, set)
       },
-      { params: Type.Object({ id: Type.String() }), response: { 200: Cut, 507: Cut } },
+      {
+        detail: told('operator', 'Cut one connection; its token stays valid'),
+        params: Type.Object({ id: Type.String() }),
+        response: { 200: Cut, 507: Cut },
+      },
     )

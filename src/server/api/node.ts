@@ -6,6 +6,7 @@ import { formatTime } from '../../time.ts'
 import { contextOf } from '../context.ts'
 import { receiptJson, verificationJson } from './present.ts'
 import { KeyRemoved, Node as NodeSchema, RingKey, RingKeyPage } from './schemas.ts'
+import { told } from './told.ts'
 
 const ringKeyJson = (key: { id: string; current: boolean; createdAt: number; liveTokens: number }) => ({
   ...key,
@@ -28,18 +29,25 @@ export const nodeRoutes = (node: Node) =>
           gateUrl: node.gateUrl,
           consoleUrl: node.consoleUrl,
           dataFolder: node.config.data,
+          keyFile: node.config.keyFile,
+          pid: process.pid,
+          listening: node.listening,
+          tls: node.config.tls && { certFile: node.config.tls.certPath, keyFile: node.config.tls.keyPath },
+          trustedProxies: node.config.trustedProxies.map(({ text }) => text),
           startedAt: formatTime(node.startedAt),
           gate: {
             state: closed ? ('closed' as const) : ('open' as const),
             reason: closed ? (servers[0]?.reason ?? null) : null,
           },
           connections: node.registry.size,
+          connectionsMax: node.registry.connectionsMax,
           ready: problems.length === 0,
           problems,
           verification: node.verification && verificationJson(node.verification),
+          backupAt: node.backupAt === null ? null : formatTime(node.backupAt),
         }
       },
-      { response: { 200: NodeSchema } },
+      { detail: told('auditor', 'The node: version, addresses, whether it is ready'), response: { 200: NodeSchema } },
     )
     .get(
       '/keys',
@@ -48,7 +56,7 @@ export const nodeRoutes = (node: Node) =>
         // A ring holds a handful of keys: all of them are one page.
         return { items: node.keys.list().map(ringKeyJson), next: null }
       },
-      { response: { 200: RingKeyPage } },
+      { detail: told('auditor', 'List the keys of the ring'), response: { 200: RingKeyPage } },
     )
     .post(
       '/keys',
@@ -59,7 +67,10 @@ export const nodeRoutes = (node: Node) =>
         const key = node.keys.list().find((candidate) => candidate.id === id)
         return ringKeyJson(key as NonNullable<typeof key>)
       },
-      { response: { 201: RingKey } },
+      {
+        detail: told('owner', 'Make a new key; new secrets use it, and old ones stay valid'),
+        response: { 201: RingKey },
+      },
     )
     .delete(
       '/keys/:id',
@@ -69,15 +80,21 @@ export const nodeRoutes = (node: Node) =>
         return { id: params.id, revocation: receipt ? receiptJson(receipt) : null }
       },
       {
+        detail: told('owner', 'Remove a key; refused while live tokens use it, unless ?revoke=true'),
         params: Type.Object({ id: Type.String() }),
-        query: Type.Object({ revoke: Type.Optional(Type.String()) }),
+        query: Type.Object({ revoke: Type.Optional(Type.String({ description: 'true: revoke them' })) }),
         response: { 200: KeyRemoved },
       },
     )
-    .get('/backup', async ({ request }) => {
-      requireRole(contextOf(request).actor, 'owner')
-      const file = await node.backup()
-      return new Response(file, {
-        headers: { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' },
-      })
-    })
+    .get(
+      '/backup',
+      async ({ request }) => {
+        const { actor } = contextOf(request)
+        requireRole(actor, 'owner')
+        // A generator is a body to the runtime, though not to the types.
+        return new Response((await node.backup(actor)) as unknown as BodyInit, {
+          headers: { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' },
+        })
+      },
+      { detail: told('owner', 'Download a backup of the live node') },
+    )

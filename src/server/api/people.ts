@@ -17,6 +17,7 @@ import {
   SessionPage,
 } from './schemas.ts'
 import { expiryOf } from './tokens.ts'
+import { told } from './told.ts'
 
 const Named = Type.Object({ name: Type.String() })
 
@@ -35,7 +36,7 @@ export const peopleRoutes = (node: Node) =>
           apiKeyJson,
         )
       },
-      { query: PageQuery, response: { 200: ApiKeyPage } },
+      { detail: told('auditor', 'List the API keys'), query: PageQuery, response: { 200: ApiKeyPage } },
     )
     .post(
       '/apikeys',
@@ -51,7 +52,11 @@ export const peopleRoutes = (node: Node) =>
         set.headers['cache-control'] = 'no-store'
         return { ...apiKeyJson(key), key: secret }
       },
-      { body: ApiKeyCreate, response: { 201: ApiKeyIssued } },
+      {
+        detail: told('owner', 'Make an API key; the answer holds it, once'),
+        body: ApiKeyCreate,
+        response: { 201: ApiKeyIssued },
+      },
     )
     .delete(
       '/apikeys/:name',
@@ -59,7 +64,7 @@ export const peopleRoutes = (node: Node) =>
         node.apiKeys.remove(params.name, contextOf(request).actor)
         set.status = 204
       },
-      { params: Named },
+      { detail: told('owner', 'Remove an API key, by id or name; it stops working at once'), params: Named },
     )
     .get(
       '/operators',
@@ -73,7 +78,7 @@ export const peopleRoutes = (node: Node) =>
           operatorJson,
         )
       },
-      { query: PageQuery, response: { 200: OperatorPage } },
+      { detail: told('auditor', 'List the operators'), query: PageQuery, response: { 200: OperatorPage } },
     )
     .post(
       '/operators',
@@ -83,7 +88,11 @@ export const peopleRoutes = (node: Node) =>
         set.headers.location = `/api/v1/operators/${encodeURIComponent(operator.name)}`
         return { ...operatorJson(operator), link: linkJson(node, link) }
       },
-      { body: OperatorCreate, response: { 201: OperatorCreated } },
+      {
+        detail: told('owner', 'Make an operator; the answer holds a one-time link to set a password'),
+        body: OperatorCreate,
+        response: { 201: OperatorCreated },
+      },
     )
     .delete(
       '/operators/:name',
@@ -91,7 +100,7 @@ export const peopleRoutes = (node: Node) =>
         node.access.remove(params.name, contextOf(request).actor)
         set.status = 204
       },
-      { params: Named },
+      { detail: told('owner', 'Remove an operator and end their sessions'), params: Named },
     )
     .post(
       '/operators/:name/links',
@@ -99,7 +108,11 @@ export const peopleRoutes = (node: Node) =>
         set.status = 201
         return linkJson(node, node.access.reset(params.name, contextOf(request).actor))
       },
-      { params: Named, response: { 201: Link } },
+      {
+        detail: told('owner', 'Make a one-time link with which an operator sets a new password'),
+        params: Named,
+        response: { 201: Link },
+      },
     )
     .get(
       '/sessions',
@@ -116,7 +129,11 @@ export const peopleRoutes = (node: Node) =>
           (found) => sessionJson(found, current),
         )
       },
-      { query: PageQuery, response: { 200: SessionPage } },
+      {
+        detail: told('auditor', 'List signed-in sessions: an owner sees all, others their own'),
+        query: PageQuery,
+        response: { 200: SessionPage },
+      },
     )
     .delete(
       '/sessions/:id',
@@ -124,7 +141,10 @@ export const peopleRoutes = (node: Node) =>
         node.access.endSession(params.id, contextOf(request).actor)
         set.status = 204
       },
-      { params: Type.Object({ id: Type.String() }) },
+      {
+        detail: told('auditor', 'End a session at once: an owner any, others their own'),
+        params: Type.Object({ id: Type.String() }),
+      },
     )
     .post(
       '/setup-links',
@@ -134,5 +154,5 @@ export const peopleRoutes = (node: Node) =>
         set.status = 201
         return linkJson(node, node.access.setupLink(actor))
       },
-      { response: { 201: Link } },
+      { detail: told('owner', 'Make a link to make the first owner with'), response: { 201: Link } },
     )

@@ -8,6 +8,7 @@ import { contextOf } from '../context.ts'
 import { numberAfter, pageOf, pageRequest } from './page.ts'
 import { receiptConnectionJson, receiptJson } from './present.ts'
 import { PageQuery, ReceiptConnectionPage, Revocation, RevocationCreate, RevocationPage } from './schemas.ts'
+import { told } from './told.ts'
 
 export const revocationRoutes = (node: Node) =>
   new Elysia({ name: 'revocations', tags: ['revocations'] })
@@ -29,6 +30,7 @@ export const revocationRoutes = (node: Node) =>
         return receiptJson(receipt)
       },
       {
+        detail: told('operator', 'Revoke tokens, and cut what is in flight under them'),
         body: RevocationCreate,
         query: Type.Object({
           wait: Type.Optional(Type.String({ description: 'how long to wait for peers, such as 5s' })),
@@ -43,7 +45,11 @@ export const revocationRoutes = (node: Node) =>
         const { limit, after } = pageRequest(query)
         return pageOf(node.reads.receipts(limit + 1, after), limit, ({ id }) => id, receiptJson)
       },
-      { query: PageQuery, response: { 200: RevocationPage } },
+      {
+        detail: told('auditor', 'List the receipts of revocations, the newest first'),
+        query: PageQuery,
+        response: { 200: RevocationPage },
+      },
     )
     .get(
       '/revocations/:id',
@@ -53,7 +59,11 @@ export const revocationRoutes = (node: Node) =>
         if (!receipt) throw notFound('no revocation has that id')
         return receiptJson(receipt)
       },
-      { params: Type.Object({ id: Type.String() }), response: { 200: Revocation } },
+      {
+        detail: told('auditor', 'Show one receipt'),
+        params: Type.Object({ id: Type.String() }),
+        response: { 200: Revocation },
+      },
     )
     .get(
       '/revocations/:id/connections',
@@ -69,5 +79,10 @@ export const revocationRoutes = (node: Node) =>
           (connection) => receiptConnectionJson(node, connection),
         )
       },
-      { params: Type.Object({ id: Type.String() }), query: PageQuery, response: { 200: ReceiptConnectionPage } },
+      {
+        detail: told('auditor', 'List the connections that a revocation cut'),
+        params: Type.Object({ id: Type.String() }),
+        query: PageQuery,
+        response: { 200: ReceiptConnectionPage },
+      },
     )

@@ -22,10 +22,12 @@ const Headers = Type.Record(Type.String(), Type.String(), {
 })
 export const ServerCreate = Type.Object(
   {
-    name: Type.String(),
-    url: Type.String(),
+    name: Type.String({ description: 'up to 63 of a-z, 0-9, dot, dash and underscore: it stands in URLs' }),
+    url: Type.String({ description: 'where it is, http or https' }),
     kind: Type.Optional(OneOf(KINDS)),
-    path: Type.Optional(Type.String()),
+    path: Type.Optional(
+      Type.String({ description: 'completes the URL shown to people, such as /mcp; left out: what the look finds' }),
+    ),
     headers: Type.Optional(Headers),
     probe: Type.Optional(Type.Boolean({ description: 'false: do not look whether it answers' })),
   },
@@ -33,60 +35,63 @@ export const ServerCreate = Type.Object(
 )
 export const ServerPatch = Type.Object(
   {
-    url: Type.Optional(Type.String()),
+    url: Type.Optional(Type.String({ description: 'on another origin the headers must be given anew' })),
     kind: Type.Optional(OneOf(KINDS)),
-    path: Type.Optional(Type.String()),
+    path: Type.Optional(Type.String({ description: 'completes the URL shown to people' })),
     headers: Type.Optional(Headers),
   },
   { additionalProperties: false },
 )
 const Mcp = Type.Object({
-  name: Nullable(Type.String()),
-  version: Nullable(Type.String()),
+  name: Nullable(Type.String({ description: 'as the server calls itself' })),
+  version: Nullable(Type.String({ description: 'of the server' })),
   revision: Type.String({ description: 'of the specification', examples: ['2026-07-28'] }),
   transport: OneOf(['http', 'sse'] as const),
   tools: Nullable(Type.Integer({ description: 'how many; null: it has none, or would not list them all' })),
 })
 export const Probe = Type.Object({
-  reachable: Type.Boolean(),
+  reachable: Type.Boolean({ description: 'whether anything answered' }),
   found: OneOf(['mcp', 'sse', 'http', 'nothing'] as const),
-  path: Type.String(),
-  detail: Type.String(),
+  path: Type.String({ description: 'where, below its URL' }),
+  detail: Type.String({ description: 'what was seen, in words' }),
   mcp: Nullable(Mcp),
 })
 const Health = Type.Object({
   reachable: Nullable(Type.Boolean({ description: 'null: not looked at since the start, or the change' })),
   lookedAt: Nullable(Time),
-  detail: Nullable(Type.String()),
+  detail: Nullable(Type.String({ description: 'what was seen, in words' })),
   mcp: Nullable(Mcp),
   requests: Type.Integer({ description: 'through the gate in the last hour' }),
   errors: Type.Integer({ description: 'of those, failures of the server: unreachable, broken off, 500 or above' }),
-  errorRate: Nullable(Type.Number({ minimum: 0, maximum: 1 })),
+  errorRate: Nullable(Type.Number({ minimum: 0, maximum: 1, description: 'errors of requests, 0 to 1' })),
 })
 export const Server = Type.Object({
   id: Type.String(),
   name: Type.String(),
-  url: Type.String(),
+  url: Type.String({ description: 'where it is' }),
   kind: OneOf(KINDS),
-  path: Type.String(),
+  path: Type.String({ description: 'completes the URL shown to people' }),
   headers: Headers,
   state: OneOf(['open', 'closed'] as const),
-  reason: Nullable(Type.String()),
-  connections: Type.Integer(),
+  reason: Nullable(Type.String({ description: 'why it is closed' })),
+  connections: Type.Integer({ description: 'live ones' }),
   health: Health,
-  publicUrl: Type.String(),
+  publicUrl: Type.String({ description: 'what to give to a client' }),
   createdAt: Time,
 })
 export const ServerCreated = Type.Composite([Server, Type.Object({ probe: Nullable(Probe) })])
 export const ServerPage = Page(Server)
 
 export const GatePut = Type.Object(
-  { state: OneOf(['open', 'closed'] as const), reason: Type.Optional(Type.String()) },
+  {
+    state: OneOf(['open', 'closed'] as const),
+    reason: Type.Optional(Type.String({ description: 'why, for the audit log' })),
+  },
   { additionalProperties: false },
 )
 export const Cut = Type.Object({
-  cut: Type.Integer(),
-  lastCutMs: Nullable(Type.Number()),
+  cut: Type.Integer({ description: 'how many connections' }),
+  lastCutMs: Nullable(Type.Number({ description: 'from the arrival of the request to the last write' })),
   durable: Type.Boolean({ description: 'false: in force, but not in the database yet (507)' }),
 })
 export const GateState = Type.Composite([
@@ -102,24 +107,24 @@ export const PolicyPut = Type.Object(
     allow: Type.Optional(Nullable(Patterns)),
     deny: Type.Optional(Patterns),
     readOnly: Type.Optional(Type.Boolean({ description: 'only tools that are annotated with readOnlyHint' })),
-    callsPerMinute: Type.Optional(Nullable(Type.Integer())),
-    concurrentStreams: Type.Optional(Nullable(Type.Integer())),
+    callsPerMinute: Type.Optional(Nullable(Type.Integer({ description: 'calls in any 60 seconds' }))),
+    concurrentStreams: Type.Optional(Nullable(Type.Integer({ description: 'event streams held open at once' }))),
   },
   { additionalProperties: false },
 )
 export const Policy = Type.Object({
   allow: Nullable(Patterns),
   deny: Patterns,
-  readOnly: Type.Boolean(),
-  callsPerMinute: Nullable(Type.Integer()),
-  concurrentStreams: Nullable(Type.Integer()),
+  readOnly: Type.Boolean({ description: 'only tools that are annotated with readOnlyHint' }),
+  callsPerMinute: Nullable(Type.Integer({ description: 'null: as many as it likes' })),
+  concurrentStreams: Nullable(Type.Integer({ description: 'null: as many as it likes' })),
 })
 export const TokenCreate = Type.Object(
   {
-    name: Type.String(),
+    name: Type.String({ description: 'unique among those that live' }),
     servers: Type.Array(Type.String(), { description: 'names of servers' }),
-    subject: Type.Optional(Nullable(Type.String())),
-    group: Type.Optional(Nullable(Type.String())),
+    subject: Type.Optional(Nullable(Type.String({ description: 'whose it is' }))),
+    group: Type.Optional(Nullable(Type.String({ description: 'with whom it can be revoked' }))),
     expires: Type.Optional(Nullable(Type.String({ description: '30d, or 2026-12-31' }))),
     expiresAt: Type.Optional(Nullable(Time)),
     policy: Type.Optional(Nullable(PolicyPut)),
@@ -129,38 +134,45 @@ export const TokenCreate = Type.Object(
 export const Token = Type.Object({
   id: Type.String(),
   name: Type.String(),
-  servers: Type.Array(Type.String()),
-  subject: Nullable(Type.String()),
-  group: Nullable(Type.String()),
+  servers: Type.Array(Type.String(), { description: 'names of servers that it may reach' }),
+  subject: Nullable(Type.String({ description: 'whose it is' })),
+  group: Nullable(Type.String({ description: 'with whom it can be revoked' })),
   status: OneOf(['active', 'expired', 'revoked'] as const),
   createdAt: Time,
-  createdBy: Type.String(),
-  expiresAt: Nullable(Time),
-  oldSecretDiesAt: Nullable(Time),
+  createdBy: Type.String({ description: 'the actor, as in the audit log' }),
+  expiresAt: Nullable(Type.String({ description: 'null: never' })),
+  oldSecretDiesAt: Nullable(Type.String({ description: 'while a rotation is in grace' })),
   policy: Nullable(Policy),
   revokedAt: Nullable(Time),
   revocationId: Nullable(Type.String({ description: 'its receipt: /revocations/{id}' })),
   lastUsedAt: Nullable(Time),
-  client: Nullable(Type.String()),
-  connections: Type.Integer(),
+  client: Nullable(Type.String({ description: 'what used it last calls itself' })),
+  connections: Type.Integer({ description: 'live ones' }),
   requests: Type.Integer({ description: 'in the last 30 days' }),
-  refusals: Type.Integer(),
-  bytesIn: Type.Integer(),
-  bytesOut: Type.Integer(),
+  refusals: Type.Integer({ description: 'of those, refused' }),
+  bytesIn: Type.Integer({ description: 'sent by clients' }),
+  bytesOut: Type.Integer({ description: 'sent to clients' }),
   deadTries: Type.Object({
-    count: Type.Integer(),
+    count: Type.Integer({ description: 'how often it was tried since it died' }),
     lastAt: Nullable(Time),
-    addresses: Type.Array(Type.Object({ address: Type.String(), count: Type.Integer(), firstAt: Time, lastAt: Time })),
+    addresses: Type.Array(
+      Type.Object({
+        address: Type.String({ description: 'from where' }),
+        count: Type.Integer(),
+        firstAt: Time,
+        lastAt: Time,
+      }),
+    ),
   }),
-  urls: Type.Record(Type.String(), Type.String()),
+  urls: Type.Record(Type.String(), Type.String(), { description: 'what to give to a client, by server' }),
 })
 export const Snippet = Type.Object({
-  title: Type.String(),
+  title: Type.String({ description: 'the client' }),
   kind: OneOf(['command', 'file', 'code'] as const),
   file: Nullable(Type.String({ description: 'where to put it' })),
   language: OneOf(['sh', 'json', 'toml', 'yaml', 'python', 'javascript'] as const),
-  text: Type.String(),
-  note: Nullable(Type.String()),
+  text: Type.String({ description: 'what to paste' }),
+  note: Nullable(Type.String({ description: 'what to know about it' })),
   links: Type.Array(Type.Object({ server: Type.String(), url: Type.String() }), {
     description: 'install links, without any secret',
   }),
@@ -169,11 +181,21 @@ export const Connect = Type.Record(Type.String(), Snippet, { description: 'what 
 /** `token` is the secret, and `connect` holds it: here, once (both null when an Idempotency-Key answers again). */
 export const TokenIssued = Type.Composite([
   Token,
-  Type.Object({ token: Nullable(Type.String()), connect: Nullable(Connect) }),
+  Type.Object({ token: Nullable(Type.String({ description: 'the secret: here, once' })), connect: Nullable(Connect) }),
 ])
 export const TokenPage = Page(Token)
+export const TokenLookup = Type.Object(
+  { secret: Type.String({ description: 'a leaked secret, or a line of text that holds one; it is kept nowhere' }) },
+  { additionalProperties: false },
+)
+export const TokenFound = Type.Composite([
+  Token,
+  Type.Object({
+    secretDiesAt: Nullable(Type.String({ description: 'when that very secret dies, or died, by a rotation' })),
+  }),
+])
 export const RotationCreate = Type.Object(
-  { graceSeconds: Type.Optional(Type.Integer({ minimum: 0 })) },
+  { graceSeconds: Type.Optional(Type.Integer({ minimum: 0, description: 'how long the old secret lives on' })) },
   { additionalProperties: false },
 )
 
@@ -186,24 +208,24 @@ export const UsageQuery = Type.Object({
 })
 export const UsageHistory = Type.Object({
   window: OneOf(['hour', 'day', 'month'] as const),
-  bucketMs: Type.Integer(),
+  bucketMs: Type.Integer({ description: 'how long each item is' }),
   items: Type.Array(
     Type.Object({
       at: Time,
       requests: Type.Integer(),
-      refusals: Type.Integer(),
-      bytesIn: Type.Integer(),
-      bytesOut: Type.Integer(),
+      refusals: Type.Integer({ description: 'of those, refused' }),
+      bytesIn: Type.Integer({ description: 'sent by clients' }),
+      bytesOut: Type.Integer({ description: 'sent to clients' }),
     }),
     { description: 'evenly spaced, the oldest first; the last one still runs' },
   ),
 })
 
 const CallCounts = {
-  calls: Type.Integer(),
+  calls: Type.Integer({ description: 'how many; streams and plain requests too' }),
   errors: Type.Integer({ description: 'answered by an error of JSON-RPC, of the tool, or of HTTP' }),
   refused: Type.Integer({ description: "refused by the token's policy; not in calls" }),
-  argumentBytes: Type.Integer(),
+  argumentBytes: Type.Integer({ description: 'how much was sent with them' }),
 }
 const CallTimes = { firstAt: Time, lastAt: Time }
 const Called = { ...CallCounts, ...CallTimes }
@@ -228,38 +250,38 @@ export const Activity = Type.Object({
 export const RevocationCreate = Type.Object(
   {
     tokens: Type.Optional(Type.Array(Type.String(), { description: 'ids or names, joined by OR' })),
-    subject: Type.Optional(Nullable(Type.String())),
-    group: Type.Optional(Nullable(Type.String())),
-    server: Type.Optional(Nullable(Type.String())),
-    issuedBefore: Type.Optional(Nullable(Type.String())),
-    all: Type.Optional(Type.Boolean()),
+    subject: Type.Optional(Nullable(Type.String({ description: 'tokens of this person' }))),
+    group: Type.Optional(Nullable(Type.String({ description: 'tokens of this group' }))),
+    server: Type.Optional(Nullable(Type.String({ description: 'tokens that may reach this server' }))),
+    issuedBefore: Type.Optional(Nullable(Type.String({ description: 'RFC 3339, or a date: its end' }))),
+    all: Type.Optional(Type.Boolean({ description: 'every token' })),
     reason: OneOf(REASONS),
-    note: Type.Optional(Type.String()),
-    dryRun: Type.Optional(Type.Boolean()),
+    note: Type.Optional(Type.String({ description: 'more about why' })),
+    dryRun: Type.Optional(Type.Boolean({ description: 'only say what would die' })),
   },
   { additionalProperties: false },
 )
 export const Revocation = Type.Object({
   id: Type.String(),
   at: Time,
-  actor: Type.String(),
+  actor: Type.String({ description: 'who did it, as in the audit log' }),
   reason: OneOf(REASONS),
-  note: Type.String(),
-  dryRun: Type.Boolean(),
-  selector: Type.Record(Type.String(), Type.Unknown()),
+  note: Type.String({ description: 'more about why' }),
+  dryRun: Type.Boolean({ description: 'nothing was done' }),
+  selector: Type.Record(Type.String(), Type.Unknown(), { description: 'what was asked for' }),
   tokens: Type.Array(Type.Object({ id: Type.String(), name: Type.String(), subject: Nullable(Type.String()) })),
-  connections: Type.Object({ cut: Type.Integer() }),
+  connections: Type.Object({ cut: Type.Integer({ description: 'how many were live' }) }),
   timings: Type.Object({
-    commitMs: Nullable(Type.Number()),
+    commitMs: Nullable(Type.Number({ description: 'on disk; null: not yet' })),
     deniedMs: Nullable(Type.Number({ description: 'no request passes from here on' })),
-    firstCutMs: Nullable(Type.Number()),
-    lastCutMs: Nullable(Type.Number()),
+    firstCutMs: Nullable(Type.Number({ description: 'the last write to the first connection' })),
+    lastCutMs: Nullable(Type.Number({ description: 'the last write to the last connection' })),
     upstreamCancelledMs: Nullable(
       Type.Number({ description: 'the last request to a server was cancelled; null: not yet, ask for the receipt' }),
     ),
   }),
-  durable: Type.Boolean(),
-  complete: Type.Boolean(),
+  durable: Type.Boolean({ description: 'false: in force, but not in the database yet (507)' }),
+  complete: Type.Boolean({ description: 'every node knows it' }),
   peers: Type.Array(
     Type.Object({ node: Type.String(), state: Type.String(), ms: Nullable(Type.Number()), cut: Type.Integer() }),
   ),
@@ -270,13 +292,13 @@ export const ReceiptConnection = Type.Object({
   kind: OneOf(['sse', 'stream', 'request', 'session'] as const),
   server: Type.String(),
   token: Type.Object({ id: Type.String(), name: Type.String(), subject: Nullable(Type.String()) }),
-  client: Nullable(Type.String()),
-  address: Type.String(),
+  client: Nullable(Type.String({ description: 'what it called itself' })),
+  address: Type.String({ description: 'from where it came' }),
   startedAt: Time,
   endedAt: Time,
-  ageMs: Type.Number(),
-  bytesIn: Type.Integer(),
-  bytesOut: Type.Integer(),
+  ageMs: Type.Number({ description: 'how long it had lived' }),
+  bytesIn: Type.Integer({ description: 'sent by the client' }),
+  bytesOut: Type.Integer({ description: 'sent to the client' }),
 })
 export const ReceiptConnectionPage = Page(ReceiptConnection)
 
@@ -286,30 +308,30 @@ export const Connection = Type.Object({
   kind: OneOf(['sse', 'stream', 'request', 'session'] as const),
   server: Type.String(),
   token: Type.Object({ id: Type.String(), name: Type.String(), subject: Nullable(Type.String()) }),
-  client: Nullable(Type.String()),
-  address: Type.String(),
+  client: Nullable(Type.String({ description: 'what it calls itself' })),
+  address: Type.String({ description: 'from where it comes' }),
   method: Type.String(),
-  path: Type.String(),
+  path: Type.String({ description: 'of its request, without a secret' }),
   startedAt: Time,
-  ageMs: Type.Number(),
-  bytesIn: Type.Integer(),
-  bytesOut: Type.Integer(),
+  ageMs: Type.Number({ description: 'how long it lives' }),
+  bytesIn: Type.Integer({ description: 'sent by the client' }),
+  bytesOut: Type.Integer({ description: 'sent to the client' }),
 })
 export const ConnectionPage = Page(Connection)
 
 // Audit
 export const AuditRow = Type.Object({
-  sequence: Type.Integer(),
+  sequence: Type.Integer({ description: 'counts from 1 without a gap' }),
   time: Time,
-  node: Type.String(),
-  actor: Type.String(),
-  action: Type.String(),
-  targetId: Nullable(Type.String()),
-  targetName: Nullable(Type.String()),
+  node: Type.String({ description: 'the node that wrote it' }),
+  actor: Type.String({ description: 'who did it' }),
+  action: Type.String({ description: 'what was done, such as token.revoke' }),
+  targetId: Nullable(Type.String({ description: 'to what' })),
+  targetName: Nullable(Type.String({ description: 'its name' })),
   reason: Nullable(Type.String()),
-  details: Type.Record(Type.String(), Type.Unknown()),
-  previousHash: Type.String(),
-  hash: Type.String(),
+  details: Type.Record(Type.String(), Type.Unknown(), { description: 'what depends on the action' }),
+  previousHash: Type.String({ description: 'of the row before' }),
+  hash: Type.String({ description: 'SHA-256 over the other fields' }),
 })
 export const AuditPage = Page(AuditRow)
 const AuditFilter = Type.Object({
@@ -330,20 +352,20 @@ export const AuditExportQuery = Type.Composite([
 ])
 export const Verification = Type.Object({
   status: OneOf(['intact', 'altered', 'truncated', 'forked'] as const),
-  ok: Type.Boolean(),
-  rows: Type.Integer(),
+  ok: Type.Boolean({ description: 'it is intact' }),
+  rows: Type.Integer({ description: 'how many were read' }),
   sequence: Nullable(Type.Integer({ description: 'the first row that does not hold' })),
-  message: Type.String(),
+  message: Type.String({ description: 'the finding, in words' }),
   checkedAt: Time,
-  tookMs: Type.Number(),
+  tookMs: Type.Number({ description: 'how long it took' }),
 })
 export const Checkpoint = Type.Object({
-  database: Type.String(),
-  node: Type.String(),
-  sequence: Type.Integer(),
-  hash: Type.String(),
+  database: Type.String({ description: 'the id of the database' }),
+  node: Type.String({ description: 'the node that signed it' }),
+  sequence: Type.Integer({ description: 'of the last row' }),
+  hash: Type.String({ description: 'of the last row' }),
   at: Time,
-  keyId: Type.String(),
+  keyId: Type.String({ description: 'the key that signed it' }),
   publicKey: Type.String({ description: 'Ed25519, raw, base64' }),
   signature: Type.String({ description: 'Ed25519, base64, over the canonical JSON of the other fields' }),
 })
@@ -353,7 +375,7 @@ export const ApiKeyCreate = Type.Object(
   {
     name: Type.String(),
     role: OneOf(['operator', 'auditor'] as const),
-    expires: Type.Optional(Nullable(Type.String())),
+    expires: Type.Optional(Nullable(Type.String({ description: '90d, or 2026-12-31' }))),
     expiresAt: Type.Optional(Nullable(Time)),
   },
   { additionalProperties: false },
@@ -363,11 +385,14 @@ export const ApiKey = Type.Object({
   name: Type.String(),
   role: OneOf(['operator', 'auditor'] as const),
   createdAt: Time,
-  createdBy: Type.String(),
-  expiresAt: Nullable(Time),
+  createdBy: Type.String({ description: 'the actor, as in the audit log' }),
+  expiresAt: Nullable(Type.String({ description: 'null: never' })),
   lastUsedAt: Nullable(Time),
 })
-export const ApiKeyIssued = Type.Composite([ApiKey, Type.Object({ key: Nullable(Type.String()) })])
+export const ApiKeyIssued = Type.Composite([
+  ApiKey,
+  Type.Object({ key: Nullable(Type.String({ description: 'the API key: here, once' })) }),
+])
 export const ApiKeyPage = Page(ApiKey)
 export const OperatorCreate = Type.Object({ name: Type.String(), role: OneOf(ROLES) }, { additionalProperties: false })
 export const Operator = Type.Object({
@@ -381,7 +406,7 @@ export const Operator = Type.Object({
 export const OperatorPage = Page(Operator)
 export const Session = Type.Object({
   id: Type.String(),
-  operator: Type.String(),
+  operator: Type.String({ description: 'the name of the operator' }),
   role: OneOf(ROLES),
   address: Type.String({ description: 'of its last request' }),
   openedFrom: Type.String({ description: 'the address that signed in' }),
@@ -392,30 +417,39 @@ export const Session = Type.Object({
   current: Type.Boolean({ description: 'the one that asks' }),
 })
 export const SessionPage = Page(Session)
-export const Link = Type.Object({ url: Type.String(), expiresAt: Time })
+export const Link = Type.Object({ url: Type.String({ description: 'to open in a browser, once' }), expiresAt: Time })
 export const OperatorCreated = Type.Composite([Operator, Type.Object({ link: Nullable(Link) })])
 export const RingKey = Type.Object({
   id: Type.String(),
-  current: Type.Boolean(),
+  current: Type.Boolean({ description: 'new secrets use it' }),
   createdAt: Time,
-  liveTokens: Type.Integer(),
+  liveTokens: Type.Integer({ description: 'tokens that need it' }),
 })
 export const RingKeyPage = Page(RingKey)
 export const KeyRemoved = Type.Object({ id: Type.String(), revocation: Nullable(Revocation) })
 
 // The node
+const Address = Type.Object({ host: Type.String(), port: Type.Integer() })
 export const Node = Type.Object({
-  version: Type.String(),
-  node: Type.String(),
-  gateUrl: Type.String(),
-  consoleUrl: Type.String(),
+  version: Type.String({ description: 'of Portcullis' }),
+  node: Type.String({ description: 'its id' }),
+  gateUrl: Type.String({ description: 'as clients see it' }),
+  consoleUrl: Type.String({ description: 'as people see it' }),
   dataFolder: Type.String(),
+  keyFile: Type.String(),
+  pid: Type.Integer({ description: 'the number of its process, as it sees it itself' }),
+  listening: Type.Object({ gate: Address, console: Address }, { description: 'what it is bound to' }),
+  tls: Nullable(Type.Object({ certFile: Type.String(), keyFile: Type.String() })),
+  trustedProxies: Type.Array(Type.String()),
   startedAt: Time,
   gate: Type.Object({ state: OneOf(['open', 'closed'] as const), reason: Nullable(Type.String()) }),
-  connections: Type.Integer(),
-  ready: Type.Boolean(),
-  problems: Type.Array(Type.String()),
+  connections: Type.Integer({ description: 'live ones' }),
+  connectionsMax: Type.Integer({ description: 'how many its limit of open files allows at once' }),
+  ready: Type.Boolean({ description: 'as /readyz' }),
+  problems: Type.Array(Type.String(), { description: 'why it is not ready' }),
   verification: Nullable(Verification),
+  /** When a backup was last asked for. */
+  backupAt: Nullable(Type.String({ description: 'of the last backup, RFC 3339' })),
 })
 
 export type ServerJson = Static<typeof Server>

@@ -19,6 +19,7 @@ import {
   ServerPage,
   ServerPatch,
 } from './schemas.ts'
+import { told } from './told.ts'
 
 const since = (arrivedAt: number, at: number | null) =>
   at === null ? null : Math.round((at - arrivedAt) * 1000) / 1000
@@ -45,7 +46,7 @@ export const serverRoutes = (node: Node) =>
           (server) => serverJson(node, server),
         )
       },
-      { query: PageQuery, response: { 200: ServerPage } },
+      { detail: told('auditor', 'List the servers'), query: PageQuery, response: { 200: ServerPage } },
     )
     .post(
       '/servers',
@@ -62,7 +63,11 @@ export const serverRoutes = (node: Node) =>
         set.headers.location = `/api/v1/servers/${server.name}`
         return { ...serverJson(node, server), probe: found }
       },
-      { body: ServerCreate, response: { 201: ServerCreated } },
+      {
+        detail: told('operator', 'Add a server, and look whether it answers'),
+        body: ServerCreate,
+        response: { 201: ServerCreated },
+      },
     )
     .get(
       '/servers/:name',
@@ -70,7 +75,7 @@ export const serverRoutes = (node: Node) =>
         requireRole(contextOf(request).actor, 'auditor')
         return serverJson(node, node.control.find(params.name))
       },
-      { params: Named, response: { 200: Server } },
+      { detail: told('auditor', 'Show one server'), params: Named, response: { 200: Server } },
     )
     .patch(
       '/servers/:name',
@@ -81,7 +86,12 @@ export const serverRoutes = (node: Node) =>
         if (Object.keys(body).length > 0) node.health.changed(server)
         return serverJson(node, server)
       },
-      { params: Named, body: ServerPatch, response: { 200: Server } },
+      {
+        detail: told('operator', 'Change a server: its URL, path, kind or credentials; its connections go on'),
+        params: Named,
+        body: ServerPatch,
+        response: { 200: Server },
+      },
     )
     .delete(
       '/servers/:name',
@@ -91,7 +101,7 @@ export const serverRoutes = (node: Node) =>
         const { cut, lastCutAt } = node.control.remove(params.name, actor)
         return { cut, lastCutMs: since(arrivedAt, await lastCutAt), durable: true }
       },
-      { params: Named, response: { 200: Cut } },
+      { detail: told('operator', 'Remove a server and cut its connections'), params: Named, response: { 200: Cut } },
     )
     .put(
       '/servers/:name/gate',
@@ -102,7 +112,12 @@ export const serverRoutes = (node: Node) =>
         const { state, reason } = node.control.find(params.name)
         return { state, reason, ...(await outcomeJson(outcome, arrivedAt, set)) }
       },
-      { params: Named, body: GatePut, response: { 200: GateState, 507: GateState } },
+      {
+        detail: told('operator', 'Close a server (cut, and refuse) or open it again'),
+        params: Named,
+        body: GatePut,
+        response: { 200: GateState, 507: GateState },
+      },
     )
     .put(
       '/gate',
@@ -113,7 +128,11 @@ export const serverRoutes = (node: Node) =>
         const reason = body.state === 'closed' ? (body.reason ?? null) : null
         return { state: body.state, reason, ...(await outcomeJson(outcome, arrivedAt, set)) }
       },
-      { body: GatePut, response: { 200: GateState, 507: GateState } },
+      {
+        detail: told('operator', 'Close all servers, or open all'),
+        body: GatePut,
+        response: { 200: GateState, 507: GateState },
+      },
     )
     .delete(
       '/servers/:name/connections',
@@ -122,7 +141,11 @@ export const serverRoutes = (node: Node) =>
         requireRole(actor, 'operator', true)
         return outcomeJson(node.control.kill(params.name, actor), arrivedAt, set)
       },
-      { params: Named, response: { 200: Cut, 507: Cut } },
+      {
+        detail: told('operator', 'Cut every live connection of a server; tokens stay valid'),
+        params: Named,
+        response: { 200: Cut, 507: Cut },
+      },
     )
     .post(
       '/servers/:name/probes',
@@ -132,5 +155,5 @@ export const serverRoutes = (node: Node) =>
         if (server.removedAt !== null) throw new AppError('not_found', 'that server was removed')
         return node.health.look(server)
       },
-      { params: Named, response: { 200: Probe } },
+      { detail: told('operator', 'Look now how a server is'), params: Named, response: { 200: Probe } },
     )

@@ -4,8 +4,8 @@ import { PLACEHOLDER } from '../../connect.ts'
 import { conflict, invalid, notFound } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import { requireRole } from '../../operator.ts'
-import { parseExpiry } from '../../time.ts'
-import { statusOf, type Token } from '../../token.ts'
+import { formatTime, parseExpiry } from '../../time.ts'
+import { type Secret, statusOf, type Token } from '../../token.ts'
 import { USAGE_WINDOWS, type UsageWindow } from '../../usage.ts'
 import { contextOf } from '../context.ts'
 import { behind, pageOf, pageRequest } from './page.ts'
@@ -16,12 +16,15 @@ import {
   PolicyPut,
   RotationCreate,
   TokenCreate,
+  TokenFound,
   TokenIssued,
+  TokenLookup,
   TokenPage,
   Token as TokenSchema,
   UsageHistory,
   UsageQuery,
 } from './schemas.ts'
+import { told } from './told.ts'
 
 /** `expires` as people type it, or `expiresAt`; not both. */
 export const expiryOf = (body: { expires?: string | null; expiresAt?: string | null }, now: number): number | null => {
@@ -36,6 +39,17 @@ export const findToken = (node: Node, idOrName: string): Token => {
   if (found.length > 1) throw conflict(`${found.length} tokens have that name: use the id`)
   if (!found[0]) throw notFound('no token has that id or name')
   return found[0]
+}
+
+/** The secret of a token that stands in a pasted text, dead or alive. Says what else it may be. */
+const findSecret = (node: Node, text: string): Secret => {
+  const pasted = node.search.pasted(text)
+  if (!pasted) throw invalid('there is no secret of Portcullis in that: one begins with pcl_ and has 40 characters')
+  if ('secret' in pasted) return pasted.secret
+  if ('apiKey' in pasted) throw conflict(`that is the API key ${pasted.apiKey.name}: portcullis apikey rm ends it`)
+  throw pasted.why === 'malformed'
+    ? invalid('that looks like a secret, but its checksum is wrong: a character was lost or changed')
+    : notFound('no token and no API key here has that secret, dead or alive; it may be of another Portcullis')
 }
 
 const windowOf = (text: string): UsageWindow => {
@@ -61,7 +75,7 @@ export const tokenRoutes = (node: Node) =>
         )
         return { items: tokensJson(node, items), next }
       },
-      { query: PageQuery, response: { 200: TokenPage } },
+      { detail: told('auditor', 'List the tokens, dead ones too'), query: PageQuery, response: { 200: TokenPage } },
     )
     .post(
       '/tokens',
@@ -76,7 +90,24 @@ export const tokenRoutes = (node: Node) =>
         set.headers['cache-control'] = 'no-store'
         return { ...tokenJson(node, token), token: secret, connect: connectJson(node, token, secret) }
       },
-      { body: TokenCreate, response: { 201: TokenIssued } },
+      {
+        detail: told('operator', 'Make a token; the answer holds its secret, once'),
+        body: TokenCreate,
+        response: { 201: TokenIssued },
+      },
+    )
+    .post(
+      '/tokens/lookups',
+      ({ request, body }) => {
+        requireRole(contextOf(request).actor, 'auditor')
+        const { token, diesAt } = findSecret(node, body.secret)
+        return { ...tokenJson(node, token), secretDiesAt: diesAt === null ? null : formatTime(diesAt) }
+      },
+      {
+        detail: told('auditor', 'Find a token by its leaked secret'),
+        body: TokenLookup,
+        response: { 200: TokenFound },
+      },
     )
     .get(
       '/tokens/:id',
@@ -84,7 +115,7 @@ export const tokenRoutes = (node: Node) =>
         requireRole(contextOf(request).actor, 'auditor')
         return tokenJson(node, findToken(node, params.id))
       },
-      { params: Identified, response: { 200: TokenSchema } },
+      { detail: told('auditor', 'Show one token, by id or name'), params: Identified, response: { 200: TokenSchema } },
     )
     .get(
       '/tokens/:id/usage',
@@ -92,7 +123,12 @@ export const tokenRoutes = (node: Node) =>
         requireRole(contextOf(request).actor, 'auditor')
         return usageJson(node, findToken(node, params.id), windowOf(query.window ?? 'day'))
       },
-      { params: Identified, query: UsageQuery, response: { 200: UsageHistory } },
+      {
+        detail: told('auditor', 'Requests and bytes of a token over time'),
+        params: Identified,
+        query: UsageQuery,
+        response: { 200: UsageHistory },
+      },
     )
     .get(
       '/tokens/:id/connect',
@@ -103,7 +139,11 @@ export const tokenRoutes = (node: Node) =>
         if (status !== 'active') throw conflict(`the token is ${status}: no client gets in with it`)
         return connectJson(node, token, PLACEHOLDER)
       },
-      { params: Identified, response: { 200: Connect } },
+      {
+        detail: told('auditor', 'What to paste into clients, with a placeholder for the secret'),
+        params: Identified,
+        response: { 200: Connect },
+      },
     )
     .put(
       '/tokens/:id/policy',
@@ -114,7 +154,12 @@ export const tokenRoutes = (node: Node) =>
         node.issuance.setPolicy(token, body, actor)
         return tokenJson(node, token)
       },
-      { params: Identified, body: PolicyPut, response: { 200: TokenSchema } },
+      {
+        detail: told('operator', 'Set what a token may do; its live connections are cut'),
+        params: Identified,
+        body: PolicyPut,
+        response: { 200: TokenSchema },
+      },
     )
     .post(
       '/tokens/:id/rotations',
@@ -128,5 +173,10 @@ export const tokenRoutes = (node: Node) =>
         set.headers['cache-control'] = 'no-store'
         return { ...tokenJson(node, token), token: secret, connect: connectJson(node, token, secret) }
       },
-      { params: Identified, body: Type.Optional(RotationCreate), response: { 201: TokenIssued } },
+      {
+        detail: told('operator', 'Give a token a new secret; the old one dies now, or when the grace ends'),
+        params: Identified,
+        body: Type.Optional(RotationCreate),
+        response: { 201: TokenIssued },
+      },
     )

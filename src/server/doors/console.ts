@@ -1,8 +1,9 @@
 import type { Server } from 'bun'
-import { clientAddress } from '../../address.ts'
+import { clientAddress, FORWARDING, plainAddress } from '../../address.ts'
 import { hostCheck } from '../../host.ts'
 import type { Node } from '../../node.ts'
 import type { Actor } from '../../operator.ts'
+import { takeUnread } from '../../unread.ts'
 import type { Api } from '../app.ts'
 import { admit, isLive } from '../context.ts'
 import { idempotent } from '../api/idempotency.ts'
@@ -11,6 +12,7 @@ import type { Pages } from '../pages/pages.ts'
 import { sessionCookie } from './cookie.ts'
 
 const LOOPBACK = /^(?:127\.|::1$)/
+const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** Whether a write comes from one of the console's own pages (Fetch Metadata; Origin where that is missing). */
@@ -18,8 +20,16 @@ const isOwnPage = (request: Request, consoleOrigin: string): boolean => {
   const site = request.headers.get('sec-fetch-site')
   if (site !== null) return site === 'same-origin'
   const origin = request.headers.get('origin')
-  return origin !== null && (origin === consoleOrigin || origin === new URL(request.url).origin)
+  // Behind a proxy the request itself does not know its scheme; a page in the clear is not the console's own then.
+  const { protocol } = new URL(consoleOrigin)
+  return origin !== null && (origin === consoleOrigin || origin === `${protocol}//${request.headers.get('host')}`)
 }
+
+/** Whether somebody on this machine asks for itself: what a proxy here passes on comes over the same socket. */
+const isLocal = (peer: string, headers: Headers): boolean =>
+  LOOPBACK.test(plainAddress(peer)) &&
+  LOOPBACK_HOST.test(headers.get('host') ?? '') &&
+  !FORWARDING.some((name) => headers.has(name))
 
 const unauthenticated = () => {
   const answer = problem(401, 'unauthenticated', 'send an API key as "Authorization: Bearer pca_…", or sign in')
@@ -42,14 +52,11 @@ export const consoleDoor = (node: Node, api: Api, pages: Pages) => {
     const { pathname } = new URL(request.url)
     if (pathname === '/healthz') return Response.json({ status: 'ok' })
     const peer = server.requestIP(request)?.address ?? ''
-    const forwarded = headers.get('x-forwarded-for')
-    const address = clientAddress(peer, forwarded, config.trustedProxies)
+    const address = clientAddress(peer, headers, config.trustedProxies)
     const bearer = /^bearer +(\S+)$/i.exec(headers.get('authorization') ?? '')?.[1] ?? null
     const keyActor = bearer ? apiKeys.actorOf(bearer, address) : null
     if (pathname === '/readyz') return ready(node)
-    // Something forwarded is not local, whatever socket it came over.
-    const local = LOOPBACK.test(address) && forwarded === null && !headers.has('forwarded')
-    if (pathname === '/metrics') return keyActor || local ? metrics(node) : unauthenticated()
+    if (pathname === '/metrics') return keyActor || isLocal(peer, headers) ? metrics(node) : unauthenticated()
     const session = sessionCookie(headers)
     const sessionActor: Actor | null = session ? access.actorOfSession(session, address, !isLive(request)) : null
     const actor = bearer ? keyActor : sessionActor
@@ -70,11 +77,15 @@ export const consoleDoor = (node: Node, api: Api, pages: Pages) => {
   }
 
   return async (request: Request, server: Server<unknown>): Promise<Response> => {
+    let response: Response
     try {
-      return secured(await answer(request, server))
+      response = secured(await answer(request, server))
     } catch (error) {
-      return problemFor(error, (unknown) => node.log.error({ err: unknown }, 'a request of the console failed'))
+      response = problemFor(error, (unknown) => node.log.error({ err: unknown }, 'a request of the console failed'))
     }
+    const { unreadBodyBytesMax, unreadBodyMs } = node.limits
+    if (!(await takeUnread(request, unreadBodyBytesMax, unreadBodyMs))) response.headers.set('connection', 'close')
+    return response
   }
 }
 

@@ -4,6 +4,7 @@ import type { Server } from 'bun'
 import type { Address, Config } from '../../config.ts'
 import { AppError, invalid, messageOf } from '../../error.ts'
 import { limits } from '../../limits.ts'
+import { preferSecond } from './port.ts'
 
 type Handler = (request: Request, server: Server<unknown>) => Response | Promise<Response>
 
@@ -36,10 +37,11 @@ export const preflight = (config: Config): void => {
       ['--console', config.console],
     ] as const) {
       try {
-        held.push(Bun.listen({ hostname: host, port, socket: { data() {} } }))
+        // Exclusive: a node with TLS would share its port with any other listener of its user.
+        held.push(Bun.listen({ hostname: host, port, exclusive: true, socket: { data() {} } }))
       } catch (error) {
-        const taken = /EADDRINUSE|in use/i.test(messageOf(error)) ? 'is in use already' : messageOf(error)
-        throw invalid(`${setting} ${bracketed(host)}:${port}: ${taken}`)
+        const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+        throw invalid(`${setting} ${bracketed(host)}:${port}: ${taken ? 'is in use already' : messageOf(error)}`)
       }
     }
   } finally {
@@ -85,6 +87,31 @@ export const listen = (config: Config, socketPath: string) => {
   let gate = bind(config.listen, 'gate')
   let consoleServer = bind(config.console, 'console')
   const ports = { gate: gate.port as number, console: consoleServer.port as number }
+  /** Listeners with the certificate of before: nobody new gets to them, and who is there may stay. */
+  let former: Server<unknown>[] = []
+  const stopFormer = () => {
+    for (const server of former) void server.stop()
+    former = []
+  }
+  const replace = () => {
+    // Those of the time before that: closing them ends what is idle on them.
+    stopFormer()
+    const newGate = bind(config.listen, 'gate', ports.gate)
+    let newConsole: Server<unknown>
+    try {
+      newConsole = bind(config.console, 'console', ports.console)
+    } catch (error) {
+      void newGate.stop(true)
+      throw error
+    }
+    former = [gate, consoleServer]
+    gate = newGate
+    consoleServer = newConsole
+    const preferred = [preferSecond(ports.gate), preferSecond(ports.console)]
+    if (preferred.includes(false)) stopFormer()
+  }
+  let handover: NodeJS.Timeout | undefined
+  let next: (() => void) | null = null
   rmSync(socketPath, { force: true })
   const socket = Bun.serve({
     unix: socketPath,
@@ -97,6 +124,10 @@ export const listen = (config: Config, socketPath: string) => {
   })
 
   return {
+    bound: {
+      gate: { host: config.listen.host, port: ports.gate },
+      console: { host: config.console.host, port: ports.console },
+    },
     gateUrl: url(config.publicUrl, config.listen, gate),
     consoleUrl: url(config.consoleUrl, config.console, consoleServer),
     serve(given: Handlers) {
@@ -104,17 +135,33 @@ export const listen = (config: Config, socketPath: string) => {
       gate.reload({ routes: given.gate.routes, fetch: given.gate.fetch })
       consoleServer.reload({ fetch: given.console })
     },
-    /** New connections get the new certificate; those that are open go on. */
-    reload(next: Config['tls']) {
-      if (!next || !tls) return
-      tls = next
-      const old = [gate, consoleServer]
-      gate = bind(config.listen, 'gate', ports.gate)
-      consoleServer = bind(config.console, 'console', ports.console)
-      for (const server of old) void server.stop()
+    /**
+     * New connections get the new certificate; those that are open go on. While one is being replaced, the next waits
+     * for its turn. `done` is told when it is in force, or why it could not be; then the old one stays.
+     */
+    reload(given: Config['tls'], done: (error: unknown) => void) {
+      if (!given || !tls) return
+      tls = given
+      const attempt = () => {
+        handover = setTimeout(() => {
+          handover = undefined
+          next?.()
+        }, limits.tlsHandoverMs)
+        next = null
+        try {
+          replace()
+          done(null)
+        } catch (error) {
+          done(error)
+        }
+      }
+      if (handover) next = attempt
+      else attempt()
     },
     /** Takes no new connections, and gives those that run a while. */
     async drain(quiet: () => boolean, waitMs: number) {
+      clearTimeout(handover)
+      stopFormer()
       void gate.stop()
       void consoleServer.stop()
       const until = performance.now() + waitMs
