@@ -87,7 +87,9 @@ test('silent says nothing but where it listens', async () => {
   const node = await startNode({ args: ['--log-level', 'silent'] })
   await node.stop()
   expect(node.stderr()).toBe('')
-  expect(node.stdout()).toMatch(/^Gate {5}http:\S+\nConsole {2}http:\S+\nSetup {4}http:\S+\/setup\?code=\S+ .*\n$/)
+  expect(node.stdout()).toMatch(
+    /^Gate {5}http:\S+\nConsole {2}http:\S+\nKeys {5}\/.+\nSetup {4}http:\S+\/setup\?code=\S+ .*\n$/,
+  )
 })
 
 test('each start prints another setup link', async () => {

@@ -1,20 +1,21 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { builtBinary } from './binary.ts'
+import { type Block, blocksOf } from './markdown.ts'
 import { tempFolder } from './temp.ts'
 
-const ROOT = join(import.meta.dir, '../..')
+export { type Block, blocksOf } from './markdown.ts'
 
-/** A fenced block of shell in a document. */
-export interface Block {
-  file: string
-  line: number
-  /** The nearest heading above it. */
-  heading: string
-  /** What stands after `sh`: nothing, `background` (goes on while the rest runs) or `elsewhere` (can't be run here). */
-  mode: string
-  text: string
-}
+/** What may stand after `sh`; nothing: it must end with 0. */
+export const MODES = [
+  '',
+  /** Goes on while the rest runs. */
+  'background',
+  /** Its last command must end with something else than 0. */
+  'fails',
+  /** Can't be run on a test machine. */
+  'elsewhere',
+]
 
 export interface Ran {
   block: Block
@@ -29,6 +30,8 @@ export interface GuideOptions {
   before?: string
   /** Shell that is run last, to look at what the document left. */
   after?: string
+  /** The same around the blocks under one heading: what a scene takes as given, and whether it went as told. */
+  scenes?: Record<string, { before?: string; after?: string }>
   env?: Record<string, string>
   /** The folder that it is run in; without it an empty one, which is the home too. */
   cwd?: string
@@ -37,55 +40,68 @@ export interface GuideOptions {
   timeoutMs?: number
 }
 
-/** All blocks of shell in a document, in order. `file` is relative to the project. */
-export const blocksOf = (file: string): Block[] => {
-  const blocks: Block[] = []
-  let heading = ''
-  let open: { fence: string; block: Block | null; lines: string[] } | null = null
-  const lines = readFileSync(join(ROOT, file), 'utf8').split('\n')
-  for (const [index, line] of lines.entries()) {
-    if (open) {
-      if (line.trim() !== open.fence) open.lines.push(line)
-      else {
-        if (open.block) blocks.push({ ...open.block, text: open.lines.join('\n') })
-        open = null
-      }
-      continue
-    }
-    heading = /^#+ (.*)$/.exec(line)?.[1] ?? heading
-    const [, fence, language, mode = ''] = /^ *(```+)(\S*) ?(.*)$/.exec(line) ?? []
-    if (fence === undefined) continue
-    const block = { file, line: index + 1, heading, mode: mode.trim(), text: '' }
-    open = { fence, block: language === 'sh' ? block : null, lines: [] }
-  }
-  return blocks
-}
-
 /** A network of its own, so that a document may name the default ports, and processes that end with it. */
 const ISOLATED = ['unshare', '--net', '--mount', '--pid', '--fork', '--mount-proc', '--kill-child']
 
 const isolated = (): string[] => (process.getuid?.() === 0 ? ISOLATED : [...ISOLATED, '--map-root-user'])
 
-/** One shell runs all blocks, as a reader would, so that folders and variables hold; each must end with 0. */
-const scriptOf = (blocks: Block[], output: string, { before = ':', after = ':' }: GuideOptions): string => {
-  const part = (name: string, text: string) => [
-    `{\n${text}\n} > ${output}/${name}.out 2> ${output}/${name}.err < /dev/null`,
-    `echo 0 > ${output}/${name}.code`,
-  ]
-  const background = (name: string, text: string) => [
-    `{\n${text}\n} > ${output}/${name}.out 2> ${output}/${name}.err < /dev/null &`,
-    // What runs in the background says something once it is ready.
-    `for try in $(seq 600); do [ -s ${output}/${name}.out ] && break; sleep 0.05; done; [ -s ${output}/${name}.out ]`,
-  ]
-  return [
-    'set -e',
-    ...part('before', before),
-    ...blocks.flatMap((block, index) =>
-      block.mode === 'background' ? background(String(index), block.text) : part(String(index), block.text),
-    ),
-    ...part('after', after),
-  ].join('\n')
+/** Whether a page can be run here; where tests must not be skipped, that it can't is a failure. */
+export const mayRunGuides = (): boolean => {
+  if (Bun.which('unshare') && Bun.spawnSync([...isolated(), 'true']).exitCode === 0) return true
+  if (process.env['CI']) throw new Error('this test needs network and process namespaces (unshare) in CI')
+  console.warn('SKIPPED LOUDLY: a page can only be run in namespaces of its own (unshare)')
+  return false
 }
+
+/** What the shell runs in one go: a block, or what the reader does not see. */
+interface Part {
+  name: string
+  block: Block
+}
+
+const unseen = (file: string, heading: string, text: string): Block => ({
+  ...{ file, line: 0, heading, language: 'sh', mode: '', text, shown: null },
+})
+
+const partsOf = (file: string, blocks: Block[], { before, after, scenes = {} }: GuideOptions): Part[] => {
+  const parts: Part[] = []
+  const add = (name: string, text: string | undefined) => {
+    if (text !== undefined) parts.push({ name: `part-${parts.length}`, block: unseen(file, name, text) })
+  }
+  add('before', before)
+  let heading: string | null = null
+  for (const block of blocks) {
+    if (block.heading !== heading) {
+      if (heading !== null) add(`after "${heading}"`, scenes[heading]?.after)
+      ;({ heading } = block)
+      add(`before "${heading}"`, scenes[heading]?.before)
+    }
+    parts.push({ name: `part-${parts.length}`, block })
+  }
+  if (heading !== null) add(`after "${heading}"`, scenes[heading]?.after)
+  add('after', after ?? ':')
+  for (const name of Object.keys(scenes)) {
+    if (blocks.every((block) => block.heading !== name)) throw new Error(`${file}: no block stands under "${name}"`)
+  }
+  return parts
+}
+
+/** One shell runs all parts, as a reader would, so that folders and variables hold. */
+const scriptOf = (parts: Part[], output: string): string =>
+  parts
+    .flatMap(({ name, block: { mode, text, line } }) => {
+      const out = `${output}/${name}.out`
+      const to = `> ${out} 2> ${output}/${name}.err < /dev/null`
+      const done = `echo 0 > ${output}/${name}.code`
+      // What the reader would copy out of the last output, the unseen parts find there.
+      const printed = line > 0 ? [`printed=${out}`] : []
+      if (mode === 'fails') return [`if (\n${text}\n) ${to}; then false; fi`, done, ...printed]
+      if (mode !== 'background') return [`{\n${text}\n} ${to}`, done, ...printed]
+      // What runs in the background says something once it is ready.
+      const ready = `for try in $(seq 600); do [ -s ${out} ] && break; kill -0 $!; sleep 0.05; done; [ -s ${out} ]`
+      return [`{\n${text}\n} ${to} &`, ready, ...printed]
+    })
+    .join('\n')
 
 /**
  * Runs every block of a document, word by word, with `portcullis` (the executable) in the path. Throws, naming the
@@ -93,6 +109,7 @@ const scriptOf = (blocks: Block[], output: string, { before = ':', after = ':' }
  */
 export const runGuide = async (file: string, options: GuideOptions = {}): Promise<Ran[]> => {
   const blocks = blocksOf(file).filter(({ mode }) => mode !== 'elsewhere')
+  const parts = partsOf(file, blocks, options)
   const folder = tempFolder()
   // A shell that becomes somebody else must still be able to write here.
   chmodSync(folder, 0o755)
@@ -101,7 +118,7 @@ export const runGuide = async (file: string, options: GuideOptions = {}): Promis
   symlinkSync(builtBinary(), join(bin, 'portcullis'))
   const script = join(folder, 'guide.sh')
   const network = options.runner ? '' : 'ip link set lo up\n'
-  writeFileSync(script, network + scriptOf(blocks, output, options))
+  writeFileSync(script, `set -e\n${network}${scriptOf(parts, output)}\n`)
   const child = Bun.spawn([...(options.runner ?? isolated()), 'bash', script], {
     cwd: options.cwd ?? home,
     env: { PATH: `${bin}:${process.env['PATH'] ?? ''}`, HOME: home, ...options.env },
@@ -113,24 +130,46 @@ export const runGuide = async (file: string, options: GuideOptions = {}): Promis
   const [stderr, exitCode] = await Promise.all([new Response(child.stderr).text(), child.exited])
   clearTimeout(late)
   const read = (name: string) => (existsSync(join(output, name)) ? readFileSync(join(output, name), 'utf8') : '')
-  const ranOf = (block: Block, name: string): Ran => ({
-    block,
-    stdout: read(`${name}.out`),
-    stderr: read(`${name}.err`),
-    code: read(`${name}.code`) === '' ? null : Number(read(`${name}.code`)),
+  const ran = parts.map(({ name, block }): Ran => {
+    const code = read(`${name}.code`)
+    return { block, stdout: read(`${name}.out`), stderr: read(`${name}.err`), code: code === '' ? null : Number(code) }
   })
-  const unseen = (name: string): [Block, string] => [{ file, line: 0, heading: name, mode: '', text: '' }, name]
-  const ran = [...blocks.map((block, index): [Block, string] => [block, String(index)]), unseen('after')].map(
-    ([block, name]) => ranOf(block, name),
-  )
   if (exitCode !== 0) {
-    const failed = [ranOf(...unseen('before')), ...ran].find(
-      ({ code, block }) => code === null && block.mode !== 'background',
-    )
+    const failed = ran.find(({ code, block }) => code === null && block.mode !== 'background')
     const where = failed ? `${file}:${failed.block.line} (${failed.block.heading})` : file
-    throw new Error(
-      `${where} ended with ${exitCode}: ${failed?.block.text}\n${failed?.stdout}\n${failed?.stderr}\n${stderr}`,
-    )
+    const said = failed ? `${failed.block.text}\n${failed.stdout}\n${failed.stderr}` : ''
+    throw new Error(`${where} ended with ${exitCode}: ${said}\n${stderr}`)
   }
-  return ran
+  return ran.filter(({ block }, index) => block.line > 0 || index === ran.length - 1)
+}
+
+/** What differs each time, by what it is. Columns move with what stands in them. */
+const VARYING: [RegExp, string][] = [
+  [/\d{4}-\d\d-\d\d(?:T[\d:.]+Z)?/g, 'TIME'],
+  [/\b(?:[a-z]{2,4}_[0-9a-f]{32}|k[0-9a-f]{10})\b/g, 'ID'],
+  [/\bpc([la])_[0-9A-Za-z]{36}\b/g, 'pc$1_SECRET'],
+  [/\b[0-9a-f]{64}\b/g, 'HASH'],
+  [/\d+(?:\.\d+)? (?:ms|B|[KMG]iB)\b/g, 'MEASURED'],
+  [/\b\d+[smhd] ago\b/g, 'AGO'],
+  [/code=[\w-]+/g, 'code=CODE'],
+  [/\s*\n/g, '\n'],
+  [/[ \t]+/g, ' '],
+]
+
+const evened = (text: string): string =>
+  VARYING.reduce((rest, [found, name]) => rest.replace(found, name), `${text.trim()}\n`).trim()
+
+/** Whether a page shows what was printed: times, ids and figures are each their own; `…` stands for anything. */
+export const shows = (shown: string, printed: string): boolean => {
+  const parts = evened(shown).split('…').map(RegExp.escape)
+  return new RegExp(`^${parts.join(String.raw`[\s\S]*?`)}$`).test(evened(printed))
+}
+
+/** Throws where a block's output is not what the page shows below it. */
+export const expectShown = (ran: Ran[]): void => {
+  const wrong = ran.flatMap(({ block: { shown, file, line }, stdout, stderr }) => {
+    if (shown === null || [stdout, stderr, `${stdout}\n${stderr}`].some((printed) => shows(shown, printed))) return []
+    return [`${file}:${line} shows:\n${shown}\n\nand printed:\n${stdout}\n${stderr}`]
+  })
+  if (wrong.length > 0) throw new Error(wrong.join('\n'))
 }

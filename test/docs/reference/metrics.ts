@@ -1,0 +1,57 @@
+import { code, page, sentence, table } from './markdown.ts'
+
+interface Metric {
+  name: string
+  type: string
+  help: string
+  labels: Set<string>
+}
+
+/** Out of the text format of Prometheus, by its `# HELP` and `# TYPE`. */
+export const metricsIn = (exposition: string): Metric[] => {
+  const metrics: Metric[] = []
+  for (const line of exposition.split('\n')) {
+    const [, name, help] = /^# HELP (\S+) (.*)$/.exec(line) ?? []
+    if (name && help) metrics.push({ name, type: '', help, labels: new Set() })
+    const metric = metrics.at(-1)
+    if (!metric) continue
+    const [, type] = /^# TYPE \S+ (\w+)$/.exec(line) ?? []
+    if (type) metric.type = type
+    const [, labels] = /^\w+\{(.*)\} /.exec(line) ?? []
+    for (const [, label = ''] of labels?.matchAll(/(\w+)="/g) ?? []) if (label !== 'le') metric.labels.add(label)
+  }
+  return metrics
+}
+
+const LABELS: [name: string, what: string][] = [
+  ['reason', 'Why the gate refused: a type of the [errors of the gate](errors.md#of-the-gate).'],
+  ['cause', 'What cut it: a type of [the end of a stream](errors.md#the-end-of-a-stream).'],
+  ['server', 'The id of the server; names are for those who sign in.'],
+]
+
+export const metrics = (exposition: string, version: string): string => {
+  const all = metricsIn(exposition)
+  const labels = new Set(all.flatMap((metric) => [...metric.labels]))
+  const untold = [...labels].filter((label) => LABELS.every(([name]) => name !== label))
+  if (untold.length > 0) throw new Error(`say what these labels are: ${untold.join(', ')}`)
+  const rows = all.map(({ name, type, help, labels: own }) => [
+    code(name),
+    type,
+    [...own].map(code).join(', '),
+    sentence(help.replace(version, '…')),
+  ])
+  return page(
+    'Metrics',
+    '`GET /metrics` on the console, in the text format of Prometheus: for this machine itself, or with an API key as\n' +
+      '`Authorization: Bearer pca_…`. Behind a proxy, and from outside of a container, it needs the key.',
+    table(['metric', 'type', 'labels', 'what it is'], rows),
+    table(
+      ['label', 'values'],
+      LABELS.map(([name, what]) => [code(name), what]),
+    ),
+    'To be called at night, watch `portcullis_ready` (0: the database can not be written, or the audit log does not hold) and\n' +
+      '`portcullis_dead_token_tries_total` (somebody tries tokens that you revoked).',
+    'Without credentials: `/healthz` is 200 while the process runs (on the gate too), `/readyz` is 200 when it is ready and else 503\n' +
+      'with the reasons.',
+  )
+}
