@@ -205,7 +205,18 @@ describe('roles', () => {
       '/keys',
     ].map((path): Row => ['auditor', 'GET', path]),
     ['auditor', 'GET', '/tokens/{token}'],
+    ['auditor', 'GET', '/tokens/{token}/usage'],
+    ['auditor', 'GET', '/tokens/{token}/connect'],
+    ['auditor', 'GET', '/tokens/{token}/activity'],
+    ['auditor', 'POST', '/tokens/lookups', { secret: 'none' }],
     ['auditor', 'GET', '/revocations/{revocation}'],
+    ['auditor', 'GET', '/revocations/{revocation}/connections'],
+    // Of no row: its answer is no one JSON document.
+    ['auditor', 'GET', '/audit/export?target=none'],
+    ['auditor', 'POST', '/audit/verification', {}],
+    ['auditor', 'GET', '/sessions'],
+    ['auditor', 'DELETE', '/sessions/none'],
+    ['operator', 'PUT', '/tokens/{token}/policy', {}],
     ['operator', 'POST', '/servers', { name: 'by-role', url: 'http://127.0.0.1:1', probe: false }],
     ['operator', 'PATCH', `/servers/${MARK}`, { kind: 'http' }],
     ['operator', 'PUT', `/servers/${MARK}/gate`, { state: 'open' }],
@@ -249,6 +260,25 @@ describe('roles', () => {
       }
     },
   )
+
+  test('OpenAPI names the same role for each of them, and no route is missing here', async () => {
+    type Operation = { description?: string }
+    const { json } = await node.api<{ paths: Record<string, Record<string, Operation>> }>('GET', '/openapi.json')
+    const told = Object.entries(json.paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, { description }]) => ({
+        route: `${method.toUpperCase()} ${path.replace(/^\/api\/v1/, '')}`,
+        role: /^Needs the role (\w+)\./.exec(description ?? '')?.[1],
+      })),
+    )
+    const tested = ({ route }: { route: string }) => {
+      const shape = new RegExp(`^${route.replaceAll(/\{\w+\}/g, '[^/ ]+')}$`)
+      // A literal place wins over one with a name in it, as in the router.
+      return rows.find(([, method, path]) => shape.test(`${method} ${path.replace(/\?.*/, '')}`))?.[0]
+    }
+    expect(told.map((each) => [each.route, each.role])).toEqual(
+      told.map((each): [string, string | undefined] => [each.route, tested(each)]),
+    )
+  })
 
   test('an actor is who the key says, not who a header says', async () => {
     await consoleApi(node, operator)(
