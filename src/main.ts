@@ -237,7 +237,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     servers,
     health,
     gate: gate.counts,
-    version: version.version,
+    version,
     auditSequence: () => store.log.head.sequence,
     ready: () => problems().length === 0,
   })

@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, Registry as Metrics } from 'prom-client'
 import type { Health } from '../health.ts'
 import type { Registry } from '../registry.ts'
 import type { Upstream, UpstreamIndex } from '../upstream.ts'
+import type { Version } from '../version.ts'
 
 /** What the metrics are read from. */
 export interface MetricsSources {
@@ -9,7 +10,7 @@ export interface MetricsSources {
   servers: UpstreamIndex
   health: Health
   gate: { requests: number; refusals: ReadonlyMap<string, number>; deadTries: number }
-  version: string
+  version: Version
   auditSequence(): number
   ready(): boolean
 }
@@ -78,7 +79,13 @@ export const createMetrics = (sources: MetricsSources) => {
       },
     })
   const { registry, gate, servers, health } = sources
-  gauge('portcullis_info', `version ${sources.version}`, () => 1)
+  const { version, commit } = sources.version
+  new Gauge({
+    name: 'portcullis_build_info',
+    help: 'Always 1; the labels tell which portcullis runs',
+    registers,
+    labelNames: ['version', 'commit'],
+  }).set({ version, commit: commit ?? '' }, 1)
   gauge('portcullis_ready', '1 when the node is ready', () => (sources.ready() ? 1 : 0))
   gauge('portcullis_connections', 'Live connections, sessions included', () => registry.size)
   gauge('portcullis_audit_rows', 'Sequence of the last row of the audit log', sources.auditSequence)

@@ -1,3 +1,4 @@
+import packageJson from '../../package.json' with { type: 'json' }
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { type Answer, type TestNode, startNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
@@ -138,6 +139,7 @@ describe('without a credential', () => {
     expect(metrics.headers.get('content-type')).toStartWith('text/plain')
     expect(text).toMatch(/^portcullis_connections 0$/m)
     expect(text).toMatch(/^portcullis_ready 1$/m)
+    expect(text).toContain(`\nportcullis_build_info{version="${packageJson.version}",commit=""} 1\n`)
     expect(text).not.toMatch(/pcl_|pca_|marked/)
     const forwarded = { 'X-Forwarded-For': '127.0.0.1' }
     expect((await fetch(`${node.console}/metrics`, { headers: forwarded })).status).toBe(401)

@@ -24,12 +24,14 @@ export const metricsIn = (exposition: string): Metric[] => {
 }
 
 const LABELS: [name: string, what: string][] = [
+  ['version', 'Which portcullis runs, such as `0.4.0`.'],
+  ['commit', 'What it was built from; empty when it runs from the sources.'],
   ['reason', 'Why the gate refused: a type of the [errors of the gate](errors.md#of-the-gate).'],
   ['cause', 'What cut it: a type of [the end of a stream](errors.md#the-end-of-a-stream).'],
   ['server', 'The id of the server; names are for those who sign in.'],
 ]
 
-export const metrics = (exposition: string, version: string): string => {
+export const metrics = (exposition: string): string => {
   const all = metricsIn(exposition)
   const labels = new Set(all.flatMap((metric) => [...metric.labels]))
   const untold = [...labels].filter((label) => LABELS.every(([name]) => name !== label))
@@ -38,7 +40,7 @@ export const metrics = (exposition: string, version: string): string => {
     code(name),
     type,
     [...own].map(code).join(', '),
-    sentence(help.replace(version, '…')),
+    sentence(help),
   ])
   return page(
     'Metrics',

@@ -56,7 +56,7 @@ export const pages = async (): Promise<Record<string, string>> => {
     'errors.md': errors(),
     'files.md': files(),
     'limits.md': limits(),
-    'metrics.md': metrics(exposition, packageJson.version),
+    'metrics.md': metrics(exposition),
     'settings.md': settings(program),
   }
 }
