@@ -85,6 +85,7 @@ export const limits = {
 
   // Evidence and usage
   usageFlushMs: 60_000,
+  pruneEveryMs: 3_600_000,
   usageRetentionMs: 30 * 24 * 3_600_000,
   evidenceAddressesMax: 100,
   /** Rows of activity that one token can cause in a day: tools, addresses and clients are for clients to invent. */

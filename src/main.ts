@@ -8,7 +8,7 @@ import { AttentionRounds } from './attention.ts'
 import { Fold } from './audit.ts'
 import { type Checkpoint, headOfCheckpoint, signCheckpoint } from './checkpoint.ts'
 import { type Hooks, run } from './cli/program.ts'
-import { type Config, defaultDataFolder, type Environment, loadConfig } from './config.ts'
+import { type Config, defaultDataFolder, type Environment, loadConfig, SERVICE_DATA, SERVICE_UNIT } from './config.ts'
 import { Control, putState } from './control.ts'
 import { runDemo } from './demo/demo.ts'
 import { startDemoUpstream } from './demo/upstream.ts'
@@ -53,7 +53,7 @@ import { KeyStore } from './store/key-rotation.ts'
 import { openStore } from './store/open.ts'
 import { OperatorStore } from './store/operator.ts'
 import { RevocationStore } from './store/revocation.ts'
-import { giveTo, ownerOf } from './store/owner.ts'
+import { becomeOwnerOf } from './store/owner.ts'
 import { keyFileNamedIn, restoreBackup, type RestoreOptions } from './store/restore.ts'
 import { ServerStore } from './store/server.ts'
 import { TokenStore } from './store/token.ts'
@@ -61,6 +61,7 @@ import { UsageStore } from './store/usage.ts'
 import { formatTime } from './time.ts'
 import { TokenIndex } from './token.ts'
 import { triesOf } from './tries.ts'
+import { Upkeep } from './upkeep.ts'
 import { UpstreamIndex } from './upstream.ts'
 import { Evidence, usageHistory, UsageMeter } from './usage.ts'
 import { Verifier } from './verification.ts'
@@ -328,42 +329,25 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     log.warn({ err: error }, 'the addresses of the last day could not be read'),
   )
 
-  const flush = (at: number) => {
-    try {
+  const upkeep = new Upkeep({
+    flush(at) {
       usage.flush(usageStore, at)
       activity.flush(activityStore, at)
       evidence.flush()
       fold.flush(auditStore)
-    } catch (error) {
-      log.warn({ err: error }, 'usage could not be written')
-    }
-  }
-  // When a minute ends, and for that minute, however late the timer is.
-  let flushTimer: NodeJS.Timeout
-  const flushLater = () => {
-    const end = now() - (now() % limits.usageFlushMs) + limits.usageFlushMs
-    const flushMinute = () => {
-      flush(end - 1)
-      flushLater()
-    }
-    flushTimer = setTimeout(flushMinute, end - now())
-  }
-  flushLater()
-  const prune = async () => {
-    try {
-      const before = now() - limits.usageRetentionMs
-      const hoursBefore = now() - limits.activityMinutesMs
-      for (const _ of usageStore.prune(before, hoursBefore)) await Bun.sleep(1)
-      for (const _ of sightings.prune()) await Bun.sleep(1)
-      for (const _ of activityStore.prune(before, hoursBefore)) await Bun.sleep(1)
+    },
+    *prune(before, minutesBefore) {
+      yield* usageStore.prune(before, minutesBefore)
+      yield* sightings.prune()
+      yield* activityStore.prune(before, minutesBefore)
       answers.prune()
-    } catch (error) {
-      log.warn({ err: error }, 'old usage could not be pruned')
-    }
-  }
-  const pruneTimer = setInterval(() => void prune(), 3_600_000)
-  // A node that never runs for an hour prunes too, when its start is over.
-  const firstPrune = setTimeout(() => void prune(), limits.verifyAfterStartMs)
+    },
+    limits,
+    now,
+    onFailed: (error, what) =>
+      log.warn({ err: error }, what === 'flush' ? 'usage could not be written' : 'old usage could not be pruned'),
+  })
+  upkeep.start()
 
   const stop = async () => {
     stopping = true
@@ -371,7 +355,6 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       () => [...registry.all()].every((connection) => connection.kind !== 'request'),
       limits.shutdownMs / 2,
     )
-    for (const timer of [flushTimer, pruneTimer, firstPrune]) clearTimeout(timer)
     gate.stop()
     health.stop()
     pulse.stop()
@@ -380,7 +363,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     registry.stop()
     emergency.flush()
     emergency.stop()
-    flush(now())
+    upkeep.stop()
     listener.close()
     journal.close()
     store.close()
@@ -465,11 +448,17 @@ const setupLine = (node: Node): string => {
 
 /** Said before the key file is lost, since afterwards it is too late. */
 const backupLine = ({ config: { keyFile } }: Node): string =>
-  `Keys     ${keyFile}: lost, no token can be checked. No backup yet: portcullis backup FILE\n`
+  `Keys     ${keyFile}  (without it no token can be checked. No backup yet: portcullis backup FILE)\n`
+
+/** Root who types `portcullis serve` means the service: a node of root's own would be an empty one on the same ports. */
+const isService = process.getuid?.() === 0 && existsSync(SERVICE_UNIT)
 
 const serve = async (argv: string[]): Promise<number> => {
   const load = () => loadConfig(argv, env, process.stderr.isTTY)
   const config = load()
+  if (isService && config.data === defaultDataFolder(env)) {
+    throw invalid('Portcullis is a service here: sudo systemctl start portcullis. For another one: --data DIR')
+  }
   const log = createLogger(config.logLevel, config.logFormat)
   const running = await start(config, log, load)
   const { node } = running
@@ -530,19 +519,21 @@ const mayWrite = (folder: string): boolean => {
 }
 
 const restore: Hooks['restore'] = async (file, options) => {
-  // The folder of the system's service, where that is the one that there is: as all other commands find it.
-  const data = options.data ?? env.PORTCULLIS_DATA ?? defaultDataFolders().find((folder) => existsSync(folder))
+  // What is lost, or put aside, is not there: so where there is a service, root means its folder all the same.
+  const found = isService ? SERVICE_DATA : defaultDataFolders().find((folder) => existsSync(folder))
+  const data = options.data ?? env.PORTCULLIS_DATA ?? found
   const argv = [...(data ? ['--data', data] : []), ...(options.keyFile ? ['--key-file', options.keyFile] : [])]
   if (data && existsSync(data) && !mayWrite(data)) {
     throw new AppError('forbidden', `--data ${data}: permission denied; type: ${options.sudo(data)}`)
   }
   const { data: folder, keyFile } = loadConfig(argv, env, false)
+  const actor = `local:${process.getuid?.() ?? 'unknown'}`
   const whileStopped = (put: (given: RestoreOptions) => Restored): Restored => {
+    becomeOwnerOf(folder)
     makeFolder(folder)
     const unlock = lockFolder(folder)
     try {
-      giveTo(ownerOf(folder), filesOf(folder).lock)
-      return put({ folder, keyFile, version: version.version, actor: `local:${process.getuid?.() ?? 'unknown'}`, now })
+      return put({ folder, keyFile, version: version.version, actor, now })
     } finally {
       unlock()
     }
@@ -561,7 +552,7 @@ const restore: Hooks['restore'] = async (file, options) => {
   }
 }
 
-const defaultDataFolders = () => [defaultDataFolder(env), '/var/lib/portcullis']
+const defaultDataFolders = () => [defaultDataFolder(env), SERVICE_DATA]
 
 // Whatever is made, by whatever command, is for this user alone.
 process.umask(0o077)
