@@ -138,8 +138,9 @@ const exposure = (which: keyof typeof WHICH, { host }: Address, settings: Settin
 /** Whether the gate, or the console, can be reached where it should, and not by more than that. */
 export const address =
   (which: keyof typeof WHICH) =>
-  async ({ settings, node, uid, deps }: Subject): Promise<Finding[]> => {
-    if (!settings) return []
+  async ({ settings, node, uid, socket, deps }: Subject): Promise<Finding[]> => {
+    // Where a node may not be asked, it is what has the port: "stop that" would be bad advice.
+    if (!settings || socket.kind === 'denied') return []
     const at = settings[which]
     return [
       node ? await answers(which, at, settings, deps.limits.doctorAnswerMs) : await free(which, at, uid),

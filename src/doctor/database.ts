@@ -4,6 +4,7 @@ import { type Finding, finding } from '../finding.ts'
 import { lookAt, seen } from './path.ts'
 import { openUntouched } from './records.ts'
 import type { Subject } from './subject.ts'
+import { asRoot } from './user.ts'
 
 const MIB = 1024 * 1024
 const mebibytes = (bytes: number): string => `${Math.ceil(bytes / MIB)} MiB`
@@ -96,11 +97,11 @@ export const auditLog = ({ node }: Subject): Finding[] => {
 }
 
 /** Whether anybody can sign in to the console. */
-export const owner = ({ records, said, closed }: Subject): Finding[] => {
+export const owner = ({ records, said, closed, uid }: Subject): Finding[] => {
   if (closed || (!said && records.kind !== 'known')) return []
   const known = records.kind === 'known' && records.hasOwner
   const has = said ? said.operators.some(({ role, ready }) => role === 'owner' && ready) : known
-  return has
-    ? [finding('owner', 'ok', 'there is one who can sign in to the console')]
-    : [finding('owner', 'warn', 'nobody can sign in to the console yet', 'with the node running: portcullis setup')]
+  if (has) return [finding('owner', 'ok', 'there is one who can sign in to the console')]
+  const todo = `with the node running: ${asRoot('portcullis setup', uid ?? undefined)}`
+  return [finding('owner', 'warn', 'nobody can sign in to the console yet', todo)]
 }

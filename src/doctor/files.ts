@@ -41,7 +41,8 @@ const wrongWith = (path: string, name: string, uid: number | null): { why: strin
   }
   if (uid !== null && at.uid !== uid) {
     const why = `is ${userName(at.uid)}'s, and the folder ${userName(uid)}'s: the node may not be able to use it`
-    return { why, todo: asRoot(`chown ${uid} ${quoted(path)}`) }
+    // -h: whoever owns the folder may have put a link to a file of the system there.
+    return { why, todo: asRoot(`chown -h ${uid} ${quoted(path)}`) }
   }
   // The settings hold no secret, but who may write them decides where the key file is.
   const forbidden = name === 'portcullis.toml' ? 0o022 : 0o077

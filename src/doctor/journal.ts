@@ -37,7 +37,8 @@ export const journal = ({ files, deps, node, folder }: Subject): Finding[] => {
     return [finding('journal', 'fail', text, `keep a copy, then remove it: rm ${quoted(files.journal)}`)]
   }
   if (entries === 0) return [finding('journal', 'ok', 'holds nothing that the database has not taken')]
-  const text = `holds ${entries} revocations, kills or closings that the database has not taken; do not remove it`
+  const what = entries === 1 ? 'one revocation, kill or closing' : `${entries} revocations, kills or closings`
+  const text = `holds ${what} that the database has not taken; do not remove it`
   const todo = node
     ? 'they are in force, and written as soon as the disk lets them: free some space'
     : 'start the node: it puts them in force before it answers anybody'

@@ -25,7 +25,7 @@ export const key = ({ keyFile, deps, uid, closed, records, folder }: Subject): F
   }
   if (uid !== null && at.uid !== uid && uid !== 0) {
     const text = `${keyFile} is ${userName(at.uid)}'s, and the data folder ${userName(uid)}'s`
-    return say('fail', text, asRoot(`chown ${uid} ${quoted(keyFile)}`))
+    return say('fail', text, asRoot(`chown -h ${uid} ${quoted(keyFile)}`))
   }
   try {
     const { database, keys } = deps.readKeyFile(keyFile)

@@ -1,3 +1,4 @@
+import { SERVICE_DATA } from '../config.ts'
 import { type Finding, finding } from '../finding.ts'
 import type { Subject } from './subject.ts'
 
@@ -17,7 +18,10 @@ export const node = ({ socket, deps, folder, files }: Subject): Finding[] => {
   const say = (level: Finding['level'], text: string, todo = '') => [finding('node', level, text, todo)]
   switch (socket.kind) {
     case 'absent':
-      return say('ok', 'none runs on this folder; start one with `portcullis serve`')
+      return say(
+        'ok',
+        `none runs on this folder${folder === SERVICE_DATA ? '' : '; start one with `portcullis serve`'}`,
+      )
     case 'left':
       return say('ok', 'none runs; control.sock is left from one that was killed, and the next start replaces it')
     case 'denied':

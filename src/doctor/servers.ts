@@ -29,7 +29,8 @@ const lookAtServer = async (target: Target, { deps }: Subject): Promise<Finding 
     return say('fail', 'its URL can not be read', `portcullis server rm ${name}, and add it again`)
   const { limits } = deps
   const { failure, certificate, distrust } = await shakeHands(new URL(url), limits.doctorAnswerMs)
-  if (failure !== null) return say('warn', failure, `start it, or correct its URL; portcullis server ls shows it`)
+  if (failure !== null)
+    return say('warn', failure, `start ${name}, or correct its URL: portcullis server show ${name} shows it`)
   if (certificate?.valid_to) {
     const left = Date.parse(certificate.valid_to) - deps.now()
     const renew = 'renew its certificate'

@@ -16,7 +16,9 @@ export const service = async ({ deps, folder, node }: Subject): Promise<Finding[
   const [active, enabled] = [said.get('ActiveState'), said.get('UnitFileState')]
   const state = `portcullis.service is ${active}, ${enabled}`
   if (active === 'failed')
-    return [finding('service', 'warn', state, 'see why: journalctl -u portcullis -e, then start it again')]
+    return [
+      finding('service', 'fail', state, `see why: ${asRoot('journalctl -u portcullis -n 20')}; then start it again`),
+    ]
   if (enabled === 'disabled')
     return [finding('service', 'warn', `${state}: a boot does not start it`, asRoot('systemctl enable portcullis'))]
   if (active !== 'active' && !node) return [finding('service', 'warn', state, asRoot('systemctl start portcullis'))]

@@ -20,9 +20,11 @@ export const userName = (uid: number): string => accountOf(uid)?.[0] ?? `UID ${u
 
 export const ownUid = (): number => process.getuid?.() ?? -1
 
-/** A command for root, or for that owner: with `sudo` before it for everybody else. */
-export const asRoot = (command: string, owner?: number): string =>
-  ownUid() === 0 || ownUid() === owner ? command : `sudo ${command}`
+/** A command for root, or for that owner: with `sudo` before it for everybody else, and for who typed `sudo` for this. */
+export const asRoot = (command: string, owner?: number): string => {
+  const may = ownUid() === 0 || ownUid() === owner
+  return may && process.env.SUDO_USER === undefined ? command : `sudo ${command}`
+}
 
 /** Whether the mode of a file lets a user read it; access control lists are not asked. */
 export const mayRead = (uid: number, { mode, uid: owner, gid }: Stats): boolean => {

@@ -38,12 +38,22 @@ export const makeFolder = (folder: string): void => {
   chmodSync(folder, 0o700)
 }
 
+const openLock = (file: string): Database => {
+  try {
+    return new Database(file, { create: true })
+  } catch (cause) {
+    // Such as one that root made in a folder of somebody else's.
+    const why = `${file}: ${messageOf(cause)}; \`portcullis doctor\` says what is wrong there`
+    throw new AppError('invalid', why, 'data', { cause })
+  }
+}
+
 /**
  * Takes the folder for this process, until it ends in whatever way: an SQLite lock is the kernel's, so
  * kill -9 frees it. Throws `conflict` when another process has it.
  */
 export const lockFolder = (folder: string): (() => void) => {
-  const lock = new Database(filesOf(folder).lock, { create: true })
+  const lock = openLock(filesOf(folder).lock)
   try {
     lock.run('PRAGMA busy_timeout = 0')
     lock.run('PRAGMA journal_mode = MEMORY')
@@ -51,7 +61,7 @@ export const lockFolder = (folder: string): (() => void) => {
   } catch (cause) {
     lock.close()
     if (!/locked|busy/i.test(messageOf(cause))) throw cause
-    throw conflict(`--data ${folder}: another portcullis runs on this folder`)
+    throw conflict(`--data ${folder}: another portcullis runs on this folder; stop it first`)
   }
   return () => lock.close()
 }

@@ -1,6 +1,6 @@
 import { Database } from 'bun:sqlite'
 import { closeSync, copyFileSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'
-import { conflict, invalid } from '../error.ts'
+import { conflict, invalid, messageOf } from '../error.ts'
 import { limits } from '../limits.ts'
 import type { Merged, Restored } from '../restored.ts'
 import { formatTime } from '../time.ts'
@@ -11,7 +11,6 @@ import { syncFolder } from './keyfile.ts'
 import { mergeDead, removedIn } from './merge.ts'
 import { isOlder, refuseNewer } from './migrate.ts'
 import { openStore, type Store } from './open.ts'
-import { giveTo, ownerOf } from './owner.ts'
 import { fold, foldWal, putAside, type RestoreOptions, syncFile } from './restore.ts'
 
 const MAGIC = 'SQLite format 3\0'
@@ -32,8 +31,8 @@ export const isDatabase = (file: string): boolean => {
 const namesOf = (client: Database, sql: string): string[] =>
   (client.query(sql).all() as { name: string }[]).map(({ name }) => name)
 
-/** What can't be gone back to without reviving the dead, or loosening what lives. */
-const refuseUnsafe = ({ client }: Store, file: string): void => {
+/** What can't be gone back to without reviving the dead, loosening what lives, or leaving a node that can't start. */
+const refuseUnsafe = ({ client, keys }: Store, file: string): void => {
   const id = (schema: string) => client.query(`SELECT value FROM ${schema}.meta WHERE key = 'database'`).get()
   if (!Bun.deepEquals(id('main'), id('old')))
     throw conflict(`${file}: is a copy of another database than the one in place`)
@@ -41,6 +40,15 @@ const refuseUnsafe = ({ client }: Store, file: string): void => {
   // Whether a selector had reached them is for this version's eyes: it must know all of their columns.
   if (strangers.length > 0 && isOlder(client)) {
     throw conflict(`${file}: is no copy of the database in place from before an upgrade: it has other tokens`)
+  }
+  // All others get the credentials of now. What was put aside does not hold the keys, as a backup does.
+  const sealed = client
+    .query('SELECT name, headers FROM main.servers WHERE removed_at IS NULL AND id NOT IN (SELECT id FROM old.servers)')
+    .all() as { name: string; headers: string }[]
+  const locked = sealed.find(({ headers }) => !keys.ids.some((id) => headers.startsWith(`${id}.`)))
+  if (locked) {
+    const why = `the credentials of server ${locked.name} are sealed under a key that was removed since`
+    throw conflict(`${file}: ${why}: restore a backup, which holds its keys`)
   }
   const hasPolicies = (schema: string) =>
     namesOf(client, `SELECT name FROM pragma_table_info('tokens', '${schema}')`).includes('policy')
@@ -85,7 +93,6 @@ const bringSince = (store: Store, at: string, actor: string): Merged => {
 export const goBack = (file: string, { folder, keyFile, version, actor, now }: RestoreOptions): Restored => {
   const files = filesOf(folder)
   const { restore: staging } = stagingOf(folder)
-  const owner = ownerOf(folder)
   if (bytesOf(files.database) === 0) {
     throw invalid(`${file}: is put back over the database that came of it, and there is none in ${folder}`)
   }
@@ -94,7 +101,11 @@ export const goBack = (file: string, { folder, keyFile, version, actor, now }: R
   mkdirSync(staging, { mode: 0o700 })
   try {
     const staged = filesOf(staging).database
-    copyFileSync(file, staged)
+    try {
+      copyFileSync(file, staged)
+    } catch (error) {
+      throw invalid(`${file}: can't be copied into ${folder} by its owner: ${messageOf(error)}`)
+    }
     foldWal(files.database)
     const inPlace = new Database(files.database, { readonly: true })
     try {
@@ -115,7 +126,6 @@ export const goBack = (file: string, { folder, keyFile, version, actor, now }: R
       store.close()
     }
     syncFile(staged)
-    giveTo(owner, staged)
     const replaced = putAside(files.database, now())
     syncFolder(folder)
     renameSync(staged, files.database)

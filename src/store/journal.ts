@@ -1,8 +1,28 @@
 import { closeSync, existsSync, fdatasyncSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
 import type { EmergencyEntry, Journal } from '../emergency.ts'
-import { AppError } from '../error.ts'
+import { AppError, messageOf } from '../error.ts'
 
 const OPS: ReadonlySet<string> = new Set<EmergencyEntry['op']>(['revocation', 'gate'])
+
+/** Zeros up to a size; a disk that fills up on the way writes some of them, and says nothing. */
+const reserve = (fd: number, file: string, bytes: number): void => {
+  try {
+    let { size } = fstatSync(fd)
+    if (size >= bytes) return
+    while (size < bytes) size += writeSync(fd, new Uint8Array(bytes - size), 0, bytes - size, size)
+    fsyncSync(fd)
+  } catch (cause) {
+    const todo = 'free some space, then start again'
+    throw new AppError(
+      'storage',
+      `${file}: can't be given its ${bytes} bytes (${messageOf(cause)}); ${todo}`,
+      'journal',
+      {
+        cause,
+      },
+    )
+  }
+}
 
 /**
  * A file of a size reserved beforehand (written with zeros, so that the blocks are there), in which
@@ -10,11 +30,7 @@ const OPS: ReadonlySet<string> = new Set<EmergencyEntry['op']>(['revocation', 'g
  */
 export const openJournal = (file: string, bytes: number): Journal & { close(): void } => {
   const fd = openSync(file, existsSync(file) ? 'r+' : 'w+', 0o600)
-  const size = fstatSync(fd).size
-  if (size < bytes) {
-    writeSync(fd, new Uint8Array(bytes - size), 0, bytes - size, size)
-    fsyncSync(fd)
-  }
+  reserve(fd, file, bytes)
   let end = 0
 
   const read = (): EmergencyEntry[] => {
@@ -25,7 +41,7 @@ export const openJournal = (file: string, bytes: number): Journal & { close(): v
     const lines = text.split('\n')
     lines.pop()
     end = Buffer.byteLength(lines.map((line) => `${line}\n`).join(''))
-    return lines.map((line, index) => {
+    const entries = lines.map((line, index) => {
       // To pass over one, or take it for another, could bring a dead token back.
       const refuse = (why: string, options?: ErrorOptions) =>
         new AppError('invalid', `${file}: line ${index + 1} ${why}`, 'journal', options)
@@ -38,6 +54,12 @@ export const openJournal = (file: string, bytes: number): Journal & { close(): v
       if (entry && OPS.has(entry.op)) return entry
       throw refuse('is not known to this version: start the newer one that wrote it, and it goes to the database')
     })
+    // A power cut may leave pieces behind what is read, which would be read as the end of a later line.
+    if (content.subarray(end).some((byte) => byte !== 0)) {
+      writeSync(fd, new Uint8Array(bytes - end), 0, bytes - end, end)
+      fdatasyncSync(fd)
+    }
+    return entries
   }
 
   return {

@@ -1,6 +1,7 @@
 import {
   closeSync,
   existsSync,
+  fchownSync,
   fsyncSync,
   openSync,
   readFileSync,
@@ -13,7 +14,7 @@ import {
 import { dirname } from 'node:path'
 import { AppError, messageOf } from '../error.ts'
 import { type KeyRingData, newRingKey } from '../key.ts'
-import { giveTo, type Owner, ownerOf } from './owner.ts'
+import { ownerOf } from './owner.ts'
 
 interface KeyFile {
   portcullis: 'key-file'
@@ -80,22 +81,25 @@ export const keyFileText = ({ database, keys }: KeyRingData): string => {
 }
 
 /**
- * Writes the ring whole or not at all, 0600, and safely on disk when it returns. A file that is there keeps its owner;
- * a new one is `owner`'s. Throws `storage`, and leaves what was there, when it can't be written.
+ * Writes the ring whole or not at all, 0600, and safely on disk when it returns. A file that is there keeps its owner.
+ * Throws `storage`, and leaves what was there, when it can't be written.
  */
-export const writeKeyFile = (file: string, ring: KeyRingData, owner: Owner | null = null): void => {
+export const writeKeyFile = (file: string, ring: KeyRingData): void => {
   try {
     // A rename would put a file in the place of a link, and leave what it leads to as it was.
     const target = existsSync(file) ? realpathSync(file) : file
     const temporary = `${target}.tmp`
-    const fd = openSync(temporary, 'w', 0o600)
+    rmSync(temporary, { force: true })
+    // Made anew: a link of that name would lead elsewhere.
+    const fd = openSync(temporary, 'wx', 0o600)
+    const owner = ownerOf(target)
     try {
+      if (owner) fchownSync(fd, owner.uid, owner.gid)
       writeSync(fd, keyFileText(ring))
       fsyncSync(fd)
     } finally {
       closeSync(fd)
     }
-    giveTo(existsSync(target) ? ownerOf(target) : owner, temporary)
     renameSync(temporary, target)
     syncFolder(dirname(target))
   } catch (cause) {

@@ -63,6 +63,33 @@ const denyUnknown = (store: Store): number => {
 }
 
 /**
+ * A policy that was tightened since the backup must not loosen again. Nor that of a token which the backup does not know,
+ * when a later one is restored that does: so its policy is noted.
+ */
+const keepPolicies = (client: Database): void => {
+  client.run(`UPDATE main.tokens SET policy = (SELECT o.policy FROM old.tokens o WHERE o.id = main.tokens.id)
+    WHERE id IN (SELECT id FROM old.tokens)`)
+  const noted = "SELECT o.value FROM old.meta o WHERE o.key = 'policy.' || main.tokens.id"
+  client.run(`UPDATE main.tokens SET policy = (${noted})
+    WHERE id NOT IN (SELECT id FROM old.tokens) AND EXISTS (${noted})`)
+  carry(client, 'meta', 'key', "key LIKE 'policy.%'")
+  client.run(`INSERT OR REPLACE INTO main.meta (key, value) SELECT 'policy.' || id, policy FROM old.tokens
+    WHERE policy IS NOT NULL AND revoked_at IS NULL AND id NOT IN (SELECT id FROM main.tokens)`)
+}
+
+/** A gate that was closed since the backup stays closed, likewise: also that of a server which the backup does not know. */
+const keepClosed = (client: Database): number => {
+  const { changes } = client.run(`UPDATE main.servers SET state = 'closed',
+      reason = (SELECT o.reason FROM old.servers o WHERE o.id = main.servers.id)
+    WHERE state = 'open' AND removed_at IS NULL AND (id IN (SELECT id FROM old.servers WHERE state = 'closed') OR
+      (id NOT IN (SELECT id FROM old.servers) AND 'closed.' || id IN (SELECT key FROM old.meta)))`)
+  carry(client, 'meta', 'key', "key LIKE 'closed.%'")
+  client.run(`INSERT OR IGNORE INTO main.meta (key, value) SELECT 'closed.' || id, coalesce(reason, '') FROM old.servers
+    WHERE state = 'closed' AND removed_at IS NULL AND id NOT IN (SELECT id FROM main.servers)`)
+  return changes
+}
+
+/**
  * Brings what is dead in `old` into the database of the backup: revoked tokens, rotated secrets, removed servers,
  * operators and API keys. It also brings what tells of the dead whom the backup does not know yet, so that they stay dead
  * when a later backup is restored, which knows them alive.
@@ -80,11 +107,8 @@ export const mergeDead = (store: Store): Merged => {
     WHERE digest IN (SELECT o.digest FROM old.secrets o WHERE o.dies_at IS NOT NULL
       AND (main.secrets.dies_at IS NULL OR o.dies_at < main.secrets.dies_at))`)
   carry(client, 'secrets', 'digest')
-  // A policy that was tightened since the backup must not loosen again. An older version's tokens have none.
-  if (columnsOf(client, 'tokens').includes('policy')) {
-    run(`UPDATE main.tokens SET policy = (SELECT o.policy FROM old.tokens o WHERE o.id = main.tokens.id)
-      WHERE id IN (SELECT id FROM old.tokens)`)
-  }
+  // An older version's tokens have none.
+  if (columnsOf(client, 'tokens').includes('policy')) keepPolicies(client)
   carry(client, 'revocation_connections', 'revocation_id')
   carry(client, 'revocations', 'id')
   // What was applied out of the journal must not be again, should the journal still hold it.
@@ -94,9 +118,7 @@ export const mergeDead = (store: Store): Merged => {
       removed_at = (SELECT o.removed_at FROM old.servers o WHERE o.id = main.servers.id)
     WHERE removed_at IS NULL AND id IN (SELECT id FROM old.servers WHERE removed_at IS NOT NULL)`)
   carry(client, 'servers', 'id', 'removed_at IS NOT NULL')
-  const closed = run(`UPDATE main.servers SET state = 'closed',
-      reason = (SELECT o.reason FROM old.servers o WHERE o.id = main.servers.id)
-    WHERE state = 'open' AND removed_at IS NULL AND id IN (SELECT id FROM old.servers WHERE state = 'closed')`)
+  const closed = keepClosed(client)
 
   const apiKeys = run(`UPDATE main.api_keys SET
       revoked_at = (SELECT o.revoked_at FROM old.api_keys o WHERE o.id = main.api_keys.id)

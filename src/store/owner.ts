@@ -1,4 +1,4 @@
-import { chownSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 
 export interface Owner {
   uid: number
@@ -15,6 +15,14 @@ export const ownerOf = (path: string): Owner | null => {
   return uid === 0 && gid === 0 ? null : { uid, gid }
 }
 
-export const giveTo = (owner: Owner | null, path: string): void => {
-  if (owner) chownSync(path, owner.uid, owner.gid)
+/**
+ * Where root acts in a folder that is somebody else's: goes on as them, for good. Whoever may write there could have
+ * put a link to any file of the system in the place of one of ours, and root would write to it, or give it to them.
+ */
+export const becomeOwnerOf = (folder: string): void => {
+  const owner = ownerOf(folder)
+  if (!owner) return
+  process.setgroups?.([owner.gid])
+  process.setgid?.(owner.gid)
+  process.setuid?.(owner.uid)
 }

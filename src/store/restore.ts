@@ -1,6 +1,7 @@
 import { Database } from 'bun:sqlite'
 import {
   closeSync,
+  constants,
   copyFileSync,
   existsSync,
   fsyncSync,
@@ -13,7 +14,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { AppError, conflict, invalid, messageOf } from '../error.ts'
-import { type KeyRingData, newRingKey } from '../key.ts'
+import { type KeyRingData, newRingKey, type RingKey } from '../key.ts'
 import type { Merged, Restored } from '../restored.ts'
 import type { Clock } from '../time.ts'
 import { type Backup, NAMES } from './archive.ts'
@@ -22,7 +23,6 @@ import { filesOf } from './folder.ts'
 import { readKeyFile, syncFolder, writeKeyFile } from './keyfile.ts'
 import { mergeDead, removedIn } from './merge.ts'
 import { openStore, type Store } from './open.ts'
-import { giveTo, ownerOf } from './owner.ts'
 import { ServerStore } from './server.ts'
 
 export interface RestoreOptions {
@@ -55,7 +55,16 @@ const extract = (backup: Backup, name: string, to: string): void => {
   }
 }
 
+/** What says nothing of the database in place: a full disk, or somebody else who uses it. */
+const PASSING = /^(?:SQLITE_(?:FULL|BUSY|LOCKED|NOMEM|CANTOPEN|READONLY|PERM|IOERR(?!_(?:READ|SHORT_READ)$))|E[A-Z]+$)/
+
+const isPassing = (error: unknown): boolean =>
+  error instanceof Error && (('code' in error && PASSING.test(String(error.code))) || isPassing(error.cause))
+
 const unreadable = (file: string, cause: unknown): AppError => {
+  // Whoever moved it away for nothing would bring back what it knows to be dead.
+  if (isPassing(cause))
+    return new AppError('storage', `nothing was restored: ${messageOf(cause)}`, 'storage', { cause })
   const todo = `what died since the backup can't be kept. To restore without that, move ${file} away first`
   const why = `the database in place can't be read (${messageOf(cause)})`
   return new AppError('invalid', `${file}: ${why}, so ${todo}`, 'database', { cause })
@@ -132,15 +141,13 @@ export const foldWal = (file: string): void => {
 
 /** Gives a database a second name, so that the first can be taken over in one rename. */
 export const putAside = (file: string, now: number): string => {
-  const stamp = new Date(now).toISOString().replaceAll(/[-:]|\.\d+/g, '')
+  const stamp = new Date(now).toISOString().replaceAll(/[-:.]/g, '')
   const aside = `${file}.before-restore-${stamp}`
-  rmSync(aside, { force: true })
   try {
     linkSync(file, aside)
   } catch {
     // A file system without links.
-    copyFileSync(file, aside)
-    giveTo(ownerOf(file), aside)
+    copyFileSync(file, aside, constants.COPYFILE_EXCL)
   }
   return aside
 }
@@ -154,7 +161,6 @@ export const restoreBackup = (backup: Backup, options: RestoreOptions): Restored
   const { folder, keyFile, version, now } = options
   const files = filesOf(folder)
   const { restore: staging } = stagingOf(folder)
-  const owner = ownerOf(folder)
   rmSync(staging, { recursive: true, force: true })
   const there = (statSync(files.database, { throwIfNoEntry: false })?.size ?? 0) > 0
   const old = there ? lookAt(files.database) : null
@@ -168,18 +174,23 @@ export const restoreBackup = (backup: Backup, options: RestoreOptions): Restored
     extract(backup, NAMES.database, staged.database)
     extract(backup, NAMES.key, staged.key)
     if (backup.has(NAMES.settings)) extract(backup, NAMES.settings, staged.settings)
-    const ring = ringOf(backup, staged.key, ringInPlace, old?.keysRemoved ?? [], now)
+    const all = keysOf(backup, staged.key, ringInPlace)
     const store = openStaged(backup, staging, version, now)
+    // By either log: the key file in place may be an older one that was put back.
+    const removed = [...removedIn(store.client, 'main', 'key.remove'), ...(old?.keysRemoved ?? [])]
+    const ring = { database: store.database, keys: keysToKeep(all, removed, now) }
+    // What the backup holds is still sealed under any of them.
+    store.keys.replace(unite(all, ring.keys))
     const merged = settle(store, backup, old, options)
     syncFile(staged.database)
-    giveTo(owner, staged.database)
 
     if (old) foldWal(files.database)
     // Nothing refers to these without their database, and another's -wal must never be found beside the new one.
     else for (const suffix of ['-wal', '-shm']) rmSync(files.database + suffix, { force: true })
-    // The ring holds the keys of both databases, so either of them opens with it, whatever happens now.
-    writeKeyFile(keyFile, ring, owner)
-    const settings = settleSettings(staged.settings, files.settings, owner)
+    // The ring holds the keys of both databases, so either of them opens with it, whatever happens now. Not a key that the
+    // backup knows to be removed: were it all that the other opens with, a crash here would take another restore.
+    if (!Bun.deepEquals(ring, ringInPlace)) writeKeyFile(keyFile, ring)
+    const settings = settleSettings(staged.settings, files.settings)
     const replaced = old ? putAside(files.database, now()) : null
     syncFolder(folder)
     renameSync(staged.database, files.database)
@@ -227,14 +238,8 @@ const settle = (store: Store, backup: Backup, old: InPlace | null, options: Rest
   }
 }
 
-/** The keys to go on with; all that the backup's database may need are in the staged file for now. */
-const ringOf = (
-  backup: Backup,
-  staged: string,
-  inPlace: KeyRingData | null,
-  removed: readonly string[],
-  now: Clock,
-): KeyRingData => {
+/** The keys of the backup and of the place, which the staged file holds from here on. */
+const keysOf = (backup: Backup, staged: string, inPlace: KeyRingData | null): RingKey[] => {
   const { database } = backup.manifest
   let own: KeyRingData
   try {
@@ -244,11 +249,14 @@ const ringOf = (
   }
   if (own.database !== database) throw invalid(`${backup.file}: can't be restored: its keys are another database's`)
   const all = unite(own.keys, inPlace?.keys ?? [])
-  // What was removed may be in a thief's hands: nothing is sealed, signed or checked with it again.
+  writeKeyFile(staged, { database, keys: all })
+  return all
+}
+
+/** What was removed may be in a thief's hands: nothing is sealed, signed or checked with it again. */
+const keysToKeep = (all: readonly RingKey[], removed: readonly string[], now: Clock): RingKey[] => {
   const kept = all.filter((key) => !removed.includes(key.id))
-  if (kept.length === 0) kept.push(newRingKey(now()))
-  writeKeyFile(staged, { database, keys: unite(all, kept) })
-  return { database, keys: kept }
+  return kept.length > 0 ? kept : [newRingKey(now())]
 }
 
 /** The key file that the backup's settings name, where they would be brought; null: none. */
@@ -265,11 +273,10 @@ export const keyFileNamedIn = (backup: Backup, folder: string): string | null =>
 }
 
 /** Settings are brought where there are none: those in place are of this machine. */
-const settleSettings = (staged: string, file: string, owner: ReturnType<typeof ownerOf>): Restored['settings'] => {
+const settleSettings = (staged: string, file: string): Restored['settings'] => {
   if (!existsSync(staged)) return 'none'
   if (existsSync(file)) return 'kept'
   syncFile(staged)
-  giveTo(owner, staged)
   renameSync(staged, file)
   return 'restored'
 }

@@ -27,7 +27,7 @@ const SCENES = {
       stop_node`,
   },
   'Move to another machine': {
-    after: `not portcullis token ls
+    after: `is "$(stat -c %a portcullis.tar)" 600; not portcullis token ls
       is_alive "$kept" github; is_dead "$cursor" github; is_dead "$lost" github
       portcullis audit --data "$HOME/new-machine" | grep -q node.rename`,
   },

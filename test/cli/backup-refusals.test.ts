@@ -8,7 +8,9 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statfsSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -322,6 +324,50 @@ test('a copied or restored folder is another node, a moved one is not', async ()
   expect(new Set(ids).size).toBe(3)
 })
 
+test('with too little room nothing is restored, and nobody is told to move the database away', async () => {
+  if (!mayMount()) return
+  await using small = await smallFolder('4m')
+  cpSync(data, small.data, { recursive: true })
+  const before = contents(small.data)
+  const filler = join(small.data, 'filler')
+  const { size } = statSync(join(data, 'portcullis.db'))
+  let refusals = 0
+  for (let roomBytes = size; ; roomBytes += 20_480) {
+    const { bavail, bsize } = statfsSync(small.data)
+    writeFileSync(filler, new Uint8Array(bavail * bsize - roomBytes))
+    const { code, stderr } = await restore(file, small.data)
+    rmSync(filler)
+    if (code === 0) break
+    refusals += 1
+    expect([roomBytes, code, stderr]).toEqual([roomBytes, 1, expect.stringMatching(/full|I\/O|ENOSPC/)])
+    expect(stderr).not.toContain('move')
+    const own = Object.entries(contents(small.data)).filter(([name]) => !/-(?:wal|shm)$/.test(name))
+    expect(Object.fromEntries(own)).toEqual(before)
+  }
+  expect(refusals).toBeGreaterThan(3)
+})
+
+test('a link in a folder that is not root’s does not lead root out of it', async () => {
+  if (!mayMount()) return
+  const system = tempFolder()
+  const shadow = join(system, 'shadow')
+  writeFileSync(shadow, 'of the system', { mode: 0o600 })
+  for (const [name, to] of [
+    ['portcullis.key.tmp', shadow],
+    ['portcullis.key', join(system, 'new')],
+    ['portcullis.lock', join(system, 'new')],
+    ['portcullis.db', join(system, 'new')],
+    ['portcullis.restore.tmp', system],
+  ] as const) {
+    const place = tempFolder()
+    symlinkSync(to, join(place, name))
+    await Bun.$`chown -h 4711:4712 ${place} ${join(place, name)}`
+    await restore(file, place)
+    expect([name, contents(system)]).toEqual([name, { shadow: `100600 ${Bun.SHA256.hash('of the system', 'hex')}` }])
+    expect([name, statSync(shadow).uid, statSync(system).uid]).toEqual([name, 0, 0])
+  }
+})
+
 test('what root restores belongs to whom the folder does', async () => {
   if (!mayMount()) return
   const place = tempFolder()
@@ -348,6 +394,10 @@ test('what root restores belongs to whom the folder does', async () => {
     ])
     rmSync(binary)
   }
+  // What root left there before it acted as the owner.
+  await Bun.$`chown 0:0 ${join(place, 'portcullis.lock')}`
+  const left = await restore(file, place)
+  expect([left.code, left.stderr]).toEqual([1, expect.stringMatching(/portcullis\.lock: .*`portcullis doctor`/)])
 })
 
 describe('a backup', () => {
@@ -393,7 +443,11 @@ describe('a backup', () => {
     expect(left()).toEqual([])
     await reader.cancel()
     const to = tempFolder()
-    await eventually(async () => (await run('backup', join(to, 'x'), '--data', place)).code === 0)
+    let made = 0
+    // Until the node has noticed that the one before is gone, it makes no other.
+    const free = () =>
+      eventually(async () => (await run('backup', join(to, `x${(made += 1)}`), '--data', place)).code === 0)
+    await free()
 
     // A client that is killed, and one that is told to stop.
     for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
@@ -403,6 +457,7 @@ describe('a backup', () => {
       await child.exited
       expect(readdirSync(to)).not.toContain(signal)
       expect(readdirSync(to).some((name) => name.startsWith(`.${signal}`))).toBe(signal === 'SIGKILL')
+      await free()
     }
     // A node that is killed in the middle: whatever it left is gone after its next start.
     const cut = Bun.spawn([...command, 'backup', join(to, 'cut'), '--data', place], { stderr: 'pipe' })

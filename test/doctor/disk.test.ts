@@ -124,7 +124,7 @@ test('a clock that was set back, and one that nothing keeps right', async () => 
 }, 60_000)
 
 test.each([
-  ['ActiveState=failed', 'UnitFileState=enabled', 'warn: portcullis.service is failed, enabled → see why: journalctl'],
+  ['ActiveState=failed', 'UnitFileState=enabled', 'fail: portcullis.service is failed, enabled → see why: journalctl'],
   [
     'ActiveState=active',
     'UnitFileState=disabled',

@@ -239,7 +239,7 @@ test('a node whose disk is full is not ready, and doctor says why', async () => 
   const found = await diagnose(['--data', small.data])
   expect(found.say('node')[0]).toStartWith('fail: is not ready: ')
   expect(found.say('disk')[0]).toMatch(/^fail: 0 MiB free → free some space/)
-  expect(found.say('journal')[0]).toMatch(/^fail: holds 1 .* → they are in force/)
+  expect(found.say('journal')[0]).toMatch(/^fail: holds one revocation, .* → they are in force/)
   expect(found.say('file system')[0]).toMatch(/^warn: tmpfs: it is memory/)
   expect(found.code).toBe(1)
   small.free()

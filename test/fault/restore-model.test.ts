@@ -1,6 +1,6 @@
 import { Database } from 'bun:sqlite'
 import { afterEach, expect, test } from 'bun:test'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { ApiKeys } from '../../src/apikey.ts'
@@ -15,16 +15,18 @@ import { limits } from '../../src/limits.ts'
 import { SYSTEM } from '../../src/operator.ts'
 import { Receipts } from '../../src/receipt.ts'
 import { Registry } from '../../src/registry.ts'
+import type { Restored } from '../../src/restored.ts'
 import { denyRecord, Revocations, type RevocationRequest } from '../../src/revocation.ts'
 import { ApiKeyStore } from '../../src/store/apikey.ts'
 import { openBackup } from '../../src/store/archive.ts'
 import { Backups, clearStaging } from '../../src/store/backup.ts'
 import { filesOf } from '../../src/store/folder.ts'
+import { goBack } from '../../src/store/going-back.ts'
 import { openJournal } from '../../src/store/journal.ts'
 import { KeyStore } from '../../src/store/key-rotation.ts'
 import { openStore } from '../../src/store/open.ts'
 import { OperatorStore } from '../../src/store/operator.ts'
-import { restoreBackup } from '../../src/store/restore.ts'
+import { restoreBackup, type RestoreOptions } from '../../src/store/restore.ts'
 import { RevocationStore } from '../../src/store/revocation.ts'
 import { ServerStore } from '../../src/store/server.ts'
 import { TokenStore } from '../../src/store/token.ts'
@@ -124,11 +126,16 @@ class World {
   readonly known: Known[] = []
   readonly apiKeys: { id: string; secret: string; dead: boolean }[] = []
   readonly operators: { id: string; name: string; passwords: string[]; dead: boolean }[] = []
+  /** Calls a minute that each token may make at most. */
+  readonly policies = new Map<string, number>()
   readonly serversRemoved = new Set<string>()
+  readonly serversClosed = new Set<string>()
   readonly keysRemoved = new Set<string>()
   /** What passes now, by what was done; and what passed when each backup was made. */
   alive = new Set<Known>()
   readonly backups: { file: string; alive: Set<Known> }[] = []
+  /** Databases that restores put aside. */
+  readonly asides: { file: string; alive: Set<Known> }[] = []
   #made = 0
 
   constructor() {
@@ -145,6 +152,13 @@ class World {
     if (!server) return
     this.node.control.remove(server.name, SYSTEM)
     this.serversRemoved.add(server.id)
+  }
+
+  closeServer(pick: number) {
+    const server = this.#pick(this.node.servers.sorted(), pick)
+    if (!server) return
+    this.node.control.putGate(server.name, 'closed', undefined, SYSTEM)
+    this.serversClosed.add(server.id)
   }
 
   issue(subject: string, pick: number) {
@@ -169,6 +183,15 @@ class World {
     const secret = this.node.issuance.rotate(token, 0, SYSTEM)
     for (const old of this.known) if (old.id === known.id) old.dead = true
     this.#know({ ...known, secret, keyId: this.node.store.keys.current, dead: false })
+  }
+
+  tighten(pick: number) {
+    const known = this.#pick([...this.alive], pick)
+    const token = known && this.node.tokens.byId.get(known.id)
+    if (!token || token.revokedAt !== null) return
+    const callsPerMinute = 1_000 - (this.#made += 1)
+    this.node.issuance.setPolicy(token, { callsPerMinute }, SYSTEM)
+    this.policies.set(token.id, callsPerMinute)
   }
 
   async revoke(request: Omit<RevocationRequest, 'reason'>) {
@@ -273,20 +296,45 @@ class World {
     this.backups.push({ file, alive: new Set(this.alive) })
   }
 
-  restore(pick: number, meanwhile = quiet) {
+  restore(pick: number, meanwhile = { before: quiet, after: quiet }) {
     const backup = this.#pick(this.backups, pick)
     if (!backup) return
+    const opened = openBackup(backup.file)
+    this.#putBack(backup.alive, (options) => {
+      meanwhile.before()
+      return restoreBackup(opened, options)
+    })
+    opened.close()
+    meanwhile.after()
+    this.node = openNode(this.folder)
+  }
+
+  /** Returns whether it could be put back. */
+  putAsideBack(pick: number): boolean {
+    const aside = this.#pick(this.asides, pick)
+    if (!aside) return false
+    let done = true
+    try {
+      this.#putBack(aside.alive, (options) => goBack(aside.file, options))
+    } catch (error) {
+      // Who could not unseal its credentials could not start.
+      if (!(error instanceof AppError && error.message.includes('sealed under a key'))) throw error
+      done = false
+    }
+    this.node = openNode(this.folder)
+    return done
+  }
+
+  #putBack(alive: ReadonlySet<Known>, put: (options: RestoreOptions) => Restored) {
     const { folder } = this
     this.node.close()
-    const opened = openBackup(backup.file)
-    restoreBackup(opened, { folder, keyFile: filesOf(folder).key, version: '0.4.0', actor: 'local:0', now })
-    opened.close()
-    meanwhile()
+    clock += 1_000
+    const { replaced } = put({ folder, keyFile: filesOf(folder).key, version: '0.4.0', actor: 'local:0', now })
+    if (replaced) this.asides.push({ file: replaced, alive: new Set(this.alive) })
     // A token that both know keeps the secrets that it got since.
-    const ids = new Set([...backup.alive].map(({ id }) => id))
+    const ids = new Set([...alive].map(({ id }) => id))
     const since = [...this.alive].filter(({ id }) => ids.has(id))
-    this.node = openNode(folder)
-    this.alive = new Set([...backup.alive, ...since])
+    this.alive = new Set([...alive, ...since])
   }
 
   restart() {
@@ -305,9 +353,15 @@ class World {
       if (dead) {
         this.alive.delete(known)
         expect(passes(known), `${done}: ${known.id} lives again`).toBeFalse()
-      } else if (this.alive.has(known)) {
+      } else if (this.alive.has(known) && !this.serversClosed.has(known.server)) {
         expect(passes(known), `${done}: ${known.id} does not pass`).toBeTrue()
+        const policy = tokens.byId.get(known.id)?.policy?.callsPerMinute
+        expect(policy, `${done}: ${known.id} may do more again`).toBe(this.policies.get(known.id))
       }
+    }
+    for (const id of this.serversClosed) {
+      const state = servers.byId.get(id)?.state
+      if (state) expect(state, `${done}: a gate is open again`).toBe('closed')
     }
     for (const { secret, dead } of this.apiKeys) {
       if (dead) expect(apiKeys.find(secret), `${done}: an API key lives again`).toBeNull()
@@ -343,6 +397,7 @@ const ALWAYS: Step[] = [
 /** A few of these in each: all of them in one run hardly ever meet. */
 const SOMETIMES: Step[] = [
   ['rotate', (world, pick) => world.rotate(pick)],
+  ['tighten', (world, pick) => world.tighten(pick)],
   ['revoke one', (world, pick) => world.revokeOne(pick)],
   ['revoke a subject', (world, pick) => world.revoke({ subject: subjectOf(pick) })],
   ['revoke older', (world, pick) => world.revokeOlder(pick)],
@@ -350,6 +405,7 @@ const SOMETIMES: Step[] = [
   ['revoke into the journal', (world, pick) => world.revokeIntoJournal(pick)],
   ['add a server', (world) => world.addServer()],
   ['remove a server', (world, pick) => world.removeServer(pick)],
+  ['close a server', (world, pick) => world.closeServer(pick)],
   ['add an API key', (world) => world.addApiKey()],
   ['remove an API key', (world, pick) => world.removeApiKey(pick)],
   ['add an operator', (world) => world.addOperator()],
@@ -358,6 +414,7 @@ const SOMETIMES: Step[] = [
   ['rotate the key', (world) => world.rotateKey()],
   ['remove a key', (world) => world.removeKey()],
   ['restart', (world) => world.restart()],
+  ['put back what was put aside', (world, pick) => world.putAsideBack(pick)],
 ]
 const sequence = fc
   .tuple(
@@ -382,7 +439,9 @@ afterEach(() => {
 const LOST: [what: string, made: (world: World) => unknown, ended: (world: World) => unknown][] = [
   ['a token', (w) => w.issue('ada@example.com', 0), (w) => w.revokeOne(0)],
   ['a secret', (w) => w.issue('ada@example.com', 0), (w) => w.rotate(0)],
+  ['a policy', (w) => w.issue('ada@example.com', 0), (w) => w.tighten(0)],
   ['a server', (w) => (w.addServer('a'), w.issue('ada@example.com', 0)), (w) => w.removeServer(0)],
+  ['an open gate', (w) => w.addServer('a'), (w) => w.closeServer(0)],
   ['an API key', (w) => w.addApiKey(), (w) => w.removeApiKey(0)],
   ['an operator', (w) => w.addOperator(), (w) => w.removeOperator(0)],
   ['a password', (w) => (w.addOperator(), w.changePassword(0)), (w) => w.changePassword(0)],
@@ -419,6 +478,59 @@ test.each(LOST)('%s that ended since the backup stays so, restored twice', async
   }
 })
 
+test.each(LOST)('%s stays dead when a database that a restore put aside is put back', async (...given) => {
+  const [, made, ended] = given
+  world = new World()
+  const steps = [
+    (w: World) => w.backup(),
+    made,
+    (w: World) => w.restore(0),
+    (w: World) => w.rotateKey(),
+    (w: World) => w.removeKey(),
+    (w: World) => w.putAsideBack(0),
+    ended,
+    (w: World) => w.putAsideBack(1),
+    (w: World) => w.putAsideBack(0),
+    (w: World) => w.restart(),
+  ]
+  for (const [at, step] of steps.entries()) {
+    await step(world)
+    world.check(`step ${at}`)
+  }
+})
+
+test('what was put aside is not put back where nobody can unseal its credentials any more', async () => {
+  world = new World()
+  await world.backup()
+  world.addServer('a')
+  world.restore(0)
+  expect(world.putAsideBack(0)).toBeTrue()
+  world.restore(0)
+  world.rotateKey()
+  await world.removeKey()
+  expect(world.putAsideBack(0)).toBeFalse()
+  world.check('refused')
+})
+
+test('a key that was removed before the backup does not come back with an older key file', async () => {
+  world = new World()
+  world.addServer('a')
+  const { key, database } = filesOf(world.folder)
+  const older = readFileSync(key)
+  world.rotateKey()
+  await world.removeKey()
+  await world.backup()
+  for (const lost of [[], [database]]) {
+    const before = () => {
+      for (const file of lost) rmSync(file)
+      writeFileSync(key, older)
+    }
+    world.restore(0, { before, after: quiet })
+    world.check(`restored without ${lost.length}`)
+    world.issue('ada@example.com', 0)
+  }
+})
+
 test('a selector reaches the tokens of a newer backup that were not in place when it was used', async () => {
   world = new World()
   await world.backup()
@@ -448,7 +560,7 @@ test('a revocation that was taken out of the journal, which still holds it, is n
   world.restart()
   world.check('applied')
   // As a crash between the commit and the clearing of the journal leaves it; restore opens the node again.
-  world.restore(0, () => writeFileSync(journal, waiting))
+  world.restore(0, { before: quiet, after: () => writeFileSync(journal, waiting) })
   world.check('restored')
 })
 

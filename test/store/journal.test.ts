@@ -55,6 +55,25 @@ test('cleared, it is empty, and takes as much as at first', () => {
   expect(reopened().read).toEqual(['last'])
 })
 
+test('what a power cut left behind the end is never read as a part of what comes later', () => {
+  const { journal } = reopened()
+  journal.append(entry('a'))
+  const { length } = readFileSync(file).toString().replaceAll('\0', '')
+  const left = Buffer.from('piece of another line"}\n')
+  for (const at of [length + 30, length * 2, length * 2 - 5, BYTES - left.length]) {
+    const content = readFileSync(file)
+    content.fill(0, length)
+    left.copy(content, at)
+    writeFileSync(file, content)
+    const { journal: next, read } = reopened()
+    expect(read).toEqual(['a'])
+    next.append(entry('b'))
+    expect(reopened().read).toEqual(['a', 'b'])
+    next.append(entry('c'))
+    expect(reopened().read).toEqual(['a', 'b', 'c'])
+  }
+})
+
 test('what does not fit is refused whole', () => {
   const { journal } = reopened()
   journal.append(entry('fits'))
