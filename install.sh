@@ -64,6 +64,14 @@ try() {
   "$@"
 }
 
+# A folder as it is typed in a shell.
+typed() {
+  case $1 in
+    *[!A-Za-z0-9/._+-]*) printf "'%s'" "$1" ;;
+    *) printf '%s' "$1" ;;
+  esac
+}
+
 while [ $# -gt 0 ]; do
   case $1 in
     --prefix=*) prefix=${1#*=} ;;
@@ -95,9 +103,22 @@ PATH=$PATH:/usr/sbin:/usr/bin:/sbin:/bin
 root=
 systemd=
 sudo=
+# How somebody who is not root gets the service.
+as_root=
 [ "$(id -u)" != 0 ] || root=yes
 [ -z "${SUDO_USER:-}" ] || sudo='sudo '
-if [ -n "$root" ] && [ -d /run/systemd/system ] && command -v systemctl >/dev/null; then systemd=yes; fi
+if [ -d /run/systemd/system ] && command -v systemctl >/dev/null; then
+  if [ -n "$root" ]; then systemd=yes; else as_root="sudo sh $(typed "$here")/install.sh"; fi
+fi
+
+# Two at once would take back each other's steps.
+if [ -n "$systemd" ] && [ -z "$dry" ] && command -v flock >/dev/null; then
+  exec 9>/run/portcullis-install.lock
+  flock -n 9 || {
+    warn 'another install.sh is at work: wait until it is done. Nothing was changed.'
+    exit 1
+  }
+fi
 
 # An upgrade without --prefix goes where the service is.
 if [ -z "$prefix" ] && [ -n "$systemd" ] && [ -f "$unit" ]; then
@@ -114,10 +135,7 @@ bin=$prefix/bin
 program=$bin/portcullis
 
 # As the reader types its path; its name is enough where the shell finds it.
-case $bin in
-  *[!A-Za-z0-9/._+-]*) named="'$bin'/portcullis" ;;
-  *) named=$program ;;
-esac
+named=$(typed "$bin")/portcullis
 command=$named
 case ":$path_of_caller:" in *":$bin:"*) command=portcullis ;; *) ;; esac
 
@@ -288,7 +306,7 @@ stage() {
     mkdir -p -- "$bin" || die "$bin can't be made"
   fi
   staged=$bin/.portcullis.$$
-  cp -- "$source" "$staged" || die "$bin can't be written to"
+  cp -- "$source" "$staged" || die "$bin can't be written to${as_root:+; with the rights: $as_root}"
   chmod 755 "$staged"
   check_runs "$staged"
 }
@@ -368,6 +386,8 @@ check_service() {
   esac
   command -v useradd >/dev/null || command -v systemd-sysusers >/dev/null || entry passwd >/dev/null ||
     die 'neither useradd nor systemd-sysusers is here: make a user portcullis first'
+  [ ! -e "$data.moved" ] ||
+    die "$data.moved is there: Portcullis was moved from here to another machine. To begin anew, remove that first."
   [ -e "$data" ] || return 0
   [ -d "$data" ] || die "$data is in the way: it is not a folder"
   owner=$(stat -L -c %u "$data")
@@ -408,6 +428,8 @@ unit_text() {
 Description=Portcullis, the gate in front of MCP servers
 Wants=network-online.target
 After=network-online.target
+# Put aside under that name, it was moved to another machine: a second one here would begin with nothing.
+AssertPathExists=!$data.moved
 StartLimitIntervalSec=20
 StartLimitBurst=5
 
@@ -600,7 +622,7 @@ say_next() {
   if [ -e "$data/portcullis.db.before-$version" ]; then
     printf 'Back      the database was changed: see "Going back" in docs/upgrade.md\n'
   elif [ -n "$replaced_binary" ] && [ -n "$had_binary" ]; then
-    printf 'Back      %ssh %s/install.sh --binary %s.previous --force\n' "$sudo" "$here" "$named"
+    printf 'Back      %ssh %s/install.sh --binary %s.previous --force\n' "$sudo" "$(typed "$here")" "$named"
   fi
 }
 
@@ -675,7 +697,8 @@ install_program() {
   else
     printf '\nStart it:\n    %s serve\n' "$command"
   fi
-  [ "$command" = portcullis ] || printf '%s is not in your PATH.\n' "$bin"
+  [ "$command" = portcullis ] || printf '%s is not in your PATH: type the whole name, as above.\n' "$bin"
+  [ -z "$as_root" ] || printf 'It ends when you stop it. As a service, which starts with the machine: %s\n' "$as_root"
   [ -z "$current" ] || [ -n "$same" ] || printf 'One that runs goes on as %s until you start it again.\n' "$current"
 }
 
@@ -732,10 +755,18 @@ purge_user() {
   did 'removed user portcullis'
 }
 
+# Whether one runs on the data, ready (0) or not (1).
+answers() {
+  code=0
+  "$program" healthcheck --data "$data" >/dev/null 2>&1 || code=$?
+  [ "$code" -le 1 ]
+}
+
 uninstall() {
   if [ -z "$systemd" ] && [ -z "$root" ]; then data=${XDG_STATE_HOME:-$HOME/.local/state}/portcullis; fi
   if [ "$mode" = purge ]; then
-    [ -n "$systemd" ] || [ ! -x "$program" ] || ! "$program" healthcheck --data "$data" >/dev/null 2>&1 ||
+    # The service is stopped with the rest; one that was started by hand would go on with what is deleted.
+    { [ -n "$systemd" ] && systemctl --quiet is-active portcullis; } || ! answers ||
       die "portcullis runs on $data: stop it first."
     ask_word
   fi

@@ -54,6 +54,10 @@ const LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 
 
 export type Environment = Record<string, string | undefined>
 
+/** Where install.sh puts the service, and what the service keeps. */
+export const SERVICE_UNIT = '/etc/systemd/system/portcullis.service'
+export const SERVICE_DATA = '/var/lib/portcullis'
+
 /** The data folder unless a setting names another. */
 export const defaultDataFolder = (env: Environment): string =>
   join(

@@ -41,14 +41,14 @@ export const parseTime = (text: string, what: string): number => {
 /** Since when: how long ago (`24h`), a time, or a date, which here means the day's beginning. Throws `invalid`. */
 export const parseSince = (text: string, now: number): number => {
   const trimmed = text.trim()
-  if (/^\d+[a-z]+$/i.test(trimmed)) return now - parseDuration(trimmed, 'since')
+  if (/^\d+[a-z]*$/i.test(trimmed)) return now - parseDuration(trimmed, 'since')
   const at = parseTime(trimmed, 'since')
   return DATE.test(trimmed) ? at - 86_400_000 : at
 }
 
 /** When something ends: a duration from now, or a time that is still to come. */
 export const parseExpiry = (text: string, now: number, what: string): number => {
-  const at = /^\d+[a-z]+$/i.test(text.trim()) ? now + parseDuration(text, what) : parseTime(text, what)
+  const at = /^\d+[a-z]*$/i.test(text.trim()) ? now + parseDuration(text, what) : parseTime(text, what)
   if (at <= now) throw invalid(`${what}: that is in the past`)
   return at
 }

@@ -36,6 +36,18 @@ const searchOf = (query: Query = {}): string => {
 
 const textOf = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)
 
+/** What lists the names where one was not found: names are told apart by every letter. */
+const LISTS: Record<string, string> = {
+  ...{ token: 'token ls', server: 'server ls', operator: 'operator ls', connection: 'connections', key: 'key ls' },
+  'API key': 'apikey ls',
+}
+
+const todoOf = (status: number, said: string): string => {
+  if (status === 401) return ' (the key in PORTCULLIS_API_KEY is not, or no longer, one of that console)'
+  const [, noun = ''] = /\bno (?:live )?(token|server|operator|API key|connection|key) (?:has|of)\b/.exec(said) ?? []
+  return LISTS[noun] ? ` (\`portcullis ${LISTS[noun]}\` lists all)` : ''
+}
+
 /** What a refusal says for people: the `detail` of its problem document (RFC 9457), else its title. */
 const problemOf = async (response: Response): Promise<Exit> => {
   const text = await response.text()
@@ -48,7 +60,7 @@ const problemOf = async (response: Response): Promise<Exit> => {
     return failed(`${response.url} answered ${response.status} without a problem document. Is it a console?`)
   }
   const said = textOf(problem.detail) ?? textOf(problem.title) ?? `The node answered ${response.status}.`
-  return new Exit(EXIT.failed, clean(said))
+  return new Exit(EXIT.failed, clean(said) + todoOf(response.status, said))
 }
 
 /** What was done but could not be written: 507 with a document of its own, and not with a problem. */

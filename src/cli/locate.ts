@@ -1,5 +1,6 @@
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { SERVICE_UNIT } from '../config.ts'
 import { failed, noNode, systemCode, usage } from './exit.ts'
 
 /** Where the node is reached: its socket, or a URL with an API key. */
@@ -72,6 +73,9 @@ export const nothingAnswers = (tried: string[]) =>
     [
       'No node answers. Tried:',
       ...tried.map((place) => `  ${place}`),
-      'Start one with `portcullis serve`, or name a running one with --data DIR or --url URL.',
+      // Who typed `sudo portcullis serve` there would get an empty one in the home of root.
+      existsSync(SERVICE_UNIT)
+        ? 'Start the service: sudo systemctl start portcullis. Why it ended: sudo journalctl -u portcullis -n 20'
+        : 'Start one with `portcullis serve`, or name a running one with --data DIR or --url URL.',
     ].join('\n'),
   )

@@ -13,11 +13,15 @@ const cutLine = ({ connections, timings }: RevocationJson): string => {
   return `${cut}, last in ${millis(timings.lastCutMs)}, commit ${millis(timings.commitMs)}`
 }
 
-/** What a revocation would do, or did. */
-export const receipt = (revocation: RevocationJson): string => {
+/** What a revocation would do, or did, to tokens that were named, or to whatever matched. */
+export const receipt = (revocation: RevocationJson, named = false): string => {
   const { tokens, peers } = revocation
   const count = counted(tokens.length, 'token')
-  if (tokens.length === 0) return 'Already dead: there was nothing alive to revoke.'
+  if (tokens.length === 0) {
+    return named
+      ? 'Already dead: there was nothing alive to revoke.'
+      : 'Nothing that is alive matches: nothing was revoked.'
+  }
   if (revocation.dryRun) return `${count} would die:\n${dead(revocation)}`
   return [
     `Revoked ${count} (${revocation.reason}):`,

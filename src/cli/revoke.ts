@@ -47,7 +47,7 @@ const namedBy = async (client: Client, tokens: string[]): Promise<string[]> => {
   if (secretDiesAt !== null && Date.parse(secretDiesAt) <= Date.now()) {
     throw failed(
       `That secret died at ${secretDiesAt}, by a rotation, and nothing was done.\n` +
-        `The token ${name} lives with another secret; to kill it too: portcullis revoke ${id}`,
+        `The token ${name} lives with another secret; to kill it too: portcullis revoke ${id} --reason compromised`,
     )
   }
   return tokens.map((token) => (token === FROM_STDIN ? id : token))
@@ -58,17 +58,18 @@ const revoke = async (cli: Cli, given: string[], options: RevokeOptions): Promis
   bodyOf(given, options)
   const client = cli.client()
   const body = bodyOf(await namedBy(client, given), options)
+  const named = body.tokens !== undefined
   if (options.dryRun || !options.yes) {
     const preview = await post(client, { ...body, dryRun: true })
-    if (options.dryRun) return cli.print(preview, () => receipt(preview))
+    if (options.dryRun) return cli.print(preview, () => receipt(preview, named))
     if (preview.tokens.length > 1) {
       // The list goes to stderr with the question: stdout is for the outcome.
-      if (process.stdin.isTTY) await warn(receipt(preview))
+      if (process.stdin.isTTY) await warn(receipt(preview, named))
       await confirm(`${preview.tokens.length} tokens would die.`)
     }
   }
   const revocation = await post(client, { ...body, dryRun: false })
-  await cli.print(revocation, () => receipt(revocation))
+  await cli.print(revocation, () => receipt(revocation, named))
 }
 
 export const revokeCommand = (program: Command, cli: Cli): void => {

@@ -10,7 +10,7 @@ printf 'Bearer ghp_secret' > github-token.txt
 
 const AFTER = `
 is_alive "$secret" github
-cat token.json activity.csv audit.csv metrics.txt
+cat activity.csv audit.csv metrics.txt
 portcullis token ls
 `
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import packageJson from '../../package.json' with { type: 'json' }
 import { bootedDebian, type Machine, mayDebootstrap } from '../support/debian.ts'
+import { eventually } from '../support/poll.ts'
 import { putRelease } from './release.ts'
 import { DATA, serviceOf, UNIT } from './service.ts'
 
@@ -30,6 +31,14 @@ test.if(here)('a dry run of a service changes nothing', async () => {
     false,
   ])
   expect((await machine.run(['id', 'portcullis'])).code).not.toBe(0)
+})
+
+test.if(here)('while another one is at work it does nothing', async () => {
+  const { code, stderr } = await machine.run([
+    ...['flock', '/run/portcullis-install.lock', 'dash', '/opt/portcullis/install.sh'],
+  ])
+  expect([code, stderr]).toEqual([1, expect.stringContaining('another install.sh is at work')])
+  expect(service.exists('/usr/local/bin/portcullis')).toBe(false)
 })
 
 test.if(here)('what the service could not run from, or write to, is refused before anything is done', async () => {
@@ -116,6 +125,16 @@ test.if(here)('purged, after the typed word alone, nothing of it is left', async
   expect(refused.code).toBe(1)
   expect(refused.stdout).toContain('backup FILE')
   expect(await service.gateSays(token)).toBe('200')
+  // Nor from under one that was started by hand.
+  await machine.read('systemctl', 'stop', 'portcullis')
+  const byHand = `'/opt/my own/bin/portcullis' serve --data ${DATA} >/dev/null 2>&1 & echo $!`
+  const pid = await machine.read('sh', '-c', byHand)
+  await eventually(async () => (await machine.run(['/opt/my own/bin/portcullis', 'healthcheck'])).code === 0)
+  const running = await service.install(['--purge'], 'purge\n')
+  expect([running.code, running.stderr]).toEqual([1, expect.stringContaining(`portcullis runs on ${DATA}: stop it`)])
+  expect([service.exists(UNIT), service.exists(`${DATA}/portcullis.db`)]).toEqual([true, true])
+  await machine.read('sh', '-c', `kill ${pid}`)
+  await eventually(async () => (await machine.run(['/opt/my own/bin/portcullis', 'healthcheck'])).code !== 0)
   expect(await service.install(['--purge'], 'purge\n')).toMatchObject({ code: 0, stderr: '' })
   const left = await machine.read(
     'sh',

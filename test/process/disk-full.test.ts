@@ -317,3 +317,16 @@ test.skipIf(!isRoot)('an owner gets in, to revoke, kill and close, and for nothi
   expect(opened.status).toBe(200)
   expect(await auditOf(node, 'token.revoke')).toMatchObject([{ actor: 'operator:Grace', targetId: dies.id }])
 })
+
+test.if(isRoot)('a first start without the room for the journal is refused, and says what to do', async () => {
+  // Without it a revocation on a full disk could not be kept.
+  await using folder = await smallFolder('1m')
+  const addresses = ['--listen', '127.0.0.1:0', '--console', '127.0.0.1:0']
+  for (const _ of ['first', 'again']) {
+    const { code, stdout, stderr } = await portcullis(['serve', '--data', folder.data, ...addresses])
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr).toMatch(
+      /portcullis\.journal: can't be given its \d+ bytes \(ENOSPC.*\); free some space, then start/,
+    )
+  }
+})

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connect, type TLSSocket } from 'node:tls'
+import { preferSecond } from '../../src/server/doors/port.ts'
 import { startNode, type TestNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
 import { tempFolder } from '../support/temp.ts'
@@ -184,6 +185,20 @@ test('what is no pair, or can not be read, changes nothing, and the log names th
     expect(await certificateName(node.gate)).toBe('leaf')
   }
   expect(node.stderr()).not.toContain('PRIVATE KEY')
+})
+
+test('a socket that has a path is no listener on a port, whatever its path begins with', () => {
+  const path = join(folder, 'path.sock')
+  const port = Buffer.from(path).readUInt16BE()
+  const serve = (where: { unix: string } | { hostname: string; port: number; reusePort: boolean }) =>
+    Bun.serve({ ...where, fetch: () => new Response() })
+  const shared = { hostname: '127.0.0.1', port, reusePort: true }
+  const listeners = [serve({ unix: path }), serve(shared), serve(shared)]
+  try {
+    expect(preferSecond(port)).toBeTrue()
+  } finally {
+    for (const listener of listeners) void listener.stop(true)
+  }
 })
 
 test('a port that is shared with oneself is shared with nobody else', async () => {

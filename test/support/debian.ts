@@ -106,14 +106,18 @@ const childOf = (pid: number): number | null => {
   return first ? Number(first) : null
 }
 
-/**
- * Boots a Debian, with systemd as its first process and a network of its own, of which there is only `lo`. `share` is a
- * folder of this machine that is seen there under the same path.
- */
-export const bootedDebian = async ({ share }: { share?: string } = {}) => {
-  const debian = await freshDebian()
+export interface BootOptions {
+  /** A folder of this machine that is seen there under the same path. */
+  share?: string
+  /** One that was switched off; without it a fresh one. */
+  debian?: Awaited<ReturnType<typeof freshDebian>>
+}
+
+/** Boots a Debian, with systemd as its first process and a network of its own, of which there is only `lo`. */
+export const bootedDebian = async ({ share, debian: given }: BootOptions = {}) => {
+  const debian = given ?? (await freshDebian())
   const { root } = debian
-  const group = join(controlGroups(), `portcullis-test-${process.pid}-${Date.now()}`)
+  const group = join(controlGroups(), `portcullis-test-${process.pid}-${crypto.randomUUID()}`)
   mkdirSync(group)
   // nspawn leaves its traces under /run, and gives what is mounted there back to the machine.
   const boot = `
@@ -130,12 +134,15 @@ export const bootedDebian = async ({ share }: { share?: string } = {}) => {
     ],
     { stdin: 'ignore', stdout: 'ignore', stderr: 'ignore' },
   )
-  const stop = async () => {
+  const switchOff = async () => {
     child.kill('SIGKILL')
     await child.exited
     const removeGroups = async () =>
       (await Bun.$`find ${group} -depth -type d -delete`.nothrow().quiet()).exitCode === 0
     await eventually(removeGroups, { everyMs: 20, what: `nothing runs in ${group}` })
+  }
+  const stop = async () => {
+    await switchOff()
     await debian[Symbol.asyncDispose]()
   }
   const first = await eventually(
@@ -168,6 +175,11 @@ export const bootedDebian = async ({ share }: { share?: string } = {}) => {
     enter,
     /** Runs what comes after it, a program of this machine, in the network of that one. */
     network: ['nsenter', '-t', String(first), '-n'],
+    /** As if the power failed. What is on its disk stays: `bootedDebian({ debian })` boots it again. */
+    async switchOff() {
+      await switchOff()
+      return debian
+    },
     [Symbol.asyncDispose]: stop,
   }
 }

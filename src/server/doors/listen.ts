@@ -41,7 +41,8 @@ export const preflight = (config: Config): void => {
         held.push(Bun.listen({ hostname: host, port, exclusive: true, socket: { data() {} } }))
       } catch (error) {
         const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
-        throw invalid(`${setting} ${bracketed(host)}:${port}: ${taken ? 'is in use already' : messageOf(error)}`)
+        const why = taken ? 'is in use already; `portcullis doctor` says by what' : messageOf(error)
+        throw invalid(`${setting} ${bracketed(host)}:${port}: ${why}`)
       }
     }
   } finally {

@@ -2,6 +2,8 @@ import { dlopen, ptr } from 'bun:ffi'
 import { readdirSync } from 'node:fs'
 
 // Linux, on every processor that this is built for.
+const AF_INET = 2
+const AF_INET6 = 10
 const SOL_SOCKET = 1
 const SO_ACCEPTCONN = 30
 const SO_ATTACH_REUSEPORT_CBPF = 51
@@ -36,7 +38,9 @@ const isListener = (libc: Library, fd: number, port: number): boolean => {
   // A sockaddr_in6 is the largest; of all of them the port stands behind the family, in network order.
   const [address, length] = [new Uint8Array(28), new Uint32Array([28])]
   if (libc.getsockname(fd, ptr(address), ptr(length)) !== 0) return false
-  return new DataView(address.buffer).getUint16(2) === port
+  const view = new DataView(address.buffer)
+  // The control socket has a path there instead, whose first letters are a number too.
+  return [AF_INET, AF_INET6].includes(view.getUint16(0, true)) && view.getUint16(2) === port
 }
 
 /**
