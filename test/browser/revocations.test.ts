@@ -169,7 +169,8 @@ describe.skipIf(!hasChromium())('the confirmation', () => {
   test('several: the list can be scrolled with the keyboard, and stands outside of what is read out', async () => {
     for (let made = 0; made < 60; made += 1) await node.createToken(`many ${made}`, ['events'], { group: 'many' })
     await page.goto(`${node.console}/revocations/new?group=many`)
-    expect(await focused()).toBe('note')
+    // A page gives the focus a moment after it has loaded.
+    await eventually(async () => (await focused()) === 'note')
     expect(await page.locator('#doomed').innerText()).not.toContain('many 1')
     const list = page.getByRole('list', { name: 'What will die' })
     expect(await list.getByRole('listitem').count()).toBe(50)
