@@ -1,7 +1,7 @@
 import type { Database } from 'bun:sqlite'
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
+import { renameSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { syncFolder } from './keyfile.ts'
+import { syncPath } from './sync.ts'
 
 /** The database as it was before `version` migrated it. */
 export const copyBefore = (file: string, version: string): string => `${file}.before-${version}`
@@ -32,12 +32,7 @@ export const makeCopy = (client: Database, file: string, copy: string): void => 
   const temporary = unfinished(file)
   writeFileSync(temporary, '', { mode: 0o600 })
   client.query('VACUUM INTO ?').run(temporary)
-  const fd = openSync(temporary, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
+  syncPath(temporary)
   renameSync(temporary, copy)
-  syncFolder(dirname(file))
+  syncPath(dirname(file))
 }

@@ -7,11 +7,11 @@ import { formatTime } from '../time.ts'
 import { stagingOf } from './backup.ts'
 import { bytesOf } from './before.ts'
 import { filesOf } from './folder.ts'
-import { syncFolder } from './keyfile.ts'
 import { mergeDead, removedIn } from './merge.ts'
 import { isOlder, refuseNewer } from './migrate.ts'
 import { openStore, type Store } from './open.ts'
-import { fold, foldWal, putAside, type RestoreOptions, syncFile } from './restore.ts'
+import { fold, foldWal, putAside, type RestoreOptions } from './restore.ts'
+import { syncPath } from './sync.ts'
 
 const MAGIC = 'SQLite format 3\0'
 
@@ -125,11 +125,11 @@ export const goBack = (file: string, { folder, keyFile, version, actor, now }: R
     } finally {
       store.close()
     }
-    syncFile(staged)
+    syncPath(staged)
     const replaced = putAside(files.database, now())
-    syncFolder(folder)
+    syncPath(folder)
     renameSync(staged, files.database)
-    syncFolder(folder)
+    syncPath(folder)
     return { at, folder, merged, replaced, settings: 'none' }
   } finally {
     rmSync(staging, { recursive: true, force: true })

@@ -15,6 +15,7 @@ import { dirname } from 'node:path'
 import { AppError, messageOf } from '../error.ts'
 import { type KeyRingData, newRingKey } from '../key.ts'
 import { ownerOf } from './owner.ts'
+import { syncPath } from './sync.ts'
 
 interface KeyFile {
   portcullis: 'key-file'
@@ -101,7 +102,7 @@ export const writeKeyFile = (file: string, ring: KeyRingData): void => {
       closeSync(fd)
     }
     renameSync(temporary, target)
-    syncFolder(dirname(target))
+    syncPath(dirname(target))
   } catch (cause) {
     throw new AppError('storage', `--key-file ${file}: can't be written: ${messageOf(cause)}`, 'storage', { cause })
   }
@@ -110,16 +111,6 @@ export const writeKeyFile = (file: string, ring: KeyRingData): void => {
 /** What a crash left of a key file that was being written: it holds keys. */
 export const removeUnfinishedKeyFile = (file: string): void => {
   rmSync(`${existsSync(file) ? realpathSync(file) : file}.tmp`, { force: true })
-}
-
-/** Makes a rename in the folder last over a power cut. */
-export const syncFolder = (folder: string): void => {
-  const fd = openSync(folder, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
 }
 
 /** The first ring of a new database. */

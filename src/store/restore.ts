@@ -4,7 +4,6 @@ import {
   constants,
   copyFileSync,
   existsSync,
-  fsyncSync,
   linkSync,
   mkdirSync,
   openSync,
@@ -20,10 +19,11 @@ import type { Clock } from '../time.ts'
 import { type Backup, NAMES } from './archive.ts'
 import { stagingOf, unite } from './backup.ts'
 import { filesOf } from './folder.ts'
-import { readKeyFile, syncFolder, writeKeyFile } from './keyfile.ts'
+import { readKeyFile, writeKeyFile } from './keyfile.ts'
 import { mergeDead, removedIn } from './merge.ts'
 import { openStore, type Store } from './open.ts'
 import { ServerStore } from './server.ts'
+import { syncPath } from './sync.ts'
 
 export interface RestoreOptions {
   folder: string
@@ -32,16 +32,6 @@ export interface RestoreOptions {
   /** Who restores, for the audit log. */
   actor: string
   now: Clock
-}
-
-/** Makes a file's bytes last over a power cut. */
-export const syncFile = (file: string): void => {
-  const fd = openSync(file, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
 }
 
 const extract = (backup: Backup, name: string, to: string): void => {
@@ -182,7 +172,7 @@ export const restoreBackup = (backup: Backup, options: RestoreOptions): Restored
     // What the backup holds is still sealed under any of them.
     store.keys.replace(unite(all, ring.keys))
     const merged = settle(store, backup, old, options)
-    syncFile(staged.database)
+    syncPath(staged.database)
 
     if (old) foldWal(files.database)
     // Nothing refers to these without their database, and another's -wal must never be found beside the new one.
@@ -192,9 +182,9 @@ export const restoreBackup = (backup: Backup, options: RestoreOptions): Restored
     if (!Bun.deepEquals(ring, ringInPlace)) writeKeyFile(keyFile, ring)
     const settings = settleSettings(staged.settings, files.settings)
     const replaced = old ? putAside(files.database, now()) : null
-    syncFolder(folder)
+    syncPath(folder)
     renameSync(staged.database, files.database)
-    syncFolder(folder)
+    syncPath(folder)
     return { at: backup.manifest.at, folder, merged, replaced, settings }
   } finally {
     rmSync(staging, { recursive: true, force: true })
@@ -276,7 +266,7 @@ export const keyFileNamedIn = (backup: Backup, folder: string): string | null =>
 const settleSettings = (staged: string, file: string): Restored['settings'] => {
   if (!existsSync(staged)) return 'none'
   if (existsSync(file)) return 'kept'
-  syncFile(staged)
+  syncPath(staged)
   renameSync(staged, file)
   return 'restored'
 }
