@@ -1,18 +1,17 @@
 import './many-requests.ts'
 import { accessSync, chmodSync, constants, existsSync, readFileSync, rmSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import { Access } from './access.ts'
 import { Activity } from './activity.ts'
 import { ApiKeys } from './apikey.ts'
 import { AttentionRounds } from './attention.ts'
 import { Fold } from './audit.ts'
 import { type Checkpoint, headOfCheckpoint, signCheckpoint } from './checkpoint.ts'
-import { type Hooks, run } from './cli/program.ts'
+import type { Hooks } from './cli/hooks.ts'
+import { startNode } from './cli/start.ts'
 import { type Config, defaultDataFolder, type Environment, loadConfig, SERVICE_DATA, SERVICE_UNIT } from './config.ts'
 import { Control, putState } from './control.ts'
-import { runDemo } from './demo/demo.ts'
-import { startDemoUpstream } from './demo/upstream.ts'
-import { doctor } from './doctor/doctor.ts'
 import { Emergency } from './emergency.ts'
 import { AppError, invalid, messageOf } from './error.ts'
 import { Gate } from './gate/gate.ts'
@@ -31,22 +30,18 @@ import { Registry } from './registry.ts'
 import { denyRecord, Revocations } from './revocation.ts'
 import { Search } from './search.ts'
 import type { Restored } from './restored.ts'
-import { createApi } from './server/app.ts'
 import { consoleDoor } from './server/doors/console.ts'
 import { listen, openFilesLimit, preflight } from './server/doors/listen.ts'
 import { socketDoor } from './server/doors/socket.ts'
 import { createMetrics } from './server/metrics.ts'
-import { createPages } from './server/pages/pages.ts'
 import { Sightings } from './sightings.ts'
 import { ActivityStore } from './store/activity.ts'
 import { AnswerStore } from './store/answers.ts'
 import { ApiKeyStore } from './store/apikey.ts'
 import { AuditStore } from './store/audit.ts'
 import { AuditSearch } from './store/audit-search.ts'
-import { openBackup } from './store/archive.ts'
 import { Backups, clearStaging } from './store/backup.ts'
 import { filesOf, lockFolder, makeFolder } from './store/folder.ts'
-import { goBack, isDatabase } from './store/going-back.ts'
 import { openJournal } from './store/journal.ts'
 import { checkKeyFile, readKeyFile } from './store/keyfile.ts'
 import { KeyStore } from './store/key-rotation.ts'
@@ -54,7 +49,7 @@ import { openStore } from './store/open.ts'
 import { OperatorStore } from './store/operator.ts'
 import { RevocationStore } from './store/revocation.ts'
 import { becomeOwnerOf } from './store/owner.ts'
-import { keyFileNamedIn, restoreBackup, type RestoreOptions } from './store/restore.ts'
+import type { RestoreOptions } from './store/restore.ts'
 import { ServerStore } from './store/server.ts'
 import { TokenStore } from './store/token.ts'
 import { UsageStore } from './store/usage.ts'
@@ -68,7 +63,7 @@ import { Verifier } from './verification.ts'
 import { version } from './version.ts'
 import { runWorker } from './worker/run.ts'
 import type { SnapshotAnswer, SnapshotRequest } from './worker/snapshot.ts'
-import { verifyFile, type VerifyAnswer, type VerifyRequest } from './worker/verify.ts'
+import type { VerifyAnswer, VerifyRequest } from './worker/verify.ts'
 
 const env = process.env as Environment
 const now = () => Date.now()
@@ -305,10 +300,15 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     metrics: () => metrics.text(),
     log,
   }
+  chmodSync(files.socket, 0o600)
+  // Clients are let in first: what the console and the API are made of takes as long to load as all the rest.
+  listener.serveGate(gate.handlers)
+  await turn()
+  const { createApi } = await import('./server/app.ts')
+  const { createPages } = await import('./server/pages/pages.ts')
   const api = createApi(node)
   const socket = socketDoor(node, api)
-  listener.serve({ gate: gate.handlers, console: consoleDoor(node, api, createPages(node)), socket })
-  chmodSync(files.socket, 0o600)
+  listener.serveConsole({ console: consoleDoor(node, api, createPages(node)), socket })
   await rehearse(socket, revocationStore, log)
   health.start()
   pulse.start()
@@ -416,8 +416,11 @@ const rehearse = async (
   }
 }
 
-/** Waits for SIGTERM or SIGINT, then stops. Resolves to the exit code. */
-const untilStopped = ({ stop }: Running, log: Logger): Promise<number> =>
+/**
+ * Waits for SIGTERM or SIGINT, then stops, once the start is through. Resolves to the exit code. Asked for before anybody
+ * can have been answered, which is when a start first waits.
+ */
+const untilStopped = (starting: Promise<Running>, log: Logger): Promise<number> =>
   new Promise((resolve) => {
     let stopping = false
     const end = (signal: string) => {
@@ -425,13 +428,15 @@ const untilStopped = ({ stop }: Running, log: Logger): Promise<number> =>
       stopping = true
       log.info({ signal }, 'stopping')
       setTimeout(() => process.exit(0), limits.shutdownMs - 500).unref()
-      stop().then(
-        () => resolve(0),
-        (error: unknown) => {
-          log.error({ err: error }, 'stopping failed')
-          resolve(1)
-        },
-      )
+      starting
+        .then(({ stop }) => stop())
+        .then(
+          () => resolve(0),
+          (error: unknown) => {
+            log.error({ err: error }, 'stopping failed')
+            resolve(1)
+          },
+        )
     }
     process.on('SIGTERM', () => end('SIGTERM'))
     process.on('SIGINT', () => end('SIGINT'))
@@ -460,10 +465,9 @@ const serve = async (argv: string[]): Promise<number> => {
     throw invalid('Portcullis is a service here: sudo systemctl start portcullis. For another one: --data DIR')
   }
   const log = createLogger(config.logLevel, config.logFormat)
-  const running = await start(config, log, load)
-  const { node } = running
-  // Before anything says that it runs: from then on somebody may stop it.
-  const stopped = untilStopped(running, log)
+  const starting = start(config, log, load)
+  const stopped = untilStopped(starting, log)
+  const { node } = await starting
   process.stdout.write(`Gate     ${node.gateUrl}\nConsole  ${node.consoleUrl}\n`)
   if (node.backupAt === null) process.stdout.write(backupLine(node))
   if (!node.access.hasOwner) process.stdout.write(setupLine(node))
@@ -474,16 +478,20 @@ const demo = async (argv: string[]): Promise<number> => {
   const load = () => loadConfig(argv, env, process.stderr.isTTY, `${defaultDataFolder(env)}-demo`)
   const config = load()
   const log = createLogger(config.logLevel === 'info' ? 'warn' : config.logLevel, config.logFormat)
-  const running = await start(config, log, load)
-  const stopped = untilStopped(running, log)
+  const starting = start(config, log, load)
+  const stopped = untilStopped(starting, log)
+  const { node } = await starting
+  const { runDemo } = await import('./demo/demo.ts')
+  const { startDemoUpstream } = await import('./demo/upstream.ts')
   const embedded = process.argv[1]?.includes('$bunfs')
-  const view = runDemo(running.node, startDemoUpstream(), embedded ? 'portcullis' : 'npm run -s portcullis --')
+  const view = runDemo(node, startDemoUpstream(), embedded ? 'portcullis' : 'npm run -s portcullis --')
   const code = await stopped
   view.stop()
   return code
 }
 
 const verifyOffline = async (file: string, checkpoint: string | null, options: { data?: string }) => {
+  const { verifyFile } = await import('./worker/verify.ts')
   const startedAt = performance.now()
   if (!existsSync(file)) throw invalid(`--db ${file}: there is no such file`)
   const config = loadConfig(options.data ? ['--data', options.data] : [], env, false)
@@ -519,6 +527,9 @@ const mayWrite = (folder: string): boolean => {
 }
 
 const restore: Hooks['restore'] = async (file, options) => {
+  const { openBackup } = await import('./store/archive.ts')
+  const { goBack, isDatabase } = await import('./store/going-back.ts')
+  const { keyFileNamedIn, restoreBackup } = await import('./store/restore.ts')
   // What is lost, or put aside, is not there: so where there is a service, root means its folder all the same.
   const found = isService ? SERVICE_DATA : defaultDataFolders().find((folder) => existsSync(folder))
   const data = options.data ?? env.PORTCULLIS_DATA ?? found
@@ -557,13 +568,13 @@ const defaultDataFolders = () => [defaultDataFolder(env), SERVICE_DATA]
 // Whatever is made, by whatever command, is for this user alone.
 process.umask(0o077)
 
-// No top-level await: the executable holds bytecode, which has none.
-void run(process.argv.slice(2), {
+const hooks: Hooks = {
   serve,
   demo,
   restore,
-  doctor: ({ data = env.PORTCULLIS_DATA, sudo }) =>
-    doctor({
+  async doctor({ data = env.PORTCULLIS_DATA, sudo }) {
+    const { doctor } = await import('./doctor/doctor.ts')
+    return doctor({
       version: version.version,
       folders: data ? [resolve(data)] : defaultDataFolders(),
       filesOf,
@@ -572,8 +583,16 @@ void run(process.argv.slice(2), {
       limits,
       now,
       sudo,
-    }),
+    })
+  },
   verifyOffline,
   version,
   defaultDataFolders,
-}).then((code) => process.exit(code))
+}
+
+// What is imported where it is used is needed by some commands alone: a node starts in half the time without it.
+// No top-level await: the executable holds bytecode, which has none.
+const argv = process.argv.slice(2)
+void (startNode(argv, hooks) ?? import('./cli/program.ts').then(({ run }) => run(argv, hooks))).then((code) =>
+  process.exit(code),
+)

@@ -1,3 +1,6 @@
+import { messageOf } from '../error.ts'
+import { warn } from './output.ts'
+
 /** What the command line exits with. `audit verify` adds its own codes. */
 export const EXIT = { done: 0, failed: 1, usage: 2, noNode: 3 } as const
 
@@ -20,3 +23,11 @@ export const notYet = (what: string) => new Exit(EXIT.failed, `${what} is not av
 /** The `code` of a system error (`ENOENT`, `EACCES`, …), if it is one. */
 export const systemCode = (error: unknown): string | null =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null
+
+/** Says what went wrong, and resolves to the exit code. */
+export const exitCodeOf = async (error: unknown): Promise<number> => {
+  // Whoever read stdout has had enough, as in `portcullis audit | head`.
+  if (systemCode(error) === 'EPIPE') return EXIT.done
+  await warn(messageOf(error))
+  return error instanceof Exit ? error.code : EXIT.failed
+}

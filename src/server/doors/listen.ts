@@ -8,8 +8,12 @@ import { preferSecond } from './port.ts'
 
 type Handler = (request: Request, server: Server<unknown>) => Response | Promise<Response>
 
-export interface Handlers {
-  gate: { routes: Record<string, Handler>; fetch: Handler }
+export interface GateHandlers {
+  routes: Record<string, Handler>
+  fetch: Handler
+}
+
+export interface ConsoleHandlers {
   console: Handler
   socket: (request: Request) => Response | Promise<Response>
 }
@@ -52,13 +56,14 @@ export const preflight = (config: Config): void => {
 
 const unready: Handler = () => new Response(null, { status: 503 })
 
-/** Binds the gate, the console and the control socket. They answer 503 until `serve` gives the handlers. */
+/**
+ * Binds the gate, the console and the control socket. The gate answers 503 until `serveGate`; who asks the console or
+ * the socket waits until `serveConsole`.
+ */
 export const listen = (config: Config, socketPath: string) => {
-  let handlers: Handlers = {
-    gate: { routes: {}, fetch: unready },
-    console: unready,
-    socket: () => new Response(null, { status: 503 }),
-  }
+  let gateHandlers: GateHandlers = { routes: {}, fetch: unready }
+  const consoleHandlers = Promise.withResolvers<ConsoleHandlers>()
+  const askConsole: Handler = async (request, server) => (await consoleHandlers.promise).console(request, server)
   let tls = config.tls
   const bind = (address: Address, name: 'gate' | 'console', port = address.port): Server<unknown> => {
     try {
@@ -73,8 +78,7 @@ export const listen = (config: Config, socketPath: string) => {
         // With TLS a second listener takes over the port when certificates are read again.
         reusePort: tls !== null,
         ...(tls ? { tls } : {}),
-        ...(name === 'gate' ? { routes: handlers.gate.routes } : {}),
-        fetch: name === 'gate' ? handlers.gate.fetch : handlers.console,
+        ...(name === 'gate' ? gateHandlers : { fetch: askConsole }),
         error: () => new Response(null, { status: 500 }),
       })
     } catch (error) {
@@ -117,10 +121,10 @@ export const listen = (config: Config, socketPath: string) => {
   const socket = Bun.serve({
     unix: socketPath,
     development: false,
-    fetch(request, server) {
+    async fetch(request, server) {
       // A backup may take longer than an idle connection usually lives.
       server.timeout(request, 0)
-      return handlers.socket(request)
+      return (await consoleHandlers.promise).socket(request)
     },
   })
 
@@ -131,11 +135,11 @@ export const listen = (config: Config, socketPath: string) => {
     },
     gateUrl: url(config.publicUrl, config.listen, gate),
     consoleUrl: url(config.consoleUrl, config.console, consoleServer),
-    serve(given: Handlers) {
-      handlers = given
-      gate.reload({ routes: given.gate.routes, fetch: given.gate.fetch })
-      consoleServer.reload({ fetch: given.console })
+    serveGate(given: GateHandlers) {
+      gateHandlers = given
+      gate.reload({ routes: given.routes, fetch: given.fetch })
     },
+    serveConsole: consoleHandlers.resolve,
     /**
      * New connections get the new certificate; those that are open go on. While one is being replaced, the next waits
      * for its turn. `done` is told when it is in force, or why it could not be; then the old one stays.
