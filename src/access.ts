@@ -7,7 +7,7 @@ import { type Actor, type Operator, requireRole, type Role, SYSTEM } from './ope
 import { type OperatorSession, OperatorSessions, type Visitor } from './session.ts'
 import { keepable, line } from './text.ts'
 import { Throttle } from './throttle.ts'
-import type { Clock } from './time.ts'
+import type { Clock, Stopwatch } from './time.ts'
 
 export interface AccessStore {
   all(): Operator[]
@@ -31,6 +31,8 @@ export interface AccessDeps {
   fold: Fold
   limits: Limits
   now: Clock
+  /** How long sessions and throttles last: a clock that is set must lock nobody out, and keep no session alive. */
+  stopwatch: Stopwatch
 }
 
 /** A session, and whose it is. */
@@ -56,10 +58,15 @@ export class Access {
   #hashing = 0
 
   constructor(readonly deps: AccessDeps) {
-    const { now, limits } = deps
+    const { now, stopwatch, limits } = deps
     this.links = new Links(now, limits.setupLinkMs)
-    this.sessions = new OperatorSessions(now, limits)
-    this.#throttle = new Throttle(now, limits.signInTriesMax, limits.signInWindowMs, limits.signInAddressesMax)
+    this.sessions = new OperatorSessions(now, stopwatch, limits)
+    this.#throttle = new Throttle(stopwatch, limits.signInTriesMax, limits.signInWindowMs, limits.signInAddressesMax)
+  }
+
+  /** Passwords that are being hashed: whoever comes when it is full is told to try again. */
+  get hashing(): number {
+    return this.#hashing
   }
 
   get hasOwner(): boolean {
@@ -269,7 +276,7 @@ export class Access {
     const operator = this.deps.store.all().find((candidate) => candidate.id === session.operatorId)
     if (!operator) return null
     session.lastFrom = address
-    if (renew) session.usedAt = this.deps.now()
+    if (renew) this.sessions.touch(session)
     return { name: `operator:${operator.name}`, role: operator.role, restricted: session.restricted, operator }
   }
 

@@ -71,6 +71,7 @@ export const FORWARDING = ['x-forwarded-for', 'forwarded', 'x-forwarded-host', '
  */
 export const clientAddress = (peer: string, headers: Pick<Headers, 'get'>, proxies: readonly Cidr[]): string => {
   let address = plainAddress(peer)
+  if (proxies.length === 0) return address
   const trusted = (candidate: string) => proxies.some((proxy) => proxy.contains(candidate))
   if (!trusted(address)) return address
   const list = headers.get('x-forwarded-for')

@@ -73,7 +73,7 @@ export class ApiKeys {
   find(secret: string): ApiKey | null {
     if (!isSecret('pca_', secret)) return null
     for (const digest of this.deps.ring.candidates(secret)) {
-      const key = this.#byDigest.get(digest)
+      const key = this.#byDigest.get(Buffer.from(digest).toString('base64'))
       if (key) return key
     }
     return null

@@ -1,7 +1,11 @@
+import { NONE } from './column.ts'
 import type { Limits } from './limits.ts'
 import type { Sightings } from './sightings.ts'
-import type { Clock } from './time.ts'
-import { statusOf, type Token, type TokenIndex } from './token.ts'
+import type { Clock, Stopwatch } from './time.ts'
+import { statusOf } from './token.ts'
+import type { TokenIndex, TokenRow } from './token-index.ts'
+import { TokenSet } from './token-set.ts'
+import { inTurns } from './turns.ts'
 import type { UpstreamIndex } from './upstream.ts'
 import type { UsageMeter } from './usage.ts'
 
@@ -9,8 +13,8 @@ import type { UsageMeter } from './usage.ts'
 export const ATTENTION_KINDS = ['unused', 'never-expires', 'expires-soon', 'many-addresses', 'no-server'] as const
 export type AttentionKind = (typeof ATTENTION_KINDS)[number]
 
-/** The ids of live tokens that need a look, by why. */
-export type Attention = Readonly<Record<AttentionKind, ReadonlySet<string>>>
+/** The live tokens that need a look, by why. */
+export type Attention = Readonly<Record<AttentionKind, TokenSet>>
 
 export interface AttentionDeps {
   tokens: TokenIndex
@@ -23,15 +27,19 @@ export interface AttentionDeps {
   changes(): number
   limits: Limits
   now: Clock
+  /** How old a round is. */
+  stopwatch: Stopwatch
   /** Told of a round that nobody waits for. */
   onFailed(error: unknown): void
 }
 
-type Sets = Record<Exclude<AttentionKind, 'many-addresses'>, Set<string>>
+type Sets = Record<Exclude<AttentionKind, 'many-addresses'>, TokenSet>
 
 interface Round {
   sets: Sets
-  at: number
+  /** By the stopwatch. */
+  begunAt: number
+  tookMs: number
   /** What `changes` said when it was begun, and when the dead were last taken out. */
   begunAfter: number
   cleanAfter: number
@@ -54,16 +62,19 @@ export class AttentionRounds {
     }
     const round = this.#last ?? (await (this.#running ??= this.#begin()))
     await this.#takeOutTheDead(round)
-    const many = new Set<string>()
-    await this.#inSlices(this.deps.sightings.fromMany(), (id) => {
-      if (this.#isLive(id)) many.add(id)
+    const { tokens, sightings, limits, now } = this.deps
+    const many = new TokenSet(tokens)
+    await inTurns(sightings.fromMany(), limits.tokensHoldMs, (id) => {
+      const token = tokens.get(id)
+      if (token && statusOf(token, now()) === 'active') many.add(token)
     })
     return { ...round.sets, 'many-addresses': many }
   }
 
-  #isFresh({ at, begunAfter }: Round): boolean {
-    const { limits, now, changes } = this.deps
-    return now() < at + (changes() === begunAfter ? limits.attentionMs : limits.attentionAfterChangeMs)
+  #isFresh({ begunAt, begunAfter, tookMs }: Round): boolean {
+    const { limits, stopwatch, changes } = this.deps
+    const goodForMs = changes() === begunAfter ? limits.attentionMs : limits.attentionAfterChangeMs
+    return stopwatch() < begunAt + Math.max(goodForMs, tookMs * limits.attentionRestTimes)
   }
 
   async #begin(): Promise<Round> {
@@ -75,66 +86,55 @@ export class AttentionRounds {
   }
 
   async #round(): Promise<Round> {
-    const { tokens, changes, lastUses, limits, now } = this.deps
+    const { tokens, changes, lastUses, limits, now, stopwatch } = this.deps
     const at = now()
+    const begunAt = stopwatch()
     const begunAfter = changes()
     const sets: Sets = {
-      unused: new Set(),
-      'never-expires': new Set(),
-      'expires-soon': new Set(),
-      'no-server': new Set(),
+      unused: new TokenSet(tokens),
+      'never-expires': new TokenSet(tokens),
+      'expires-soon': new TokenSet(tokens),
+      'no-server': new TokenSet(tokens),
     }
     let nextExpiry = Infinity
-    await this.#inSlices(tokens.byId.values(), (token) => {
+    await inTurns(tokens, limits.tokensHoldMs, (token) => {
       if (statusOf(token, now()) !== 'active') return
       this.#look(token, sets, at)
       nextExpiry = Math.min(nextExpiry, token.expiresAt ?? Infinity)
     })
     // Read after what is not written yet was looked at: a flush in between must not hide a use.
     for (const rows of lastUses(limits.tokensSlice)) {
-      for (const { tokenId, lastUsedAt } of rows)
-        if ((lastUsedAt ?? 0) >= at - limits.unusedMs) sets.unused.delete(tokenId)
+      for (const { tokenId, lastUsedAt } of rows) {
+        const row = tokens.table.find(tokenId)
+        if (row !== NONE && (lastUsedAt ?? 0) >= at - limits.unusedMs) sets.unused.delete({ row })
+      }
       await Bun.sleep(0)
     }
-    return { sets, at, begunAfter, cleanAfter: begunAfter, nextExpiry }
+    return { sets, begunAt, tookMs: stopwatch() - begunAt, begunAfter, cleanAfter: begunAfter, nextExpiry }
   }
 
-  #look({ id, createdAt, expiresAt, servers }: Token, sets: Sets, at: number): void {
+  #look(token: TokenRow, sets: Sets, at: number): void {
     const { usage, limits } = this.deps
-    if (createdAt < at - limits.unusedMs && usage.pending(id).lastUsedAt === null) sets.unused.add(id)
-    if (expiresAt === null) sets['never-expires'].add(id)
-    else if (expiresAt <= at + limits.expiresSoonMs) sets['expires-soon'].add(id)
+    const { createdAt, expiresAt, servers } = token
+    if (createdAt < at - limits.unusedMs && usage.pending(token.id).lastUsedAt === null) sets.unused.add(token)
+    if (expiresAt === null) sets['never-expires'].add(token)
+    else if (expiresAt <= at + limits.expiresSoonMs) sets['expires-soon'].add(token)
     const isLeft = (serverId: string) => this.deps.servers.byId.get(serverId)?.removedAt === null
-    if (![...servers].some(isLeft)) sets['no-server'].add(id)
+    if (!servers.values().some(isLeft)) sets['no-server'].add(token)
   }
 
   /** Nothing dies without a change, but by the clock. */
   async #takeOutTheDead(round: Round): Promise<void> {
-    const { tokens, changes, now } = this.deps
+    const { changes, limits, now } = this.deps
     const cleanAfter = changes()
     if (cleanAfter === round.cleanAfter && now() < round.nextExpiry) return
     let nextExpiry = Infinity
     for (const set of Object.values(round.sets)) {
-      await this.#inSlices(set, (id) => {
-        if (this.#isLive(id)) nextExpiry = Math.min(nextExpiry, tokens.byId.get(id)?.expiresAt ?? Infinity)
-        else set.delete(id)
+      await inTurns(set, limits.tokensHoldMs, (token) => {
+        if (statusOf(token, now()) === 'active') nextExpiry = Math.min(nextExpiry, token.expiresAt ?? Infinity)
+        else set.delete(token)
       })
     }
     Object.assign(round, { cleanAfter, nextExpiry })
-  }
-
-  #isLive(id: string): boolean {
-    const token = this.deps.tokens.byId.get(id)
-    return token !== undefined && statusOf(token, this.deps.now()) === 'active'
-  }
-
-  /** With pauses, so that the loop stays free. */
-  async #inSlices<T>(all: Iterable<T>, look: (one: T) => void): Promise<void> {
-    let looked = 0
-    for (const one of all) {
-      look(one)
-      looked += 1
-      if (looked % this.deps.limits.tokensSlice === 0) await Bun.sleep(0)
-    }
   }
 }

@@ -128,6 +128,11 @@ export class Fold {
 
   constructor(readonly keysMax: number) {}
 
+  /** Rows that wait to be written. */
+  get size(): number {
+    return this.#entries.size
+  }
+
   add(action: string, source: string, target: { id: string; name: string } | null, now: number): void {
     let key = JSON.stringify([action, source, target?.id])
     let known = this.#entries.get(key)

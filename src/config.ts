@@ -5,6 +5,8 @@ import { isAbsolute, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Cidr, parseCidr } from './address.ts'
 import { invalid, messageOf } from './error.ts'
+import { limits } from './limits.ts'
+import { parseDuration } from './time.ts'
 
 export interface Address {
   host: string
@@ -27,6 +29,8 @@ export interface Config {
   /** In PEM, and the files that it was read from. */
   tls: { cert: string; key: string; certPath: string; keyPath: string } | null
   keyFile: string
+  /** How often the node tests itself; null: only when asked. */
+  probeEveryMs: number | null
   logLevel: LogLevel
   logFormat: 'text' | 'json'
 }
@@ -44,6 +48,7 @@ export const SETTINGS = {
   'tls-cert': 'one',
   'tls-key': 'one',
   'key-file': 'one',
+  'probe-every': 'one',
   'log-level': 'one',
   'log-format': 'one',
 } as const
@@ -170,6 +175,18 @@ const oneOf = <T extends string>(given: Given | undefined, allowed: readonly T[]
   return text
 }
 
+const PROBE_EVERY_MS = 60_000
+
+const probeEvery = (given: Given | undefined): number | null => {
+  if (!given) return PROBE_EVERY_MS
+  const text = given.values.at(-1) as string
+  if (/^(?:0[smhd]?|off)$/.test(text)) return null
+  const ms = parseDuration(text, given.from)
+  const { selftestEveryMsMin, selftestEveryMsMax } = limits
+  if (ms < selftestEveryMsMin || ms > selftestEveryMsMax) throw invalid(`${given.from}: is none of 1s to 1d, or off`)
+  return ms
+}
+
 const fileOf = (given: Given): string => resolve(given.values.at(-1) as string)
 
 const readable = (given: Given): string => {
@@ -235,6 +252,7 @@ export const loadConfig = (
     trustedProxies: many('trusted-proxy', (from) => (text) => parseCidr(text, from)),
     tls: readTls(given['tls-cert'], given['tls-key']),
     keyFile: resolve(given['key-file']?.values.at(-1) ?? join(data, 'portcullis.key')),
+    probeEveryMs: probeEvery(given['probe-every']),
     logLevel: oneOf(given['log-level'], LEVELS, 'info'),
     logFormat: oneOf(given['log-format'], ['text', 'json'], terminal ? 'text' : 'json'),
   })

@@ -1,5 +1,5 @@
 import type { Emergency, GateRecord } from './emergency.ts'
-import { gateStateAfter } from './emergency.ts'
+import { gateStateAfter, type Kept, toldOf } from './emergency.ts'
 import { conflict, invalid, notFound } from './error.ts'
 import { newId } from './id.ts'
 import { limits } from './limits.ts'
@@ -44,6 +44,7 @@ export interface ControlDeps {
 
 export interface GateOutcome extends CutResult {
   durable: boolean
+  lostOnRestart?: true
 }
 
 /** Servers and their gates: add, change, remove, close, open, kill. */
@@ -173,12 +174,15 @@ export class Control {
       reason: null,
       ...extra,
     }
-    let durable = true
+    let kept: Kept = 'database'
     // What was closed stays closed unless the database takes the opening: fail on the safe side.
     if (action === 'open') emergency.commitOrThrow({ op: 'gate', record })
-    else durable = emergency.commit({ op: 'gate', record })
+    else kept = emergency.commit({ op: 'gate', record })
     if (action !== 'kill') putState(targets, action, record.reason)
-    return { durable, ...registry.cut(connections(), action === 'kill' ? 'connection_killed' : 'server_closed') }
+    return {
+      ...toldOf(kept),
+      ...registry.cut(connections(), action === 'kill' ? 'connection_killed' : 'server_closed'),
+    }
   }
 }
 

@@ -20,7 +20,14 @@ export interface GateRecord {
 export const gateStateAfter = (action: 'close' | 'open'): GateState => (action === 'close' ? 'closed' : 'open')
 
 /** The changes that must take effect even when the database can't be written. */
-export type EmergencyEntry = { op: 'revocation'; record: RevocationRecord } | { op: 'gate'; record: GateRecord }
+export type EmergencyEntry =
+  | {
+      op: 'revocation'
+      record: RevocationRecord
+      /** The selector stands for tokens that were made until then: later than `record.at`, when the clock was set back. */
+      issuedUntil?: number
+    }
+  | { op: 'gate'; record: GateRecord }
 
 export interface EmergencyStore {
   /**
@@ -30,8 +37,19 @@ export interface EmergencyStore {
   applyEmergency(entry: EmergencyEntry, waited: boolean): void
 }
 
+/** Where a change stands. In `memory` alone it is in force as well, until the process ends. */
+export type Kept = 'database' | 'journal' | 'memory'
+
+/** What an answer says of it. */
+export const toldOf = (kept: Kept): { durable: boolean; lostOnRestart?: true } => ({
+  durable: kept === 'database',
+  ...(kept === 'memory' && { lostOnRestart: true }),
+})
+
 /** A file beside the database, of a size reserved beforehand, so that a full disk leaves it writable. */
 export interface Journal {
+  /** Bytes of it that hold entries. */
+  readonly bytesUsed: number
   append(entry: EmergencyEntry): void
   read(): EmergencyEntry[]
   clear(): void
@@ -41,12 +59,18 @@ export interface Journal {
 const compact = (entry: EmergencyEntry): EmergencyEntry =>
   entry.op === 'revocation' ? { ...entry, record: { ...entry.record, tokens: [] } } : entry
 
+const EITHER = "; the journal can't be written either: "
+
 /**
  * Commits what can't wait. When the database refuses, the entry goes to the journal, and is tried again
  * until the database takes it.
  */
 export class Emergency {
   #pending: EmergencyEntry[]
+  /** Those of them that the journal refused: it is asked again. */
+  readonly #unjournaled = new Set<EmergencyEntry>()
+  /** The journal holds entries that are in the database, since it could not be cleared. */
+  #uncleared = false
   #retry: NodeJS.Timeout | null = null
   #lastError = ''
 
@@ -59,35 +83,38 @@ export class Emergency {
     this.#pending = journal.read()
   }
 
-  /** Why the database could not be written, while entries wait for it; null when none do. */
+  /** Why the database could not be written, while entries wait for it, or the journal not be cleared; null: all is well. */
   get problem(): string | null {
-    return this.#pending.length > 0 ? this.#lastError || 'entries of the journal wait for the database' : null
+    const waits = this.#pending.length > 0 || this.#uncleared
+    return waits ? this.#lastError || 'entries of the journal wait for the database' : null
   }
 
   get pending(): readonly EmergencyEntry[] {
     return this.#pending
   }
 
-  /** Whether the entry is in the database now. It takes effect either way. */
-  commit(entry: EmergencyEntry): boolean {
+  /** Where an entry that waits stands. */
+  keptBy(entry: EmergencyEntry): Kept {
+    return this.#unjournaled.has(entry) ? 'memory' : 'journal'
+  }
+
+  /** Takes effect wherever the entry could be written. */
+  commit(entry: EmergencyEntry): Kept {
     // What waits goes first: an open must not be overtaken by an older close.
     if (this.flush()) {
       try {
         this.store.applyEmergency(entry, false)
-        return true
+        return 'database'
       } catch (error) {
         this.#lastError = messageOf(error)
       }
     }
     this.#pending.push(entry)
-    try {
-      this.journal.append(compact(entry))
-    } catch (error) {
-      this.#lastError = `${this.#lastError}; the journal failed too: ${messageOf(error)}`
-    }
+    this.#unjournaled.add(entry)
+    this.#journal(entry)
     this.onRetry(this.#lastError)
     this.#schedule()
-    return false
+    return this.keptBy(entry)
   }
 
   /** Commits like `commit`, but for changes that must not be made unless the database takes them. */
@@ -98,20 +125,55 @@ export class Emergency {
 
   /** Writes what waits. Returns whether nothing waits any more. */
   flush(): boolean {
-    if (this.#pending.length === 0) return true
+    if (this.problem === null) return true
     try {
-      while (this.#pending[0]) {
-        this.store.applyEmergency(this.#pending[0], true)
+      for (let [first] = this.#pending; first; [first] = this.#pending) {
+        this.store.applyEmergency(first, true)
         this.#pending.shift()
+        this.#unjournaled.delete(first)
       }
-      this.journal.clear()
     } catch (error) {
       this.#lastError = messageOf(error)
+      this.#keep()
       this.#schedule()
       return false
     }
-    this.onRetry(null)
+    this.#clear()
     return true
+  }
+
+  /** Nothing waits: that the journal can't be cleared must not hold up the database, which knows what stands in it. */
+  #clear(): void {
+    try {
+      this.journal.clear()
+      this.#uncleared = false
+      this.onRetry(null)
+    } catch (error) {
+      this.#uncleared = true
+      this.#lastError = `the journal can't be cleared: ${messageOf(error)}`
+      this.#schedule()
+    }
+  }
+
+  /** Asks the journal again for what it does not hold; not for all of it while the disk fails, which may take long. */
+  #keep(): void {
+    for (const entry of this.#unjournaled) {
+      const refused = this.#journal(entry)
+      // One that there is no room for must not keep out the next.
+      if (refused && !(refused instanceof AppError)) return
+    }
+  }
+
+  /** Why the journal does not take an entry; null: it has it. */
+  #journal(entry: EmergencyEntry): unknown {
+    try {
+      this.journal.append(compact(entry))
+      this.#unjournaled.delete(entry)
+      return null
+    } catch (error) {
+      this.#lastError = `${this.#lastError.split(EITHER)[0]}${EITHER}${messageOf(error)}`
+      return error
+    }
   }
 
   stop(): void {

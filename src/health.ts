@@ -1,5 +1,5 @@
 import type { Limits } from './limits.ts'
-import type { Clock } from './time.ts'
+import type { Clock, Stopwatch } from './time.ts'
 import type { Upstream, UpstreamIndex } from './upstream.ts'
 
 /** What an MCP server says of itself. */
@@ -74,7 +74,10 @@ export interface HealthDeps {
   servers: UpstreamIndex
   probe: Probe
   limits: Limits
+  /** What is told of the last look. */
   now: Clock
+  /** When the next look is due, and which traffic is of the last hour. */
+  stopwatch: Stopwatch
 }
 
 /** How the servers are, in memory only: a restart looks again. */
@@ -96,15 +99,15 @@ export class Health {
   }
 
   /** Counts an answer. `failed`: the server could not be reached, broke off, refused the gate's credentials, or answered 500 or above. */
-  answered(serverId: string, failed: boolean, now: number): void {
+  answered(serverId: string, failed: boolean): void {
     const server = this.deps.servers.byId.get(serverId)
-    if (server) this.#of(server).traffic.count(failed, now)
+    if (server) this.#of(server).traffic.count(failed, this.deps.stopwatch())
   }
 
   /** The last look, and the traffic of the last hour and since the start. */
   of(server: Upstream) {
     const { last, traffic } = this.#of(server)
-    return { last, hour: traffic.lastHour(this.deps.now()), total: traffic.total }
+    return { last, hour: traffic.lastHour(this.deps.stopwatch()), total: traffic.total }
   }
 
   /** Looks now. One look at a server at a time: whoever asks while it is under way gets the one after it. */
@@ -130,10 +133,10 @@ export class Health {
 
   /** What nobody waits for takes only the turns that are free, the longest overdue first. */
   lookAtDue(): void {
-    const { servers, limits, now } = this.deps
+    const { servers, limits, stopwatch } = this.deps
     const due = [...servers.byName.values()]
       .map((server) => ({ server, record: this.#of(server) }))
-      .filter(({ server, record }) => server.state === 'open' && record.dueAt <= now())
+      .filter(({ server, record }) => server.state === 'open' && record.dueAt <= stopwatch())
       .toSorted((a, b) => a.record.dueAt - b.record.dueAt)
     for (const { server, record } of due) {
       if (this.#looking >= limits.looksMax) return
@@ -162,8 +165,8 @@ export class Health {
   }
 
   #nextAt(): number {
-    const { limits, now } = this.deps
-    return now() + limits.healthIntervalMs * (0.9 + Math.random() / 5)
+    const { limits, stopwatch } = this.deps
+    return stopwatch() + limits.healthIntervalMs * (0.9 + Math.random() / 5)
   }
 
   async #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -6,11 +6,16 @@ import { isIP } from 'node:net'
  */
 export const hostCheck = (names: Iterable<string>): ((host: string | null) => boolean) => {
   const own = new Set(['localhost', ...names].map((name) => name.toLowerCase()))
+  // Nearly all requests say the same: the last that was ours is not looked at again.
+  let last: string | undefined
   return (host) => {
     if (host === null) return false
+    if (host === last) return true
     // A doubled header arrives joined by a comma, which no host has.
     const [, name = ''] = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?$/.exec(host) ?? []
     if (name === '') return false
-    return isIP(name.replace(/^\[|\]$/g, '')) !== 0 || own.has(name.toLowerCase().replace(/\.$/, ''))
+    const isOurs = isIP(name.replace(/^\[|\]$/g, '')) !== 0 || own.has(name.toLowerCase().replace(/\.$/, ''))
+    if (isOurs) last = host
+    return isOurs
   }
 }

@@ -8,7 +8,8 @@ import { hasToolRules, type Policy, policyOf, type PolicyRequest } from './polic
 import { generateSecret } from './secret.ts'
 import { line, lineOrNull } from './text.ts'
 import { type Clock, formatTime } from './time.ts'
-import { type Secret, statusOf, type Token, type TokenIndex } from './token.ts'
+import { type NewSecret, type NewToken, statusOf, type Token } from './token.ts'
+import type { TokenIndex } from './token-index.ts'
 import type { UpstreamIndex } from './upstream.ts'
 
 export interface IssueRequest {
@@ -24,9 +25,9 @@ export interface IssueRequest {
 
 export interface IssuanceStore {
   /** The token, its first secret, the audit row and the fact: one transaction. */
-  insertToken(token: Token, actor: Actor): void
-  /** The new secret, and when the old ones die: one transaction with audit row and fact. */
-  insertSecret(token: Token, secret: Secret, oldDieAt: number, actor: Actor): void
+  insertToken(token: NewToken, actor: Actor): void
+  /** The new secret, and when the old one dies (as `Secret.diesAt`): one transaction with audit row and fact. */
+  insertSecret(token: Token, secret: NewSecret, oldDieAt: number, actor: Actor): void
   /** The policy, the audit row and the fact: one transaction. */
   updatePolicy(token: Token, policy: Policy | null, actor: Actor): void
 }
@@ -39,6 +40,12 @@ export interface IssuanceDeps {
   store: IssuanceStore
   now: Clock
 }
+
+/**
+ * As `Secret.diesAt`: that it died then, whatever a clock says later. A secret that leaked and was rotated out must not
+ * pass again when the clock is set back by a second.
+ */
+const forGood = (at: number): number => -at
 
 /** Making tokens, and new secrets for them. */
 export class Issuance {
@@ -62,11 +69,12 @@ export class Issuance {
       throw invalid(`expires: ${formatTime(request.expiresAt)} is more than ten years away`)
     }
     // An id as a name would make two meanings of one word in `revoke`.
-    if (tokens.byId.has(name)) throw conflict('that name is the id of a token')
+    if (tokens.has(name)) throw conflict('that name is the id of a token')
     if (tokens.named(name, at).some((token) => statusOf(token, at) === 'active')) {
       throw conflict('a live token has that name; names of live tokens are unique')
     }
-    const token: Token = {
+    const { secret, text } = this.#newSecret(at)
+    const made: NewToken = {
       id: newId('tok'),
       name,
       subject: lineOrNull(request.subject, 'the subject'),
@@ -78,13 +86,10 @@ export class Issuance {
       revokedAt: null,
       revocationId: null,
       policy: this.#policyFor(ids, request.policy),
-      secrets: [],
+      secrets: [secret],
     }
-    const { secret, text } = this.#newSecret(token, at)
-    token.secrets.push(secret)
-    store.insertToken(token, actor)
-    tokens.add(token)
-    return { token, secret: text }
+    store.insertToken(made, actor)
+    return { token: tokens.add(made), secret: text }
   }
 
   /** A new secret for the same token; the old ones die at once, or after `graceMs`. */
@@ -93,13 +98,15 @@ export class Issuance {
     const at = now()
     if (statusOf(token, at) !== 'active') throw conflict(`the token is ${statusOf(token, at)}: make a new one`)
     if (graceMs > limits.rotationGraceMsMax) throw invalid('the grace is longer than seven days')
-    const oldDieAt = at + graceMs
-    const { secret, text } = this.#newSecret(token, at)
+    const oldDieAt = graceMs === 0 ? forGood(at) : at + graceMs
+    const { secret, text } = this.#newSecret(at)
     store.insertSecret(token, secret, oldDieAt, actor)
     // At most two secrets live: what was in grace already dies no later than the one replaced now.
-    const old = [...token.secrets]
-    for (const earlier of old) earlier.diesAt = earlier.diesAt === null ? oldDieAt : Math.min(earlier.diesAt, at)
-    tokens.addSecret(secret)
+    for (const earlier of token.secrets) {
+      if (earlier.diesAt === null) earlier.diesAt = oldDieAt
+      else if (earlier.diesAt > 0) earlier.diesAt = forGood(Math.min(earlier.diesAt, at))
+    }
+    tokens.addSecret(token.id, secret)
     const cut = [...registry.ofToken(token.id)].filter(({ secret: used }) => used.diesAt !== null && used.diesAt <= at)
     registry.cut(cut, 'token_revoked')
     registry.rearm(token)
@@ -125,8 +132,8 @@ export class Issuance {
     return policy
   }
 
-  #newSecret(token: Token, at: number): { secret: Secret; text: string } {
+  #newSecret(at: number): { secret: NewSecret; text: string } {
     const text = generateSecret('pcl_')
-    return { secret: { ...this.deps.keys.digest(text), token, createdAt: at, diesAt: null }, text }
+    return { secret: { ...this.deps.keys.digest(text), createdAt: at, diesAt: null }, text }
   }
 }

@@ -6,19 +6,19 @@ import { type Actor, requireRole } from './operator.ts'
 import type { Receipt } from './revocation-record.ts'
 import type { Revocations } from './revocation.ts'
 import type { Clock } from './time.ts'
+import type { TokenIndex } from './token-index.ts'
 import type { Upstream, UpstreamIndex } from './upstream.ts'
 
 export interface KeyStore {
   /** Writes the key file, whole or not at all. */
   saveRing(keys: RingKey[]): void
-  /** Tokens that live and have a secret in use under each key. */
-  liveByKey(now: number): Map<string, Set<string>>
   /** Seals credentials under the current key; one transaction with the audit row. */
   reseal(servers: Iterable<Upstream>, action: 'key.rotate' | 'key.remove', keyId: string, actor: Actor): void
 }
 
 export interface KeyRotationDeps {
   ring: KeyRing
+  tokens: TokenIndex
   servers: UpstreamIndex
   apiKeys: ApiKeys
   revocations: Revocations
@@ -28,16 +28,20 @@ export interface KeyRotationDeps {
 
 /** The keys of the ring: listing, rotating, removing. */
 export class KeyRotation {
+  /** A key that the database refused: the next rotation takes it. */
+  #refused: RingKey | null = null
+
   constructor(readonly deps: KeyRotationDeps) {}
 
-  list(): { id: string; current: boolean; createdAt: number; liveTokens: number }[] {
-    const { ring, store, now } = this.deps
-    const live = store.liveByKey(now())
+  /** Each with how many tokens live that have a secret in use under it. */
+  async list(): Promise<{ id: string; current: boolean; createdAt: number; liveTokens: number }[]> {
+    const { ring, tokens, now } = this.deps
+    const live = await tokens.liveByKey(now(), limits.tokensHoldMs)
     return ring.data.keys.map(({ id, createdAt }) => ({
       id,
       createdAt,
       current: id === ring.current,
-      liveTokens: live.get(id)?.size ?? 0,
+      liveTokens: live.get(id) ?? 0,
     }))
   }
 
@@ -45,21 +49,25 @@ export class KeyRotation {
   rotate(actor: Actor): RingKey {
     requireRole(actor, 'owner')
     const { ring, servers, store, now } = this.deps
-    if (ring.ids.length >= limits.keysMax)
+    const again = this.#refused && ring.ids.includes(this.#refused.id) ? this.#refused : null
+    const key = again ?? newRingKey(now())
+    const before = ring.data.keys.filter(({ id }) => id !== key.id)
+    if (before.length >= limits.keysMax)
       throw conflict(`the ring holds ${limits.keysMax} keys, the most it may: remove one first`)
-    const key = newRingKey(now())
-    const before = ring.data.keys
     // The file first: what the database refers to must never be missing from it.
     store.saveRing([...before, key])
     ring.replace([...before, key])
     try {
       store.reseal(servers.byId.values(), 'key.rotate', key.id, actor)
     } catch (error) {
-      // A key that the audit log does not know of must make no secret.
-      ring.replace(before)
-      store.saveRing(before)
+      // A key that the audit log does not know of must make no secret. But it stays: after a crash SQLite may take the
+      // refused commit for done, and what that sealed could not be opened without it.
+      this.#refused = key
+      ring.replace([key, ...before])
+      store.saveRing([key, ...before])
       throw error
     }
+    this.#refused = null
     return key
   }
 
@@ -69,7 +77,7 @@ export class KeyRotation {
     const { ring, servers, apiKeys, revocations, store, now } = this.deps
     if (!ring.ids.includes(id)) throw notFound('the ring has no key of that id')
     if (id === ring.current) throw conflict('that is the current key: rotate first')
-    const tokens = [...(store.liveByKey(now()).get(id) ?? [])]
+    const tokens = [...this.deps.tokens.under(id, now())]
     const users = apiKeys.under(id)
     if (!revoke && tokens.length + users.length > 0) {
       throw conflict(

@@ -25,7 +25,8 @@ export interface KeyRingData {
 
 interface Derived {
   id: string
-  hmac: Uint8Array
+  /** Keyed, and never updated: copying it takes half as long as keying another. */
+  hmac: Bun.CryptoHasher
   cipher: Uint8Array
   signing: ReturnType<typeof createPrivateKey>
   publicKey: Uint8Array
@@ -43,8 +44,10 @@ const derive = (key: RingKey): Derived => {
     type: 'pkcs8',
   })
   const publicKey = createPublicKey(signing).export({ format: 'der', type: 'spki' }).subarray(SPKI_PREFIX.length)
-  return { id: key.id, hmac: part('hmac'), cipher: part('encrypt'), signing, publicKey }
+  return { id: key.id, hmac: new Bun.CryptoHasher('sha256', part('hmac')), cipher: part('encrypt'), signing, publicKey }
 }
+
+const digestOf = ({ hmac }: Derived, secret: string): Buffer => hmac.copy().update(secret).digest()
 
 /** The keys of a node: digests of secrets, encryption of upstream credentials, signatures of checkpoints. */
 export class KeyRing {
@@ -86,17 +89,12 @@ export class KeyRing {
 
   /** HMAC-SHA256 of a secret under the current key, base64. */
   digest(secret: string): { keyId: string; digest: string } {
-    return { keyId: this.current, digest: this.#digest(this.#current, secret) }
+    return { keyId: this.current, digest: digestOf(this.#current, secret).toString('base64') }
   }
 
   /** The digests that a secret may be stored under, the current key's first. */
-  *candidates(secret: string): Generator<string> {
-    for (let index = this.#keys.length - 1; index >= 0; index--)
-      yield this.#digest(this.#keys[index] as Derived, secret)
-  }
-
-  #digest(key: Derived, secret: string): string {
-    return new Bun.CryptoHasher('sha256', key.hmac).update(secret).digest('base64')
+  *candidates(secret: string): Generator<Uint8Array> {
+    for (let index = this.#keys.length - 1; index >= 0; index--) yield digestOf(this.#keys[index] as Derived, secret)
   }
 
   /** AES-256-GCM with a random nonce, bound to what it is for; `keyId.nonce.tag.text`, base64. */

@@ -27,6 +27,8 @@ export const limits = {
   eventTailBytesMax: 64 * 1024,
   /** OpenAI's own clients wait ten minutes for an answer to begin. */
   upstreamHeadersMs: 600_000,
+  /** One timer for all requests and streams that wait for something: they see so much time pass at once. */
+  beatMs: 1_000,
   /** Proxies drop what is silent for 30 s or more; Cursor after 305 s. */
   keepAliveMs: 15_000,
   /** A silent event stream opens with a comment after this; most say something of their own by then. */
@@ -81,7 +83,7 @@ export const limits = {
   expiryMsMax: 10 * 365 * 24 * 3_600_000,
   keysMax: 8,
   /** Timers are re-armed at least this often: the wall clock may have been set in between. */
-  deadlineTimerMs: 30_000,
+  deadlineTimerMs: 10_000,
 
   // Evidence and usage
   usageFlushMs: 60_000,
@@ -135,8 +137,12 @@ export const limits = {
   attentionMs: 60_000,
   /** After a change it is looked at sooner, but not for each of many changes. */
   attentionAfterChangeMs: 2_000,
+  /** Nor again before so many times what it took: a million tokens take a third of a second. */
+  attentionRestTimes: 20,
   /** Tokens looked at in one go: a millisecond or two. */
   tokensSlice: 1_000,
+  /** A look at all tokens gives the loop a turn after this: a revocation waits no longer for it. */
+  tokensHoldMs: 4,
 
   // Verification of the audit log
   /** Not at once: a start has other things to do. */
@@ -240,7 +246,31 @@ export const limits = {
   /** A soft limit of 1,024 open files, the usual one of a shell, allows 480 connections. */
   connectionsWarnMax: 1_000,
 
+  // Test of itself
+  /** A test takes a few milliseconds. What takes so long hangs. */
+  selftestMs: 5_000,
+  /** Of that, for the end of the stream, and for the server to be let go: the steps after them still have time. */
+  selftestEndMs: 1_500,
+  /** Not at once: a start has other things to do. */
+  selftestAfterStartMs: 5_000,
+  selftestEveryMsMin: 1_000,
+  selftestEveryMsMax: 24 * 3_600_000,
+  /** After a failure, until it passes; sooner where somebody asks whether the node is ready. */
+  selftestAgainMs: 5_000,
+  selftestAgainMsMin: 1_000,
+  /** Rows of the audit log about the node's own tests: at a turn of the verdict, and else one a day for all of them. */
+  selftestTurnMs: 60_000,
+  selftestRowMs: 24 * 3_600_000,
+  /** Each waits for the one before it. */
+  selftestsMax: 16,
+  /** The fastest disk that keeps what was synced takes longer; memory, and ignored syncs, take a quarter of it. */
+  selftestSyncMsMin: 0.05,
+
   // Process
+  /** How late the loop is, is looked at so often: 0.1% of a core, and no delay above it goes unseen. */
+  loopTickMs: 20,
+  /** Its longest delay is remembered for so long: Prometheus comes every minute at the least. */
+  loopMaxMs: 60_000,
   /** Handshakes under way when a certificate is replaced are over by then; until then the next one waits. */
   tlsHandoverMs: 2_000,
   journalBytes: 1024 * 1024,

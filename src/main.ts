@@ -1,5 +1,6 @@
 import './many-requests.ts'
 import { accessSync, chmodSync, constants, existsSync, readFileSync, rmSync } from 'node:fs'
+import { uptime } from 'node:os'
 import { resolve } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Access } from './access.ts'
@@ -14,7 +15,7 @@ import { type Config, defaultDataFolder, type Environment, loadConfig, SERVICE_D
 import { Control, putState } from './control.ts'
 import { Emergency } from './emergency.ts'
 import { AppError, invalid, messageOf } from './error.ts'
-import { Gate } from './gate/gate.ts'
+import { Gate, type GateOptions } from './gate/gate.ts'
 import { probe } from './gate/probe.ts'
 import { Health } from './health.ts'
 import { Issuance } from './issuance.ts'
@@ -22,6 +23,7 @@ import { KeyRing } from './key.ts'
 import { KeyRotation } from './key-rotation.ts'
 import { connectionsFor, limits } from './limits.ts'
 import { createLogger, type Logger } from './log.ts'
+import { LoopDelay } from './loop-delay.ts'
 import type { Node } from './node.ts'
 import { SYSTEM } from './operator.ts'
 import { Pulse } from './pulse.ts'
@@ -30,6 +32,9 @@ import { Registry } from './registry.ts'
 import { denyRecord, Revocations } from './revocation.ts'
 import { Search } from './search.ts'
 import type { Restored } from './restored.ts'
+import { SelfTest } from './selftest.ts'
+import { connectTo } from './selftest/client.ts'
+import { startTestUpstream } from './selftest/upstream.ts'
 import { consoleDoor } from './server/doors/console.ts'
 import { listen, openFilesLimit, preflight } from './server/doors/listen.ts'
 import { socketDoor } from './server/doors/socket.ts'
@@ -41,7 +46,7 @@ import { ApiKeyStore } from './store/apikey.ts'
 import { AuditStore } from './store/audit.ts'
 import { AuditSearch } from './store/audit-search.ts'
 import { Backups, clearStaging } from './store/backup.ts'
-import { filesOf, lockFolder, makeFolder } from './store/folder.ts'
+import { filesOf, lockFolder, makeFolder, sizesOf } from './store/folder.ts'
 import { openJournal } from './store/journal.ts'
 import { checkKeyFile, readKeyFile } from './store/keyfile.ts'
 import { KeyStore } from './store/key-rotation.ts'
@@ -50,11 +55,13 @@ import { OperatorStore } from './store/operator.ts'
 import { RevocationStore } from './store/revocation.ts'
 import { becomeOwnerOf } from './store/owner.ts'
 import type { RestoreOptions } from './store/restore.ts'
+import { SelfTestStore } from './store/selftest.ts'
 import { ServerStore } from './store/server.ts'
 import { TokenStore } from './store/token.ts'
 import { UsageStore } from './store/usage.ts'
 import { formatTime } from './time.ts'
-import { TokenIndex } from './token.ts'
+import { TokenIndex } from './token-index.ts'
+import { TokenNames } from './token-names.ts'
 import { triesOf } from './tries.ts'
 import { Upkeep } from './upkeep.ts'
 import { UpstreamIndex } from './upstream.ts'
@@ -67,6 +74,9 @@ import type { VerifyAnswer, VerifyRequest } from './worker/verify.ts'
 
 const env = process.env as Environment
 const now = () => Date.now()
+const stopwatch = () => performance.now()
+/** Counts on while the machine sleeps, which the other does not: a session ends in a closed laptop too. */
+const uptimeMs = () => uptime() * 1_000
 
 interface Running {
   node: Node
@@ -109,12 +119,13 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const servers = new UpstreamIndex()
   for (const server of serverStore.all()) servers.add(server)
   const tokens = new TokenIndex()
-  for (const token of tokenStore.all()) tokens.add(token)
+  tokenStore.load(tokens)
+  const names = new TokenNames(tokens, limits)
   const registry = new Registry(limits, now, connectionsFor(openFilesLimit()))
   const usage = new UsageMeter()
   const sightings = new Sightings(limits, now)
   const activity = new Activity(limits, (sighting) => sightings.note(sighting))
-  const health = new Health({ servers, probe, limits, now })
+  const health = new Health({ servers, probe, limits, now, stopwatch })
   const evidence = new Evidence(usageStore, limits)
   const fold = new Fold(limits.foldKeysMax)
   const journal = openJournal(files.journal, limits.journalBytes)
@@ -128,7 +139,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   })
   // What a crash left in the journal holds before the first request, whether the database takes it or not.
   for (const entry of emergency.pending) {
-    if (entry.op === 'revocation') entry.record = denyRecord(entry.record, tokens)
+    if (entry.op === 'revocation') entry.record = denyRecord(entry.record, tokens, entry.issuedUntil)
     else if (entry.record.action !== 'kill')
       putState(
         entry.record.servers.flatMap(({ id }) => servers.byId.get(id) ?? []),
@@ -161,6 +172,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     fold,
     limits,
     now,
+    stopwatch: uptimeMs,
   })
   const attention = new AttentionRounds({
     tokens,
@@ -172,6 +184,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     changes: () => store.log.head.sequence + emergency.pending.length,
     limits,
     now,
+    stopwatch,
     onFailed: (error) => log.warn({ err: error }, 'what needs a look could not be found out'),
   })
   const verifier = new Verifier({
@@ -188,7 +201,15 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     onFailed: (error) => log.warn({ err: error }, 'the audit log could not be verified'),
   })
   const apiKeys = new ApiKeys({ store: new ApiKeyStore(store), ring: store.keys, fold, now })
-  const keys = new KeyRotation({ ring: store.keys, servers, apiKeys, revocations, store: new KeyStore(store), now })
+  const keys = new KeyRotation({
+    ring: store.keys,
+    tokens,
+    servers,
+    apiKeys,
+    revocations,
+    store: new KeyStore(store),
+    now,
+  })
   const backups = new Backups({
     folder: config.data,
     version: version.version,
@@ -201,7 +222,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   // Listening: the gate's address is known once it is bound
   const listener = listen(config, files.socket)
   const { gateUrl, consoleUrl } = listener
-  const gate = new Gate({
+  const gateOptions: GateOptions = {
     tokens,
     servers,
     registry,
@@ -218,7 +239,42 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     publicUrl: new URL(gateUrl),
     onUpstreamError: (server, error) =>
       log.debug({ server: server.name, err: error }, 'the server behind the gate failed'),
-    onAnswered: (server, failed) => health.answered(server.id, failed, now()),
+    onAnswered: (server, failed) => health.answered(server.id, failed),
+  }
+  const gate = new Gate(gateOptions)
+  const selfTest = new SelfTest({
+    registry,
+    keys: store.keys,
+    store: new SelfTestStore(store, revocationStore, files.database),
+    limits,
+    now,
+    everyMs: config.probeEveryMs,
+    startUpstream: startTestUpstream,
+    connect: (path, secret) => connectTo(listener.reached, path, secret),
+    // The same in all but what it counts: that is nobody's, and goes with it.
+    lend(server, own) {
+      const hidden = new Gate({
+        ...gateOptions,
+        tokens: own,
+        servers: new UpstreamIndex([server]),
+        usage: new UsageMeter(),
+        evidence: new Evidence({ evidenceOf: () => new Map(), putEvidence() {} }, limits),
+        activity: new Activity(limits),
+        fold: new Fold(limits.foldKeysMax),
+        onUpstreamError() {},
+        onAnswered() {},
+      })
+      gate.hide(`/s/${server.name}/`, hidden)
+      return () => {
+        gate.unhide()
+        hidden.stop()
+      }
+    },
+    onTurned: ({ ok, step, message }) => {
+      if (ok) log.info({}, 'the test of a revocation passes again')
+      else log.error({ step, found: message }, 'the test of a revocation failed: this node is not ready')
+    },
+    onError: (error) => log.error({ err: error }, 'the test of a revocation could not be done'),
   })
   const pulse = new Pulse(limits, now, () => ({
     connections: registry.size,
@@ -227,14 +283,34 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     deadTries: gate.counts.deadTries,
   }))
   const problems = (): string[] =>
-    [emergency.problem ?? store.log.problem(), verifier.problem].filter((problem) => problem !== null)
+    [emergency.problem ?? store.log.problem(), verifier.problem, selfTest.problem()].filter(
+      (problem) => problem !== null,
+    )
+  const loop = new LoopDelay(limits)
   const metrics = createMetrics({
+    revocations,
+    selfTest,
     registry,
     servers,
     health,
     gate: gate.counts,
+    tokens: () => tokens.size,
+    writes: store.log.writes,
+    emergency,
+    journal,
+    receipts,
+    fold,
+    access,
+    sessions: access.sessions,
+    verifier,
+    loop,
+    limits,
     version,
     auditSequence: () => store.log.head.sequence,
+    backupAt: () => backups.lastAt(),
+    sizes: () => sizesOf(config.data),
+    openFilesMax: openFilesLimit(),
+    certificateEndsAt: () => listener.certificateEndsAt,
     ready: () => problems().length === 0,
   })
   const node: Node = {
@@ -248,9 +324,10 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     limits,
     now,
     tokens,
+    names,
     servers,
     registry,
-    search: new Search({ tokens, servers, registry, ring: store.keys, apiKeys, now }),
+    search: new Search({ tokens, names, servers, registry, ring: store.keys, apiKeys, limits, now }),
     revocations,
     control,
     issuance,
@@ -284,6 +361,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       auditHead: () => store.log.head,
     },
     health,
+    selfTest,
     verify: (given) => verifier.verify(given),
     get verification() {
       return verifier.last
@@ -297,7 +375,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       return backups.lastAt()
     },
     problems,
-    metrics: () => metrics.text(),
+    metrics,
     log,
   }
   chmodSync(files.socket, 0o600)
@@ -308,11 +386,13 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const { createPages } = await import('./server/pages/pages.ts')
   const api = createApi(node)
   const socket = socketDoor(node, api)
-  listener.serveConsole({ console: consoleDoor(node, api, createPages(node)), socket })
+  const pages = createPages(node)
   await rehearse(socket, revocationStore, log)
   health.start()
   pulse.start()
+  loop.start()
   verifier.start()
+  selfTest.start()
 
   // In the background: what this knows is for a look at the console, and a start must not wait for it.
   let stopping = false
@@ -351,6 +431,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
 
   const stop = async () => {
     stopping = true
+    selfTest.stop()
     await listener.drain(
       () => [...registry.all()].every((connection) => connection.kind !== 'request'),
       limits.shutdownMs / 2,
@@ -359,7 +440,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     health.stop()
     pulse.stop()
     verifier.stop()
-    metrics.stop()
+    loop.stop()
     registry.stop()
     emergency.flush()
     emergency.stop()
@@ -393,6 +474,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       `few files may be open at once, so few connections: ${todo}`,
     )
   }
+  // Last, so that whoever gets an answer finds it ready, and what serve prints printed.
+  listener.serveConsole({ console: consoleDoor(node, api, pages), socket })
   log.info({ gate: gateUrl, console: consoleUrl, data: config.data, node: store.node }, 'portcullis is ready')
   return { node, stop }
 }
@@ -407,7 +490,7 @@ const rehearse = async (
   log: Logger,
 ): Promise<void> => {
   try {
-    const body = JSON.stringify({ all: true, dryRun: true, reason: 'other' })
+    const body = JSON.stringify({ issuedBefore: formatTime(0), dryRun: true, reason: 'other' })
     const headers = { 'content-type': 'application/json' }
     await socket(new Request('http://localhost/api/v1/revocations', { method: 'POST', headers, body }))
     store.rehearse()

@@ -18,9 +18,11 @@ import type { Registry } from './registry.ts'
 import type { Receipt } from './revocation-record.ts'
 import type { Revocations } from './revocation.ts'
 import type { Search } from './search.ts'
+import type { SelfTest } from './selftest.ts'
 import type { Sightings } from './sightings.ts'
 import type { Clock } from './time.ts'
-import type { TokenIndex } from './token.ts'
+import type { TokenIndex } from './token-index.ts'
+import type { TokenNames } from './token-names.ts'
 import type { Tries } from './tries.ts'
 import type { UpstreamIndex } from './upstream.ts'
 import type { Evidence, Usage, UsageBucket, UsageMeter, UsageWindow } from './usage.ts'
@@ -67,6 +69,8 @@ export interface Node {
   limits: Limits
   now: Clock
   tokens: TokenIndex
+  /** Their names, to search and in order. */
+  names: TokenNames
   servers: UpstreamIndex
   registry: Registry
   search: Search
@@ -115,6 +119,8 @@ export interface Node {
     keep(actor: string, key: string, answer: KeptAnswer): void
   }
   health: Health
+  /** The test of a revocation, and how the last one went. */
+  selfTest: SelfTest
   /** Verifies the log in a Worker; `expected` besides what the node itself knows. */
   verify(expected: Checkpoint | null): Promise<Verification>
   /** The last verification, whoever asked for it; null: none yet. */

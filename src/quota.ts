@@ -1,4 +1,4 @@
-import type { Clock } from './time.ts'
+import type { Stopwatch } from './time.ts'
 
 const WINDOW_MS = 60_000
 
@@ -8,7 +8,7 @@ export class Quotas {
   readonly #calls = new Map<string, number[]>()
   readonly #streams = new Map<string, number>()
 
-  constructor(readonly now: Clock) {}
+  constructor(readonly now: Stopwatch) {}
 
   /**
    * Takes `count` calls, all or none, so that never more than `max` fall in any 60 seconds.
@@ -17,9 +17,6 @@ export class Quotas {
   takeCalls(tokenId: string, count: number, max: number): number | null {
     const at = this.now()
     const recent = this.#calls.get(tokenId) ?? []
-    const last = recent.at(-1)
-    // A clock that was set back leaves times in the future, which would not run out for long.
-    if (last !== undefined && last > at) recent.length = 0
     let expired = 0
     while (expired < recent.length && (recent[expired] as number) <= at - WINDOW_MS) expired += 1
     recent.splice(0, expired)

@@ -1,5 +1,5 @@
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
-import type { Emergency } from './emergency.ts'
+import { type Emergency, toldOf } from './emergency.ts'
 import type { Limits } from './limits.ts'
 import type { Connection, ConnectionKind, CutResult } from './registry.ts'
 import { NOT_MEASURED, type Receipt, type Timings } from './revocation-record.ts'
@@ -52,6 +52,11 @@ export class Receipts {
 
   constructor(readonly deps: ReceiptsDeps) {}
 
+  /** Receipts that are not written yet, and connections of receipts. */
+  get waiting(): { receipts: number; connections: number } {
+    return { receipts: this.#unwritten.size, connections: this.#waiting }
+  }
+
   /** A receipt in the database, or one that waits for it: in force, and not durable yet. */
   find(id: string): Receipt | null {
     const { store, emergency } = this.deps
@@ -60,7 +65,14 @@ export class Receipts {
     if (stored) return { ...stored, ...measured }
     for (const entry of emergency.pending) {
       if (entry.op === 'revocation' && entry.record.id === id)
-        return { ...entry.record, dryRun: false, cut: 0, timings: NOT_MEASURED, ...measured, durable: false }
+        return {
+          ...entry.record,
+          dryRun: false,
+          cut: 0,
+          timings: NOT_MEASURED,
+          ...measured,
+          ...toldOf(emergency.keptBy(entry)),
+        }
     }
     return null
   }

@@ -1,5 +1,6 @@
 import { AppError } from './error.ts'
 import type { Limits } from './limits.ts'
+import { Roster } from './roster.ts'
 import type { Clock } from './time.ts'
 import { deadlineOf, denialOf, type Secret, type Token } from './token.ts'
 import type { Upstream } from './upstream.ts'
@@ -18,6 +19,9 @@ export type ConnectionKind = 'sse' | 'stream' | 'request' | 'session'
 
 /** Anything in flight under a token. */
 export interface Connection {
+  /** Its place in the order of arrival, from `nextNumber`. */
+  readonly number: number
+  /** The same as people see it: `connectionId(number)`. */
   readonly id: string
   readonly secret: Secret
   readonly server: Upstream
@@ -49,28 +53,36 @@ export interface CutResult {
   releasedAt: Promise<number | null>
 }
 
-const EMPTY: ReadonlySet<Connection> = new Set()
+/** The id of a connection that has this number. */
+export const connectionId = (number: number): string => `c${number.toString(36)}`
 
-const put = (map: Map<string, Set<Connection>>, key: string, connection: Connection) => {
-  const set = map.get(key)
-  if (set) set.add(connection)
-  else map.set(key, new Set([connection]))
+type Connections = Roster<Connection>
+
+const EMPTY: Connections = new Roster()
+
+const put = (map: Map<string, Connections>, key: string, connection: Connection) => {
+  let roster = map.get(key)
+  if (!roster) map.set(key, (roster = new Roster()))
+  roster.add(connection)
 }
 
-const take = (map: Map<string, Set<Connection>>, key: string, connection: Connection) => {
-  const set = map.get(key)
-  if (set?.delete(connection) && set.size === 0) map.delete(key)
+const take = (map: Map<string, Connections>, key: string, connection: Connection) => {
+  const roster = map.get(key)
+  if (roster?.remove(connection) && roster.size === 0) map.delete(key)
 }
 
 /** Live connections by token and by server, and the one way in which they are cut. */
 export class Registry {
-  readonly #byId = new Map<string, Connection>()
-  readonly #byToken = new Map<string, Set<Connection>>()
-  readonly #byServer = new Map<string, Set<Connection>>()
+  readonly #all: Connections = new Roster()
+  /** Of a hidden server: cut like any other, and in nobody's list, count or limit. */
+  readonly #hidden: Connections = new Roster()
+  readonly #byToken = new Map<string, Connections>()
+  readonly #byServer = new Map<string, Connections>()
   readonly #deadlines = new Map<Secret, NodeJS.Timeout>()
   #releases: (() => void)[] = []
-  #sessions = 0
-  #nextId = 0
+  #lastNumber = 0
+  /** Live connections by kind. */
+  readonly live: Record<ConnectionKind, number> = { sse: 0, stream: 0, request: 0, session: 0 }
   /** Connections cut since the start, by cause. */
   readonly cuts: Record<CutCause, number> = {
     token_revoked: 0,
@@ -88,32 +100,54 @@ export class Registry {
 
   /** Every connection, sessions included. */
   get size(): number {
-    return this.#byId.size
+    return this.#all.size
   }
 
-  nextId(): string {
-    this.#nextId += 1
-    return `c${this.#nextId.toString(36)}`
+  nextNumber(): number {
+    this.#lastNumber += 1
+    return this.#lastNumber
+  }
+
+  /** What was asked for tells only with its answer what it is. */
+  become(connection: Connection, kind: ConnectionKind): void {
+    if (this.#all.has(connection)) {
+      this.live[connection.kind] -= 1
+      this.live[kind] += 1
+    }
+    connection.kind = kind
+  }
+
+  /** Requests to servers that are to be cancelled after a cut. */
+  get releasing(): number {
+    return this.#releases.length
   }
 
   get(id: string): Connection | undefined {
-    return this.#byId.get(id)
+    const found = this.#all.get(Number.parseInt(id.slice(1), 36))
+    return found?.id === id ? found : undefined
   }
 
-  all(): IterableIterator<Connection> {
-    return this.#byId.values()
+  all(): Connections {
+    return this.#all
   }
 
-  ofToken(id: string): ReadonlySet<Connection> {
+  ofToken(id: string): Connections {
     return this.#byToken.get(id) ?? EMPTY
   }
 
-  ofServer(id: string): ReadonlySet<Connection> {
+  ofServer(id: string): Connections {
     return this.#byServer.get(id) ?? EMPTY
   }
 
-  ofTokens(tokens: Iterable<Token>): Connection[] {
+  ofTokens(tokens: readonly Token[]): Connection[] {
     const found: Connection[] = []
+    if (tokens.length > this.#byToken.size) {
+      // A million tokens have no more connections than there are.
+      const wanted = new Set(tokens)
+      for (const own of this.#byToken.values())
+        for (const connection of own) if (wanted.has(connection.secret.token)) found.push(connection)
+      return found
+    }
     for (const token of tokens) found.push(...this.ofToken(token.id))
     return found
   }
@@ -121,35 +155,45 @@ export class Registry {
   /** Registers before the caller asks the predicate. Throws `too_many` one past a limit. */
   add(connection: Connection): void {
     const tokenId = connection.secret.token.id
-    if (connection.kind === 'session') {
-      this.#sessions += 1
-    } else if (this.size - this.#sessions >= this.connectionsMax) {
+    if (connection.server.hidden) {
+      this.#hidden.add(connection)
+    } else {
+      // Sessions are bounded where they are kept.
+      if (connection.kind !== 'session') this.#checkRoom(tokenId)
+      this.#all.add(connection)
+      this.live[connection.kind] += 1
+    }
+    put(this.#byToken, tokenId, connection)
+    put(this.#byServer, connection.server.id, connection)
+    if (!this.#deadlines.has(connection.secret)) this.#watch(connection.secret)
+  }
+
+  #checkRoom(tokenId: string): void {
+    if (this.size - this.live.session >= this.connectionsMax) {
       throw new AppError(
         'unavailable',
         `this gate holds all the ${this.connectionsMax} connections it may`,
         'too-many-connections',
       )
-    } else if (this.ofToken(tokenId).size >= this.limits.connectionsPerTokenMax) {
+    }
+    if (this.ofToken(tokenId).size >= this.limits.connectionsPerTokenMax) {
       throw new AppError(
         'too_many',
         `the token holds all the ${this.limits.connectionsPerTokenMax} connections it may`,
         'too-many-connections',
       )
     }
-    this.#byId.set(connection.id, connection)
-    put(this.#byToken, tokenId, connection)
-    put(this.#byServer, connection.server.id, connection)
-    this.#watch(connection.secret)
   }
 
-  /** A connection that ended by itself. */
-  remove(connection: Connection): void {
-    if (!this.#byId.delete(connection.id)) return
-    if (connection.kind === 'session') this.#sessions -= 1
+  /** A connection that ended by itself. Returns whether it was live. */
+  remove(connection: Connection): boolean {
+    if (this.#all.remove(connection)) this.live[connection.kind] -= 1
+    else if (!this.#hidden.remove(connection)) return false
     const tokenId = connection.secret.token.id
     take(this.#byToken, tokenId, connection)
     take(this.#byServer, connection.server.id, connection)
     if (!this.#byToken.has(tokenId)) for (const secret of connection.secret.token.secrets) this.#unwatch(secret)
+    return true
   }
 
   /**
@@ -161,15 +205,14 @@ export class Registry {
     let firstCutAt: number | null = null
     const ended = [...connections]
     for (const connection of ended) {
-      if (!this.#byId.has(connection.id)) continue
-      this.remove(connection)
+      if (!this.remove(connection)) continue
       connection.end(cause)
       firstCutAt ??= performance.now()
+      if (!connection.server.hidden) this.cuts[cause] += 1
       ended[cut] = connection
       cut += 1
     }
     ended.length = cut
-    this.cuts[cause] += cut
     if (cut === 0) {
       const nothing = Promise.resolve(null)
       return { cut, connections: ended, firstCutAt, lastCutAt: nothing, releasedAt: nothing }

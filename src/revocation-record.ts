@@ -57,4 +57,6 @@ export interface Receipt extends RevocationRecord {
   cut: number
   timings: Timings
   durable: boolean
+  /** Neither the database nor the journal could be written: in force until this process ends. */
+  lostOnRestart?: true
 }

@@ -4,6 +4,8 @@ import { AppError } from './error.ts'
 export type SecretPrefix = 'pcl_' | 'pca_'
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+/** What each digit is worth, by its character code. */
+const VALUES = Uint8Array.from({ length: 128 }, (_, code) => Math.max(0, ALPHABET.indexOf(String.fromCharCode(code))))
 const RANDOM_LENGTH = 30
 const CHECKSUM_LENGTH = 6
 
@@ -37,7 +39,10 @@ export const generateSecret = (prefix: SecretPrefix): string => {
 /** Whether the text is a secret of that prefix with a right checksum: no look-up is spent on any other. */
 export const isSecret = (prefix: SecretPrefix, text: string): boolean => {
   if (text.length !== 40 || !text.startsWith(prefix) || !SECRET_SHAPE.test(text)) return false
-  return checksum(text.slice(4, 34)) === text.slice(34)
+  // As a number: each request pays for it, and making its digits took longer than all the rest.
+  let stated = 0
+  for (let digit = 34; digit < 40; digit++) stated = stated * 62 + (VALUES[text.charCodeAt(digit)] as number)
+  return Bun.hash.crc32(text.slice(4, 34)) === stated
 }
 
 /**

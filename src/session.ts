@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Limits } from './limits.ts'
-import type { Clock } from './time.ts'
+import type { Clock, Stopwatch } from './time.ts'
 
 /** Where a request of a person comes from. */
 export interface Visitor {
@@ -24,6 +24,8 @@ export interface OperatorSession {
   usedAt: number
   /** Signed in while the database could not be written. */
   restricted: boolean
+  /** By the stopwatch: when it began, and was last used. What the wall clock says is only told. */
+  life: { beganAt: number; usedAt: number }
 }
 
 const hash = (secret: string) => createHash('sha256').update(secret).digest('base64')
@@ -34,6 +36,7 @@ export class OperatorSessions {
 
   constructor(
     readonly now: Clock,
+    readonly stopwatch: Stopwatch,
     readonly limits: Limits,
   ) {}
 
@@ -43,7 +46,15 @@ export class OperatorSessions {
     const secret = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('base64url')
     const { address, ...rest } = opened
     const at = this.now()
-    this.#byHash.set(hash(secret), { ...rest, openedFrom: address, lastFrom: address, createdAt: at, usedAt: at })
+    const beganAt = this.stopwatch()
+    this.#byHash.set(hash(secret), {
+      ...rest,
+      openedFrom: address,
+      lastFrom: address,
+      createdAt: at,
+      usedAt: at,
+      life: { beganAt, usedAt: beganAt },
+    })
     return secret
   }
 
@@ -51,6 +62,12 @@ export class OperatorSessions {
   find(secret: string): OperatorSession | null {
     const session = this.#byHash.get(hash(secret))
     return session && this.#lives(session) ? session : null
+  }
+
+  /** A person did something. */
+  touch(session: OperatorSession): void {
+    session.usedAt = this.now()
+    session.life.usedAt = this.stopwatch()
   }
 
   /** The live ones, the oldest first. */
@@ -66,8 +83,8 @@ export class OperatorSessions {
     for (const [key, session] of this.#byHash) if (session.operatorId === operatorId) this.#byHash.delete(key)
   }
 
-  #lives({ createdAt, usedAt }: OperatorSession): boolean {
-    return this.now() < Math.min(createdAt + this.limits.sessionMs, usedAt + this.limits.sessionIdleMs)
+  #lives({ life: { beganAt, usedAt } }: OperatorSession): boolean {
+    return this.stopwatch() < Math.min(beganAt + this.limits.sessionMs, usedAt + this.limits.sessionIdleMs)
   }
 
   #prune(): void {

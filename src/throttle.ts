@@ -1,11 +1,11 @@
-import type { Clock } from './time.ts'
+import type { Stopwatch } from './time.ts'
 
 /** Counts failures by source within a window, bounded in how many sources it remembers. */
 export class Throttle {
   readonly #failures = new Map<string, { count: number; since: number }>()
 
   constructor(
-    readonly now: Clock,
+    readonly now: Stopwatch,
     readonly triesMax: number,
     readonly windowMs: number,
     readonly sourcesMax: number,

@@ -3,6 +3,12 @@ import { invalid } from './error.ts'
 /** Milliseconds since the epoch; received by everything, so that tests can set it. */
 export type Clock = () => number
 
+/**
+ * Milliseconds of a clock that nobody sets, from any zero: for how long something takes, lasts or waits. The wall clock
+ * is set, back too, and only what is told or kept as a time follows it.
+ */
+export type Stopwatch = () => number
+
 const UNITS: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 /** A duration as people type it (`45s`, `10m`, `12h`, `30d`), in milliseconds. Throws `invalid`. */

@@ -21,6 +21,8 @@ export interface Upstream {
   reason: string | null
   createdAt: number
   removedAt: number | null
+  /** The node's own, for its test of itself: no index knows it, and what runs under it is in no list or count. */
+  hidden?: true
 }
 
 const NAME = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/
@@ -92,6 +94,10 @@ export const basePath = (server: Upstream): string => server.url.pathname.replac
 export class UpstreamIndex {
   readonly byId = new Map<string, Upstream>()
   readonly byName = new Map<string, Upstream>()
+
+  constructor(servers: Iterable<Upstream> = []) {
+    for (const server of servers) this.add(server)
+  }
 
   add(server: Upstream): void {
     this.byId.set(server.id, server)

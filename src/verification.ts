@@ -39,6 +39,11 @@ export class Verifier {
     return this.#last
   }
 
+  /** Readings under way and waiting. */
+  get waiting(): number {
+    return this.#asked.size
+  }
+
   /** Why the node is not ready: the log did not hold the last time; null when it did. */
   get problem(): string | null {
     if (!this.#last || this.#last.status === 'intact') return null

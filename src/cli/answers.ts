@@ -19,6 +19,7 @@ export type {
   ConnectionJson,
   ConnectJson,
   NodeJson,
+  SelfTestJson,
   OperatorJson,
   PolicyJson,
   RevocationJson,

@@ -67,11 +67,15 @@ const problemOf = async (response: Response): Promise<Exit> => {
 const isInForce = (response: Response): boolean =>
   response.status === 507 && (response.headers.get('content-type') ?? '').startsWith('application/json')
 
-const NOT_DURABLE = [
-  '!!! NOT YET ON DISK !!!',
-  'It is done and in force, but the database could not be written.',
-  'The node keeps trying. Look at its disk now, and run `portcullis doctor`.',
-].join('\n')
+const notDurable = (body: unknown): string => {
+  const isLost = typeof body === 'object' && body !== null && 'lostOnRestart' in body
+  return [
+    '!!! NOT YET ON DISK !!!',
+    'It is done and in force, but the database could not be written.',
+    ...(isLost ? ['The journal could not be written either: A RESTART WOULD UNDO IT. Leave the node running.'] : []),
+    'The node keeps trying. Look at its disk now, and run `portcullis doctor`.',
+  ].join('\n')
+}
 
 /** The API of a running node, over its socket or its URL. Everything it throws is an `Exit`. */
 export class Client {
@@ -114,13 +118,15 @@ export class Client {
   async call<T>(method: Method, path: string, options: CallOptions = {}): Promise<Answer<T>> {
     const response = await this.open(method, path, options)
     if (!response.ok && !isInForce(response)) throw await problemOf(response)
-    if (isInForce(response)) await warn(NOT_DURABLE)
     const text = await response.text()
+    let body: T
     try {
-      return { status: response.status, body: (text === '' ? null : JSON.parse(text)) as T }
+      body = (text === '' ? null : JSON.parse(text)) as T
     } catch (error) {
       throw failed(`${response.url} answered with something that is not JSON: ${messageOf(error)}`)
     }
+    if (isInForce(response)) await warn(notDurable(body))
+    return { status: response.status, body }
   }
 
   /** A body as it comes, for what is not JSON. */

@@ -3,7 +3,7 @@ import { notYet } from './exit.ts'
 
 /** Commands that later versions bring; until then they say so. */
 export const laterCommands = (program: Command): void => {
-  for (const name of ['cluster', 'selftest']) {
+  for (const name of ['cluster']) {
     program
       .command(name)
       .description('not available yet')

@@ -15,6 +15,7 @@ import { laterCommands } from './later.ts'
 import { operatorCommand } from './operator.ts'
 import { restoreCommand } from './restore.ts'
 import { revokeCommand } from './revoke.ts'
+import { selftestCommand } from './selftest.ts'
 import { serveCommands } from './serve.ts'
 import { serverCommand } from './server.ts'
 import { setupCommand } from './setup.ts'
@@ -51,6 +52,7 @@ export const programFor = (argv: string[], hooks: Hooks): { program: Command; cl
   backupCommand(program, cli)
   restoreCommand(program, cli)
   doctorCommand(program, cli)
+  selftestCommand(program, cli)
   healthcheckCommand(program, cli)
   setupCommand(program, cli)
   versionCommand(program, cli)

@@ -26,6 +26,10 @@ const FLAGS: [flag: string, description: string][] = [
   ['--tls-key <FILE>', 'its private key, read again on SIGHUP (PORTCULLIS_TLS_KEY; default: none)'],
   ['--key-file <FILE>', 'where the keys are (PORTCULLIS_KEY_FILE; default: portcullis.key in the data folder)'],
   [
+    '--probe-every <DURATION>',
+    'how often the node tests that revoking works, 1s to 1d, or off (PORTCULLIS_PROBE_EVERY; default: 1m)',
+  ],
+  [
     '--log-level <LEVEL>',
     'trace, debug, info, warn, error or silent; the log goes to stderr (PORTCULLIS_LOG_LEVEL; default: info)',
   ],

@@ -35,7 +35,11 @@ export const node = ({ socket, deps, folder, files }: Subject): Finding[] => {
     case 'answered':
       if (socket.node.ready) return say('ok', `${socket.node.node} runs and is ready`)
       return socket.node.problems.flatMap((problem) =>
-        say('fail', `is not ready: ${problem}`, 'see the findings below; it tries again by itself'),
+        say(
+          'fail',
+          `is not ready: ${problem}`,
+          'see the findings below, and `portcullis selftest`; it tries again by itself',
+        ),
       )
   }
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '../time.ts'
+import type { Limits } from '../limits.ts'
 import { EventGate, KEEP_ALIVE } from './sse.ts'
 
 /** The runtime's sink of a direct stream: a write goes to the socket at once, or promises to. */
@@ -43,21 +43,19 @@ export class Downstream {
   #farewell: Farewell | null = null
   #ended = false
   #silent = true
-  #wroteAt: number
+  /** Since the last word, in whole beats. */
+  #silentMs = 0
 
   constructor(
     body: ReadableStream<Uint8Array>,
     /** For event streams that can be read: lets through whole events only. */
     readonly events: EventGate | null,
     readonly owner: DownstreamOwner,
-    readonly now: Clock,
-    /** How long the first byte may take before an event stream opens with a comment. */
-    readonly openMs: number,
+    readonly limits: Limits,
     /** What is said before anything of the upstream's. */
     readonly opening: Uint8Array | null = null,
   ) {
     this.#reader = body.getReader()
-    this.#wroteAt = now()
   }
 
   /** The body for the runtime. `type: 'direct'` is the runtime's own, and not in the types. */
@@ -84,7 +82,7 @@ export class Downstream {
 
   /** Says something of ours between two events; false when it can't be said now. */
   say(bytes: Uint8Array): boolean {
-    if (this.#ended || !this.#sink || !this.onBoundary) return false
+    if (this.#ended || !this.#sink || !this.onBoundary || !this.owner.mayPass()) return false
     const written = this.#write(bytes)
     // A socket that fails here tells its stream so by `cancel` too.
     if (written instanceof Promise) this.#drained(written).catch(() => this.owner.abandoned())
@@ -99,9 +97,10 @@ export class Downstream {
     this.#finish()
   }
 
-  /** Says something harmless on an event stream that was silent since `before`. */
-  keepAlive(before: number): void {
-    if (this.#wroteAt <= before) this.say(KEEP_ALIVE)
+  /** So much time has passed: an event stream that was silent for long says something harmless. */
+  beat(ms: number): void {
+    this.#silentMs += ms
+    if (this.#silentMs > this.limits.keepAliveMs) this.say(KEEP_ALIVE)
   }
 
   /** Called by the runtime when the header may go out; resolves when nothing more is to be said. */
@@ -112,7 +111,7 @@ export class Downstream {
       if (this.#farewell) return this.#sayFarewell(sink)
       if (this.opening) this.say(this.opening)
       // The runtime holds the header back until the first byte: a silent event stream must still open.
-      if (this.events) setTimeout(() => this.#silent && this.keepAlive(this.now()), this.openMs)
+      if (this.events) setTimeout(() => this.#silent && this.say(KEEP_ALIVE), this.limits.streamOpenMs)
       this.#move().catch((error: unknown) => {
         if (!this.#ended) this.owner.broke(error)
       })
@@ -159,7 +158,7 @@ export class Downstream {
     const written = this.#sink?.write(bytes)
     this.#sink?.flush()
     this.#silent = false
-    this.#wroteAt = this.now()
+    this.#silentMs = 0
     this.owner.sent(bytes.length)
     return written
   }

@@ -25,8 +25,11 @@ export class Endpoints {
     this.#byUrl.set(`${server.id} ${pathAndQuery}`, stream)
   }
 
-  find(server: Upstream, pathAndQuery: string): Announcer | null {
-    return this.#byUrl.get(`${server.id} ${pathAndQuery}`) ?? null
+  /** Who announced the place that a request goes to. Few do, so that mostly nobody's URL need be read. */
+  find(request: { readonly server: Upstream; readonly url: URL }): Announcer | null {
+    if (this.#byUrl.size === 0) return null
+    const { server, url } = request
+    return this.#byUrl.get(`${server.id} ${url.pathname}${url.search}`) ?? null
   }
 
   forget(server: Upstream, pathAndQuery: string): void {

@@ -1,6 +1,14 @@
 import type { Activity } from '../activity.ts'
 import type { Limits } from '../limits.ts'
-import { type Connection, type ConnectionKind, CUT_MESSAGES, type CutCause, type Registry } from '../registry.ts'
+import {
+  type Connection,
+  connectionId,
+  type ConnectionKind,
+  CUT_MESSAGES,
+  type CutCause,
+  type Registry,
+} from '../registry.ts'
+import type { Roster } from '../roster.ts'
 import type { Clock } from '../time.ts'
 import { type Denial, denialOf, type Secret } from '../token.ts'
 import type { UsageMeter } from '../usage.ts'
@@ -19,7 +27,7 @@ import { cutError, type RpcError } from './rpc.ts'
 import type { Session, Sessions } from './session.ts'
 import { BLANK_LINE, eventBytes, EventGate } from './sse.ts'
 import { flow, type UploadOwner } from './upload.ts'
-import { callUpstream, upstreamUrl } from './upstream.ts'
+import { callServer, upstreamHref } from './upstream.ts'
 
 /** What every exchange of a gate shares. */
 export interface ExchangeDeps {
@@ -33,13 +41,15 @@ export interface ExchangeDeps {
   now: Clock
   /** The path before `/s/` as clients see it. */
   prefix: string
-  /** Event streams to be kept alive. */
-  streams: Set<Exchange>
+  /** What is under way: it is told of each beat. */
+  running: Roster<Exchange>
   onUpstreamError(server: Upstream, error: unknown): void
   /** That a server answered, or failed to. */
   onAnswered(server: Upstream, failed: boolean): void
   /** That a token's policy refused a call, or a request. */
   onPolicy(exchange: Exchange): void
+  /** That the gate answered in place of the server. */
+  onRefused(problem: Problem): void
 }
 
 const CAUSES: Partial<Record<Denial, CutCause>> = {
@@ -51,12 +61,12 @@ const CAUSES: Partial<Record<Denial, CutCause>> = {
 
 /** One request on its way up and its answer on its way down. */
 export class Exchange implements Connection, Announcer, UploadOwner, DownstreamOwner {
-  readonly id: string
+  readonly number: number
   readonly startedAt: number
   readonly method: string
   readonly path: string
-  /** The URL at the upstream. */
-  readonly url: URL
+  /** The URL at the upstream, as `fetch` takes it. */
+  readonly href: string
   kind: ConnectionKind = 'request'
   client: string | null
   bytesIn = 0
@@ -72,9 +82,11 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
   #settled = false
   #ended = false
   readonly #abort = new AbortController()
-  #timer: NodeJS.Timeout | undefined
+  /** How long the body, or the answer, may still take. */
+  #waitsMs = Infinity
   #body: BodyReader | null = null
   #uploaded = false
+  /** The request to the upstream was started. */
   #began = false
   #down: Downstream | null = null
   #saysJson = false
@@ -91,11 +103,11 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
     readonly requestId: string,
     readonly deps: ExchangeDeps,
   ) {
-    this.id = deps.registry.nextId()
+    this.number = deps.registry.nextNumber()
     this.startedAt = deps.now()
     this.method = request.method
     this.path = `/s/${server.name}${target.announced ? '/~' : ''}${target.rest}`
-    this.url = upstreamUrl(server, target.rest, target.query, target.announced)
+    this.href = upstreamHref(server, target.rest, target.query, target.announced)
     this.client = clientNameOf(request.headers.get('user-agent'))
     const { policy } = secret.token
     this.guard = policy && new Guard(policy, this, deps.guard)
@@ -105,9 +117,18 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
     })
   }
 
+  get id(): string {
+    return connectionId(this.number)
+  }
+
   /** Whether what passes may be MCP, and is looked at as such. */
   get mcp(): boolean {
     return this.server.kind !== 'http'
+  }
+
+  /** The URL at the upstream. */
+  get url(): URL {
+    return new URL(this.href)
   }
 
   get #usage() {
@@ -145,11 +166,11 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
     const hasBody = (length !== null && length !== '0') || request.headers.has('transfer-encoding')
     if (length !== null && Number(length) > deps.limits.requestBodyBytesMax) this.#refuse(problems.bodyTooLarge)
     else if (hasBody && (request.method === 'GET' || request.method === 'HEAD')) this.#refuse(problems.bodyUnexpected)
-    else if (this.guard?.judges) this.#watch(this.#callJudged(request.body, this.guard))
-    else if (!hasBody || !request.body) this.#call(null)
+    else if (this.guard?.judges) this.#watch(this.#callJudged(hasBody, this.guard))
+    else if (!hasBody) this.#call(null)
     else if (this.#isJson && length !== null && Number(length) <= deps.limits.rpcBodyBytesMax)
-      this.#watch(this.#callWithWhole(request.body))
-    else this.#call(this.#upload(request.body, length !== null))
+      this.#watch(this.#callWithWhole())
+    else this.#call(request.body && this.#upload(request.body, length !== null))
     return this.#response
   }
 
@@ -162,8 +183,8 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
   }
 
   /** Under a policy a body is read and judged before any of it goes up. */
-  async #callJudged(body: ReadableStream<Uint8Array> | null, guard: Guard): Promise<void> {
-    const bytes = body ? await this.#whole(body) : new Uint8Array(0)
+  async #callJudged(hasBody: boolean, guard: Guard): Promise<void> {
+    const bytes = hasBody ? await this.#whole() : new Uint8Array(0)
     if (bytes === null) return
     const stream = this.#announcer
     const verdict = await guard.judge(bytes, (stream ?? this).url)
@@ -185,20 +206,19 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
   }
 
   /** A small JSON body of known length is read first: its requests' ids are needed for the cut. */
-  async #callWithWhole(body: ReadableStream<Uint8Array>): Promise<void> {
-    const bytes = await this.#whole(body)
+  async #callWithWhole(): Promise<void> {
+    const bytes = await this.#whole()
     if (bytes === null) return
     this.#readRpc(bytes)
     this.#call(bytes)
   }
 
   /** A whole JSON body, or null when the exchange ended over it. */
-  async #whole(body: ReadableStream<Uint8Array>): Promise<Uint8Array | null> {
-    const { limits } = this.deps
-    this.#body = new BodyReader(body, limits, limits.rpcBodyBytesMax)
+  async #whole(): Promise<Uint8Array | null> {
     let bytes: Uint8Array
     try {
-      bytes = await this.#body.whole()
+      bytes = await this.#bytes()
+      this.#waitsMs = Infinity
     } catch (error) {
       this.failedBody(error)
       return null
@@ -206,6 +226,20 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
     if (this.#ended) return null
     this.received(bytes.length, true)
     return bytes
+  }
+
+  #bytes(): Promise<Uint8Array> {
+    const { request, deps } = this
+    const { limits } = deps
+    const length = request.headers.get('content-length')
+    if (length !== null && Number(length) <= limits.wholeBodyBytesMax) {
+      // The runtime has most such bodies already: to ask it for chunks would cost as much as the whole rest.
+      this.#waitsMs = limits.requestBodyIdleMs
+      return request.bytes()
+    }
+    if (!request.body) return Promise.resolve(new Uint8Array(0))
+    this.#body = new BodyReader(request.body, limits, limits.rpcBodyBytesMax)
+    return this.#body.whole()
   }
 
   /** A large body flows through; of one of unknown length, as much as may be JSON-RPC is read on the way. */
@@ -245,7 +279,7 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
 
   /** The stream of HTTP+SSE that announced the endpoint at which this arrived: answers go there. */
   get #announcer(): Announcer | null {
-    return this.deps.endpoints.find(this.server, this.url.pathname + this.url.search)
+    return this.deps.endpoints.find(this)
   }
 
   #readRpc(bytes: Uint8Array): void {
@@ -254,21 +288,22 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
 
   /** Asks the predicate once more and starts the upstream request, in one run. */
   #call(body: Uint8Array | ReadableStream<Uint8Array> | null): void {
-    if (!this.mayPass()) return
+    // Killed, or left by its client, since its body was whole: no predicate knows that.
+    if (this.#ended || !this.mayPass()) return
     this.#began = true
     const full = this.calls.subscribes ? this.guard?.takeStream() : null
     if (full) return this.#refuseByPolicy(full)
     // What a body that flows asks for is known at its end.
     if (!(body instanceof ReadableStream)) this.calls.notePlain()
-    const { request, server, deps, url } = this
+    const { request, server, deps, href } = this
     const headers = upwardHeaders(request.headers, server)
     const length = request.headers.get('content-length')
     if (body instanceof ReadableStream && length !== null) headers.set('content-length', length)
     this.#uploaded = !(body instanceof ReadableStream)
     if (this.client !== null) this.#usage.client = this.client
-    this.#timer = setTimeout(() => this.#failed(problems.upstreamTimeout), deps.limits.upstreamHeadersMs)
+    this.#waitsMs = deps.limits.upstreamHeadersMs
     const { signal } = this.#abort
-    callUpstream(url, { method: request.method, headers, body: body as BodyInit | null, signal }).then(
+    callServer(server, href, { method: request.method, headers, body: body as BodyInit | null, signal }).then(
       (answer) => this.#answered(answer),
       (error: unknown) => this.#failedUpstream(error),
     )
@@ -295,7 +330,7 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
   // Downward
 
   #answered(answer: Response): void {
-    clearTimeout(this.#timer)
+    this.#waitsMs = Infinity
     if (this.#ended || !this.mayPass()) return drop(answer)
     const { status, statusText } = answer
     const headers = downwardHeaders(answer.headers)
@@ -384,23 +419,23 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
 
   #deliver(response: Response): void {
     this.#leave()
+    this.#stopUpload()
     this.#answer(response)
   }
 
   #stream(body: ReadableStream<Uint8Array>, headers: Headers): ReadableStream<Uint8Array> {
     const events = isEventStream(headers)
     const plain = !isEncoded(headers)
-    this.kind = events ? 'sse' : 'stream'
+    this.deps.registry.become(this, events ? 'sse' : 'stream')
     this.#saysJson = isJson(headers) && plain
     const readable = events && plain
     this.#mayAnnounce = readable && this.mcp && this.method === 'GET'
-    const { limits, now, streams } = this.deps
+    const { limits } = this.deps
     const tailBytesMax = this.guard?.listsTools ? limits.policyAnswerBytesMax : limits.eventTailBytesMax
     const refusals = this.guard?.takeRefusals() ?? []
     const opening = refusals.length > 0 ? eventsBytes(refusals) : null
     const gate = readable ? new EventGate(tailBytesMax) : null
-    this.#down = new Downstream(body, gate, this, now, limits.streamOpenMs, opening)
-    if (readable) streams.add(this)
+    this.#down = new Downstream(body, gate, this, limits, opening)
     return this.#down.body
   }
 
@@ -445,6 +480,7 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
   finished(): void {
     this.calls.heard()
     this.#leave()
+    this.#stopUpload()
   }
 
   /** The upstream died in the middle: the client must see that too, not a clean end. */
@@ -462,8 +498,14 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
     this.#down?.cancel()
   }
 
-  keepAlive(before: number): void {
-    this.#down?.keepAlive(before)
+  /** So much time has passed. One timer for all costs less than one each, and no setting of the clock moves it. */
+  beat(ms: number): void {
+    this.#down?.beat(ms)
+    this.#waitsMs -= ms
+    // Some of the first beat was over when the waiting began.
+    if (this.#ended || this.#waitsMs >= 0) return
+    if (this.#began) this.#failed(problems.upstreamTimeout)
+    else this.failedBody(new BodyError(problems.bodyTimeout))
   }
 
   // Endings
@@ -515,6 +557,7 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
   /** An answer of the gate's own, before the upstream's has begun. */
   #refuse(problem: Problem): void {
     if (this.#ended || this.#settled) return
+    this.deps.onRefused(problem)
     this.#leave()
     this.#stopUpstream()
     this.#answer(problemResponse(problem, this.requestId, true))
@@ -523,6 +566,11 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
   #stopUpstream(): void {
     this.#abort.abort(RESET)
     this.#body?.cancel()
+  }
+
+  /** What is answered in full takes no more of a body that is still on its way: nobody would end it. */
+  #stopUpload(): void {
+    if (!this.#uploaded) this.#stopUpstream()
   }
 
   /** Refused before it began. */
@@ -534,13 +582,12 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
   #leave(): void {
     if (this.#ended) return
     this.#ended = true
-    clearTimeout(this.#timer)
     this.deps.registry.remove(this)
-    this.deps.streams.delete(this)
+    this.deps.running.remove(this)
     this.guard?.release()
     // A body that flowed may have been answered, or given up, before its end.
     if (this.#began) this.calls.notePlain()
-    this.session?.parts.delete(this)
+    this.session?.parts.remove(this)
     if (this.#announced !== null) this.deps.endpoints.forget(this.server, this.#announced)
   }
 }

@@ -8,9 +8,11 @@ import type { KeyRing } from '../key.ts'
 import type { Limits } from '../limits.ts'
 import { Quotas } from '../quota.ts'
 import type { Registry } from '../registry.ts'
+import { Roster } from '../roster.ts'
 import { holdsSecret, isSecret } from '../secret.ts'
 import type { Clock } from '../time.ts'
-import { type Denial, denialOf, type Secret, type TokenIndex } from '../token.ts'
+import { type Denial, denialOf, type Secret } from '../token.ts'
+import type { TokenIndex } from '../token-index.ts'
 import { announcesBody, takeUnread } from '../unread.ts'
 import type { Upstream, UpstreamIndex } from '../upstream.ts'
 import type { Evidence, UsageMeter } from '../usage.ts'
@@ -21,7 +23,6 @@ import { parsePath, routeDepths, splitUrl, type Target } from './path.ts'
 import { type Problem, problemOf, problemResponse, problems } from './problem.ts'
 import { Sessions } from './session.ts'
 import { ToolHints } from './tool-hints.ts'
-import { upstreamUrl } from './upstream.ts'
 
 export interface GateOptions {
   tokens: TokenIndex
@@ -64,8 +65,9 @@ export class Gate {
   readonly #isOurs: (host: string | null) => boolean
   readonly #origins: ReadonlySet<string>
   readonly #exchange: ExchangeDeps
-  readonly #keepAlive: NodeJS.Timeout
+  readonly #beat: NodeJS.Timeout
   #nextRequest = 0
+  #hidden: { path: string; gate: Gate } | null = null
   readonly #run = Bun.randomUUIDv7('base64url').slice(0, 10)
 
   constructor(readonly options: GateOptions) {
@@ -77,8 +79,12 @@ export class Gate {
       usage,
       activity,
       guard: {
-        quotas: new Quotas(now),
-        hints: new ToolHints(async (server, url) => (await introduce(server, url, limits.probeMs)).tools, limits, now),
+        quotas: new Quotas(() => performance.now()),
+        hints: new ToolHints(
+          async (server, url) => (await introduce(server, url, limits.probeMs)).tools,
+          limits,
+          () => performance.now(),
+        ),
         limits,
       },
       limits,
@@ -86,22 +92,34 @@ export class Gate {
       onUpstreamError,
       onAnswered,
       onPolicy: ({ secret, address }) => this.#count('gate.policy', secret, address),
+      onRefused: (problem) => this.#refused(problem),
       sessions: new Sessions(registry, limits, now),
       endpoints: new Endpoints(),
       prefix: publicUrl.pathname.replace(/\/$/, ''),
-      streams: new Set(),
+      running: new Roster(),
     }
-    this.#keepAlive = setInterval(
-      () => {
-        const before = now() - limits.keepAliveMs
-        for (const stream of this.#exchange.streams) stream.keepAlive(before)
-      },
-      Math.min(1_000, limits.keepAliveMs),
-    )
+    const beatMs = Math.min(limits.beatMs, limits.keepAliveMs, limits.upstreamHeadersMs, limits.requestBodyIdleMs)
+    this.#beat = setInterval(() => {
+      // Of a list of its own: some end over it.
+      const running = [...this.#exchange.running]
+      for (const exchange of running) exchange.beat(beatMs)
+    }, beatMs)
   }
 
   stop(): void {
-    clearInterval(this.#keepAlive)
+    clearInterval(this.#beat)
+  }
+
+  /**
+   * Requests whose URL holds this path go to another gate: for the node's test of itself, which takes the same way on,
+   * and must be in none of this one's counts. The path is one that nobody can guess.
+   */
+  hide(path: string, gate: Gate): void {
+    this.#hidden = { path, gate }
+  }
+
+  unhide(): void {
+    this.#hidden = null
   }
 
   /** The routes and handlers of `Bun.serve`: see `routeDepths` for why there are so many. */
@@ -122,6 +140,9 @@ export class Gate {
 
   /** Answers one request; `depth` is how many segments its raw path had, null where that is not known. */
   handle(request: Request, peer: string, depth: number | null): Response | Promise<Response> {
+    if (this.#hidden !== null && request.url.includes(this.#hidden.path)) {
+      return this.#hidden.gate.handle(request, peer, depth)
+    }
     this.counts.requests += 1
     this.#nextRequest += 1
     const requestId = `${this.#run}-${this.#nextRequest.toString(36)}`
@@ -138,10 +159,7 @@ export class Gate {
       if (closing) answer.headers.set('connection', 'close')
       return answer
     }
-    if (answer instanceof Refused) {
-      const { slug } = answer.problem
-      this.counts.refusals.set(slug, (this.counts.refusals.get(slug) ?? 0) + 1)
-    }
+    if (answer instanceof Refused) this.#refused(answer.problem)
     if (!announcesBody(headers)) return respond(false)
     return takeUnread(request, unreadBodyBytesMax, unreadBodyMs).then((whole) => respond(!whole))
   }
@@ -202,6 +220,7 @@ export class Gate {
     const exchange = new Exchange(request, target, secret, server, address, requestId, this.#exchange)
     try {
       registry.add(exchange)
+      this.#exchange.running.add(exchange)
     } catch (error) {
       const denial = denialOf(secret, server, now())
       return denial ? this.#deny(denial, secret, address) : new Refused(overLimit(error))
@@ -238,6 +257,10 @@ export class Gate {
     return new Refused(problem)
   }
 
+  #refused({ slug }: Problem): void {
+    this.counts.refusals.set(slug, (this.counts.refusals.get(slug) ?? 0) + 1)
+  }
+
   /** A refusal, in the token's usage and in the folded audit. */
   #count(action: string, { token }: Secret, address: string): void {
     const { usage, fold, now } = this.options
@@ -249,8 +272,7 @@ export class Gate {
   #ownSession(exchange: Exchange): Refused | null {
     const { server, target, secret, request } = exchange
     if (!exchange.mcp) return target.announced ? new Refused(problems.endpoint) : null
-    const { pathname, search } = upstreamUrl(server, target.rest, target.query, target.announced)
-    const stream = this.#exchange.endpoints.find(server, pathname + search)
+    const stream = this.#exchange.endpoints.find(exchange)
     if (target.announced && !stream) return new Refused(problems.endpoint)
     if (stream && stream.secret.token !== secret.token) return new Refused(problems.endpoint)
     if (stream?.client) exchange.client = stream.client
@@ -258,7 +280,7 @@ export class Gate {
     if (sessionId === null) return null
     const session = this.#exchange.sessions.get(server, sessionId)
     if (!session || session.secret.token !== secret.token) return new Refused(problems.session)
-    session.touch(secret, this.options.now())
+    session.touch(secret)
     exchange.attach(session)
     if (session.client) exchange.client = session.client
     return null

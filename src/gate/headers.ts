@@ -2,35 +2,43 @@ import { holdsSecret } from '../secret.ts'
 import { basePath, type Upstream } from '../upstream.ts'
 
 // RFC 9110 §7.6.1, and what older agents send.
-const HOP_BY_HOP = new Set([
+const HOP_BY_HOP = [
   ...['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer'],
   ...['transfer-encoding', 'upgrade', 'http2-settings'],
-])
+]
 
 /** Never passed to an upstream: the gate speaks for itself there. */
-const NOT_UPWARD = new Set(['host', 'content-length', 'accept-encoding', 'expect', 'referer', 'origin', 'cookie'])
+const OWN = ['host', 'content-length', 'accept-encoding', 'expect', 'referer', 'origin', 'cookie']
+const NOT_UPWARD = new Set([...HOP_BY_HOP, ...OWN])
 
-const listed = (headers: Headers): Set<string> => {
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/
+
+/** The names that `Connection` lists: they end here too (RFC 9110 §7.6.1). */
+const listed = (headers: Headers): string[] => {
   const connection = headers.get('connection')
-  return new Set(
-    connection
-      ? connection
-          .toLowerCase()
-          .split(',')
-          .map((name) => name.trim())
-      : [],
-  )
+  // What nearly all say lists no header.
+  if (connection === null || /^(?:keep-alive|close)$/i.test(connection)) return []
+  return connection
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
+}
+
+/** Deletes what `Connection` lists, where that is a name: anything may stand there. */
+const deleteListed = (from: Headers, to: Headers): void => {
+  for (const name of listed(from)) if (HEADER_NAME.test(name)) to.delete(name)
 }
 
 /** The headers of a request as the upstream gets them, with the server's own credentials in place. */
 export const upwardHeaders = (from: Headers, server: Upstream): Headers => {
-  const hop = listed(from)
-  const headers = new Headers()
-  for (const [name, value] of from) {
-    if (HOP_BY_HOP.has(name) || NOT_UPWARD.has(name) || hop.has(name) || holdsSecret(value) || holdsSecret(name))
-      continue
-    headers.set(name, value)
+  // The runtime copies all in one go for less than it takes to hand over two of them.
+  const headers = new Headers(from)
+  const said = from.toJSON()
+  for (const name in said) {
+    // `Set-Cookie` comes as a list.
+    if (NOT_UPWARD.has(name) || holdsSecret(String(said[name])) || holdsSecret(name)) headers.delete(name)
   }
+  deleteListed(from, headers)
   // An encoded stream could not be watched for its events' boundaries.
   headers.set('accept-encoding', 'identity')
   // Left out, the runtime would name itself.
@@ -39,13 +47,10 @@ export const upwardHeaders = (from: Headers, server: Upstream): Headers => {
   return headers
 }
 
-/** The headers of an upstream's answer as the client gets them. */
-export const downwardHeaders = (from: Headers): Headers => {
-  const hop = listed(from)
-  const headers = new Headers()
-  for (const [name, value] of from) {
-    if (!HOP_BY_HOP.has(name) && !hop.has(name)) headers.append(name, value)
-  }
+/** The headers of an upstream's answer as the client gets them: they are the answer's own, with what ends here taken out. */
+export const downwardHeaders = (headers: Headers): Headers => {
+  deleteListed(headers, headers)
+  for (const name of HOP_BY_HOP) headers.delete(name)
   return headers
 }
 

@@ -4,7 +4,7 @@ import { limits } from '../limits.ts'
 import type { Upstream } from '../upstream.ts'
 import { upwardHeaders } from './headers.ts'
 import { type Introduced, introduce, noAnswer } from './introduce.ts'
-import { callUpstream, upstreamUrl } from './upstream.ts'
+import { callServer, upstreamHref } from './upstream.ts'
 
 /** Where MCP servers are, under the URL that people give. */
 export const PATHS: readonly string[] = ['', '/mcp', '/sse']
@@ -30,7 +30,7 @@ const unreachable = (error: unknown): Probed => {
 const get = async (server: Upstream): Promise<Probed> => {
   const headers = upwardHeaders(new Headers({ accept: '*/*' }), server)
   const signal = AbortSignal.timeout(limits.probeMs)
-  const answer = await callUpstream(upstreamUrl(server, server.path, '', false), { headers, signal })
+  const answer = await callServer(server, upstreamHref(server, server.path, '', false), { headers, signal })
   await answer.body?.cancel()
   return http('', `HTTP answers (${answer.status})`)
 }
@@ -41,7 +41,7 @@ const findMcp = async (server: Upstream): Promise<Probed | null> => {
   let second: Probed | null = null
   const paths = server.path === '' ? PATHS : [server.path]
   for (const path of paths) {
-    const url = upstreamUrl(server, path, '', false)
+    const url = new URL(upstreamHref(server, path, '', false))
     try {
       return mcp(path, url, await introduce(server, url, Math.max(1, deadline - performance.now())))
     } catch (error) {

@@ -38,9 +38,11 @@ export const clientName = (message: Record<string, unknown>): string | null => {
   return clientNameOf(`${text(info.name)} ${text(info.version)}`.trim())
 }
 
+const decoder = new TextDecoder()
+
 const parse = (bytes: Uint8Array | string): unknown => {
   try {
-    return JSON.parse(typeof bytes === 'string' ? bytes : new TextDecoder().decode(bytes))
+    return JSON.parse(typeof bytes === 'string' ? bytes : decoder.decode(bytes))
   } catch {
     // Not JSON: then it is not JSON-RPC either, and passes unread.
     return null
@@ -104,7 +106,7 @@ const answersIn = (parsed: unknown): RpcAnswer[] =>
 export const answersInEvents = (bytes: Uint8Array): RpcAnswer[] => {
   const buffer = bufferOf(bytes)
   if (!buffer.includes('"result"') && !buffer.includes('"error"')) return []
-  return parseEvents(new TextDecoder().decode(bytes)).flatMap(({ data }) => answersIn(parse(data)))
+  return parseEvents(decoder.decode(bytes)).flatMap(({ data }) => answersIn(parse(data)))
 }
 
 /** Those of the answers in a JSON body that failed: success needs no parsing. */

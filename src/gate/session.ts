@@ -1,5 +1,6 @@
 import type { Limits } from '../limits.ts'
-import type { Connection, CutCause, Registry } from '../registry.ts'
+import { type Connection, connectionId, type CutCause, type Registry } from '../registry.ts'
+import { Roster } from '../roster.ts'
 import type { Clock } from '../time.ts'
 import type { Secret } from '../token.ts'
 import type { Upstream } from '../upstream.ts'
@@ -30,13 +31,14 @@ export class Session implements Connection {
   client: string | null
   bytesIn = 0
   bytesOut = 0
-  usedAt: number
+  /** `performance.now()`: which session was used least recently, however the clock is set. */
+  usedAt = performance.now()
   /** What of it is in flight. */
-  readonly parts = new Set<Connection>()
+  readonly parts = new Roster<Connection>()
   #cancels: Promise<unknown>[] = []
 
   constructor(
-    readonly id: string,
+    readonly number: number,
     readonly sessionId: string,
     readonly use: SessionUse,
     readonly sessions: Sessions,
@@ -48,13 +50,16 @@ export class Session implements Connection {
     this.client = use.client
     this.path = use.url.pathname
     this.startedAt = now
-    this.usedAt = now
+  }
+
+  get id(): string {
+    return connectionId(this.number)
   }
 
   /** The same token with its newer secret: the session goes on when the old one dies. */
-  touch(secret: Secret, now: number): void {
+  touch(secret: Secret): void {
     this.secret = secret
-    this.usedAt = now
+    this.usedAt = performance.now()
   }
 
   /** Tells the upstream that these calls are given up: a lost connection does not (2025-11-25). */
@@ -112,7 +117,7 @@ export class Sessions {
   open(sessionId: string, use: SessionUse): Session | null {
     if (sessionId === '' || sessionId.length > this.limits.sessionIdBytesMax) return null
     this.#makeRoom(use.secret.token.id)
-    const session = new Session(this.registry.nextId(), sessionId, use, this, this.now())
+    const session = new Session(this.registry.nextNumber(), sessionId, use, this, this.now())
     this.#byKey.set(`${use.server.id} ${sessionId}`, session)
     this.registry.add(session)
     return session

@@ -2,6 +2,7 @@
 
 const LF = 10
 const CR = 13
+/** CR LF after the end of a line, of which the last byte may be all that this chunk holds. */
 const LOOK_BACK = 3
 const NOTHING = new Uint8Array(0)
 
@@ -12,8 +13,8 @@ const NOTHING = new Uint8Array(0)
 export class EventGate {
   #held: Uint8Array[] = []
   #heldBytes = 0
-  /** The last bytes before the chunk at hand: a blank line may be split over chunks. */
-  #last: Uint8Array = NOTHING
+  /** The last bytes before the chunk at hand, the very last in the lowest bits: a blank line may be split over chunks. */
+  #last = 0
   #flowing = false
 
   constructor(readonly tailBytesMax: number) {}
@@ -70,20 +71,15 @@ export class EventGate {
   }
 
   #remember(chunk: Uint8Array): void {
-    if (chunk.length >= LOOK_BACK) {
-      this.#last = chunk.slice(-LOOK_BACK)
-      return
-    }
-    const joined = new Uint8Array(this.#last.length + chunk.length)
-    joined.set(this.#last)
-    joined.set(chunk, this.#last.length)
-    this.#last = joined.slice(-LOOK_BACK)
+    const { length } = chunk
+    for (let at = Math.max(length - LOOK_BACK, 0); at < length; at += 1)
+      this.#last = (this.#last << 8) | (chunk[at] as number)
   }
 
   /** How many bytes of the chunk reach up to the end of its last whole event. */
   #boundary(chunk: Uint8Array): number {
     const last = this.#last
-    const at = (index: number): number => (index >= 0 ? chunk[index] : last[last.length + index]) ?? 0
+    const at = (index: number): number => (index >= 0 ? (chunk[index] as number) : (last >> (-8 * (index + 1))) & 0xff)
     for (let end = chunk.length; end > 0; end--) {
       const byte = at(end - 1)
       if (byte !== LF && byte !== CR) continue
@@ -117,24 +113,33 @@ export interface ServerEvent {
 const BLANK_LINES = /((?:\r\n|\n|\r(?!\n)){2,})/
 const LINE_END = /\r\n|\n|\r/
 
+/** The value of a line `field:value`, without one space at its beginning (WHATWG HTML §9.2.6). */
+const valueOf = (line: string, colon: number): string =>
+  colon === -1 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1)
+
 const eventOf = (block: string): ServerEvent | null => {
-  const data: string[] = []
+  let data: string | null = null
   let name = 'message'
   for (const line of block.split(LINE_END)) {
-    const [, field, value = ''] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? []
-    if (field === 'data') data.push(value)
-    // An empty type is the default one (WHATWG HTML §9.2.6).
-    else if (field === 'event') name = value || 'message'
+    const colon = line.indexOf(':')
+    const field = colon === -1 ? line : line.slice(0, colon)
+    if (field === 'data') data = (data === null ? '' : `${data}\n`) + valueOf(line, colon)
+    // An empty type is the default one.
+    else if (field === 'event') name = valueOf(line, colon) || 'message'
   }
-  return data.length > 0 ? { name, data: data.join('\n') } : null
+  return data === null ? null : { name, data }
 }
 
 /** The events of a text that holds whole events. */
-export const parseEvents = (text: string): ServerEvent[] =>
-  text
-    .replace(/^\ufeff/, '')
-    .split(BLANK_LINES)
-    .flatMap((block, index) => (index % 2 === 0 ? (eventOf(block) ?? []) : []))
+export const parseEvents = (text: string): ServerEvent[] => {
+  const events: ServerEvent[] = []
+  for (const block of (text.startsWith('\ufeff') ? text.slice(1) : text).split(BLANK_LINES)) {
+    // What stands between the blocks is split off with them, and is no event.
+    const event = eventOf(block)
+    if (event) events.push(event)
+  }
+  return events
+}
 
 /** An event's block with other data, in one line, and all its other lines as they were. */
 const withData = (block: string, data: string): string => {

@@ -1,5 +1,5 @@
 import type { Limits } from '../limits.ts'
-import type { Clock } from '../time.ts'
+import type { Stopwatch } from '../time.ts'
 import type { Upstream } from '../upstream.ts'
 import type { ToolHint } from './introduce.ts'
 
@@ -23,7 +23,7 @@ export class ToolHints {
   constructor(
     readonly list: ListTools,
     readonly limits: Limits,
-    readonly now: Clock,
+    readonly now: Stopwatch,
   ) {}
 
   /** Whether a tool is read-only; false too when its server can't be asked. Asks for what it does not know. */

@@ -1,16 +1,17 @@
 import { AppError } from '../error.ts'
-import { basePath, isLinkLocal, type Upstream } from '../upstream.ts'
+import { isLinkLocal, type Upstream } from '../upstream.ts'
 
 /** Where a request's rest and query lead at the upstream. */
-export const upstreamUrl = (server: Upstream, rest: string, query: string, announced: boolean): URL => {
-  const { origin, pathname } = server.url
-  if (announced) return new URL(origin + rest + query)
-  return new URL(origin + (rest === '' ? pathname : basePath(server) + rest) + query)
+export const upstreamHref = ({ url }: Upstream, rest: string, query: string, announced: boolean): string => {
+  if (announced) return url.origin + rest + query
+  // A server's URL ends with its path.
+  const { href } = url
+  return (rest === '' ? href : href.replace(/\/$/, '') + rest) + query
 }
 
 /** `fetch` as a gate needs it: nothing decoded, followed, or given up after five minutes. */
-export const callUpstream = async (url: URL, init: RequestInit): Promise<Response> => {
-  if (isLinkLocal(url.hostname)) throw new AppError('invalid', `${url.hostname} is link-local`)
+const send = (hostname: string, url: URL | string, init: RequestInit): Promise<Response> => {
+  if (isLinkLocal(hostname)) return Promise.reject(new AppError('invalid', `${hostname} is link-local`))
   // `timeout` and `decompress` are the runtime's own, and not in the types of `fetch`.
   const options: RequestInit & { timeout: false; decompress: false } = {
     ...init,
@@ -20,3 +21,9 @@ export const callUpstream = async (url: URL, init: RequestInit): Promise<Respons
   }
   return fetch(url, options)
 }
+
+export const callUpstream = (url: URL, init: RequestInit): Promise<Response> => send(url.hostname, url, init)
+
+/** The same for what `upstreamHref` said, which `fetch` reads by itself. */
+export const callServer = (server: Upstream, href: string, init: RequestInit): Promise<Response> =>
+  send(server.url.hostname, href, init)

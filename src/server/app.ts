@@ -7,6 +7,7 @@ import { connectionRoutes } from './api/connections.ts'
 import { nodeRoutes } from './api/node.ts'
 import { peopleRoutes } from './api/people.ts'
 import { revocationRoutes } from './api/revocations.ts'
+import { selfTestRoutes } from './api/selftest.ts'
 import { serverRoutes } from './api/servers.ts'
 import { tokenRoutes } from './api/tokens.ts'
 import { problemFor } from './errors.ts'
@@ -33,6 +34,7 @@ export const createApi = (node: Node) =>
     .use(auditRoutes(node)) //      /audit, /audit/:sequence, …/export, …/verification, …/checkpoint
     .use(peopleRoutes(node)) //     /apikeys, /operators, /operators/:name/links, /sessions, /setup-links
     .use(nodeRoutes(node)) //       /node, /keys, /backup
+    .use(selfTestRoutes(node)) //   /selftest
     .use(
       openapi({
         provider: null,

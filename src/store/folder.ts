@@ -1,7 +1,9 @@
 import { Database } from 'bun:sqlite'
 import { chmodSync, mkdirSync, readdirSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { AppError, conflict, messageOf } from '../error.ts'
+import { bytesFree, bytesOf } from './before.ts'
+import { syncPath } from './sync.ts'
 
 /** The files of a data folder. */
 export const filesOf = (folder: string) => ({
@@ -13,10 +15,19 @@ export const filesOf = (folder: string) => ({
   settings: join(folder, 'portcullis.toml'),
 })
 
+/** The database, its log, and the room that is left, in bytes. */
+export const sizesOf = (folder: string) => {
+  const { database } = filesOf(folder)
+  const wal = bytesOf(`${database}-wal`)
+  return { database: bytesOf(database) - wal, wal, available: bytesFree(database) }
+}
+
 /** Makes the data folder, for its owner alone. */
 export const makeFolder = (folder: string): void => {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const made = mkdirSync(folder, { recursive: true, mode: 0o700 })
+    // Their names must last before anything in them counts.
+    for (let at = folder; made && at.length >= made.length; at = dirname(at)) syncPath(dirname(at))
   } catch (cause) {
     throw new AppError('invalid', `--data ${folder}: can't be made: ${messageOf(cause)}`, 'data', { cause })
   }

@@ -1,15 +1,18 @@
-import { closeSync, existsSync, fdatasyncSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fdatasyncSync, fstatSync, fsyncSync, openSync, readSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { EmergencyEntry, Journal } from '../emergency.ts'
 import { AppError, messageOf } from '../error.ts'
+import { syncPath, writeAll } from './sync.ts'
 
 const OPS: ReadonlySet<string> = new Set<EmergencyEntry['op']>(['revocation', 'gate'])
 
-/** Zeros up to a size; a disk that fills up on the way writes some of them, and says nothing. */
+/** Zeros up to a size, and a name that lasts. */
 const reserve = (fd: number, file: string, bytes: number): void => {
   try {
-    let { size } = fstatSync(fd)
+    const { size } = fstatSync(fd)
     if (size >= bytes) return
-    while (size < bytes) size += writeSync(fd, new Uint8Array(bytes - size), 0, bytes - size, size)
+    syncPath(dirname(file))
+    writeAll(fd, new Uint8Array(bytes - size), size)
     fsyncSync(fd)
   } catch (cause) {
     const todo = 'free some space, then start again'
@@ -31,7 +34,19 @@ const reserve = (fd: number, file: string, bytes: number): void => {
 export const openJournal = (file: string, bytes: number): Journal & { close(): void } => {
   const fd = openSync(file, existsSync(file) ? 'r+' : 'w+', 0o600)
   reserve(fd, file, bytes)
-  let end = 0
+  /** Where the next line goes, and up to where there may be something else than zeros. */
+  let [end, touched] = [0, 0]
+
+  /**
+   * A line goes where nothing but zeros are: of one that is cut short, or was written but not synced, the rest would
+   * else be read as the end of a later line.
+   */
+  const wipe = (): void => {
+    if (touched <= end) return
+    writeAll(fd, new Uint8Array(touched - end), end)
+    fdatasyncSync(fd)
+    touched = end
+  }
 
   const read = (): EmergencyEntry[] => {
     const content = Buffer.alloc(bytes)
@@ -54,28 +69,28 @@ export const openJournal = (file: string, bytes: number): Journal & { close(): v
       if (entry && OPS.has(entry.op)) return entry
       throw refuse('is not known to this version: start the newer one that wrote it, and it goes to the database')
     })
-    // A power cut may leave pieces behind what is read, which would be read as the end of a later line.
-    if (content.subarray(end).some((byte) => byte !== 0)) {
-      writeSync(fd, new Uint8Array(bytes - end), 0, bytes - end, end)
-      fdatasyncSync(fd)
-    }
+    // A power cut may leave pieces behind what is read. Where they can't be wiped now, the next line waits for it.
+    touched = content.subarray(end).every((byte) => byte === 0) ? end : bytes
     return entries
   }
 
   return {
     read,
+    get bytesUsed() {
+      return end
+    },
     append(entry) {
       const line = Buffer.from(`${JSON.stringify(entry)}\n`)
       if (end + line.length > bytes) throw new AppError('storage', `the journal of ${bytes} bytes is full`)
-      writeSync(fd, line, 0, line.length, end)
+      wipe()
+      touched = end + line.length
+      writeAll(fd, line, end)
       fdatasyncSync(fd)
-      end += line.length
+      end = touched
     },
     clear() {
-      if (end === 0) return
-      writeSync(fd, new Uint8Array(end), 0, end, 0)
-      fdatasyncSync(fd)
       end = 0
+      wipe()
     },
     close: () => closeSync(fd),
   }

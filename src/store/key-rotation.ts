@@ -5,7 +5,6 @@ import type { Upstream } from '../upstream.ts'
 import { writeKeyFile } from './keyfile.ts'
 import type { Store } from './open.ts'
 import { ServerStore } from './server.ts'
-import { TokenStore } from './token.ts'
 
 /** The key file, and what the database holds under its keys. */
 export class KeyStore implements Keys {
@@ -13,10 +12,6 @@ export class KeyStore implements Keys {
 
   saveRing(keys: RingKey[]): void {
     writeKeyFile(this.store.keyFile, { database: this.store.database, keys })
-  }
-
-  liveByKey(now: number): Map<string, Set<string>> {
-    return new TokenStore(this.store).liveByKey(now)
   }
 
   reseal(servers: Iterable<Upstream>, action: 'key.rotate' | 'key.remove', keyId: string, actor: Actor): void {

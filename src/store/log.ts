@@ -1,14 +1,18 @@
 import type { Database } from 'bun:sqlite'
-import { desc, eq, sql, TransactionRollbackError } from 'drizzle-orm'
+import { and, desc, eq, sql, TransactionRollbackError } from 'drizzle-orm'
 import type { BunSQLiteDatabase } from 'drizzle-orm/bun-sqlite'
 import { type AuditEvent, type AuditHead, GENESIS, hashRow } from '../audit.ts'
 import { AppError, messageOf } from '../error.ts'
 import { type Fact, type FactStream, nextHlc } from '../fact.ts'
+import { Histogram } from '../histogram.ts'
 import type { Clock } from '../time.ts'
 import type * as schema from './schema.ts'
 import { audit, facts, meta } from './schema.ts'
 
 const RETRY_MS = 1_000
+
+/** From a fast disk to one that a revocation should not wait for. */
+const WRITE_BOUNDS_MS = [0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 100, 250, 1_000]
 
 /** What a fact needs besides its number. */
 export const fact = (stream: FactStream, kind: string, payload: Record<string, unknown>): Fact => ({
@@ -23,7 +27,10 @@ export class Log {
   #hlc: string | null
   readonly #seq: Record<FactStream, number>
   #problem: string | null = null
-  #triedAt = 0
+  /** `performance.now()` */
+  #triedAt = -Infinity
+  /** What transactions took in all, what of it their commit did, and how many the database refused: since the start. */
+  readonly writes = { durations: new Histogram(WRITE_BOUNDS_MS), commits: new Histogram(WRITE_BOUNDS_MS), failures: 0 }
   readonly #insertAudit
   readonly #insertFact
 
@@ -35,19 +42,21 @@ export class Log {
   ) {
     const last = db.select().from(audit).orderBy(desc(audit.sequence)).limit(1).get()
     this.#head = last ? { sequence: last.sequence, hash: last.hash } : { sequence: 0, hash: GENESIS }
-    const numbers = db
-      .select({ stream: facts.stream, seq: sql<number>`max(${facts.seq})`, hlc: sql<string>`max(${facts.hlc})` })
-      .from(facts)
-      .where(eq(facts.origin, node))
-      .groupBy(facts.stream)
-      .all()
     this.#seq = { revocation: 0, change: 0 }
-    for (const { stream, seq } of numbers) this.#seq[stream] = seq
-    this.#hlc =
-      numbers
-        .map((row) => row.hlc)
-        .toSorted()
-        .at(-1) ?? null
+    this.#hlc = null
+    // The last of each stream, by the table's key: both numbers only grow, and there is a fact for each token.
+    for (const stream of ['revocation', 'change'] as const) {
+      const newest = db
+        .select({ seq: facts.seq, hlc: facts.hlc })
+        .from(facts)
+        .where(and(eq(facts.origin, node), eq(facts.stream, stream)))
+        .orderBy(desc(facts.seq))
+        .limit(1)
+        .get()
+      if (!newest) continue
+      this.#seq[stream] = newest.seq
+      if (this.#hlc === null || newest.hlc > this.#hlc) this.#hlc = newest.hlc
+    }
     const p = sql.placeholder
     this.#insertAudit = db
       .insert(audit)
@@ -128,12 +137,25 @@ export class Log {
 
   /** One transaction without an audit row: for counters and figures, which are no changes. */
   write<T>(write: () => T): T {
+    const startedAt = performance.now()
     try {
-      const result = this.db.transaction(() => write(), { behavior: 'immediate' })
+      let writtenAt = startedAt
+      const result = this.db.transaction(
+        () => {
+          const value = write()
+          writtenAt = performance.now()
+          return value
+        },
+        { behavior: 'immediate' },
+      )
+      const committedAt = performance.now()
+      this.writes.durations.observe(committedAt - startedAt)
+      this.writes.commits.observe(committedAt - writtenAt)
       this.#problem = null
       return result
     } catch (error) {
       if (error instanceof AppError) throw error
+      this.writes.failures += 1
       const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
       this.#problem = `the database can't be written: ${messageOf(cause)}`
       throw new AppError('storage', this.#problem, 'storage', { cause })
@@ -142,14 +164,14 @@ export class Log {
 
   /** Why the last write failed; it is tried again first, but not more than once a second. */
   problem(): string | null {
-    if (this.#problem === null || this.now() < this.#triedAt + RETRY_MS) return this.#problem
-    this.#triedAt = this.now()
+    if (this.#problem === null || performance.now() < this.#triedAt + RETRY_MS) return this.#problem
+    this.#triedAt = performance.now()
     try {
       this.write(() =>
         this.db
           .insert(meta)
           .values({ key: 'tried', value: '' })
-          .onConflictDoUpdate({ target: meta.key, set: { value: String(this.#triedAt) } })
+          .onConflictDoUpdate({ target: meta.key, set: { value: String(this.now()) } })
           .run(),
       )
     } catch (error) {

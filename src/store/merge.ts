@@ -2,7 +2,7 @@ import type { Database } from 'bun:sqlite'
 import type { Merged } from '../restored.ts'
 import { denyRecord } from '../revocation.ts'
 import type { RevocationRecord } from '../revocation-record.ts'
-import { TokenIndex } from '../token.ts'
+import { TokenIndex } from '../token-index.ts'
 import type { Store } from './open.ts'
 import { TokenStore } from './token.ts'
 
@@ -47,11 +47,11 @@ const denyUnknown = (store: Store): number => {
   )
   if (unknown.size === 0) return 0
   const index = new TokenIndex()
-  for (const token of new TokenStore(store).all()) if (unknown.has(token.id)) index.add(token)
+  new TokenStore(store).load(index, (id) => unknown.has(id))
   const rows = client
     .query('SELECT * FROM old.revocations WHERE id NOT IN (SELECT id FROM main.revocations) ORDER BY at')
     .all() as (Omit<RevocationRecord, 'selector' | 'tokens'> & { selector: string; tokens: string })[]
-  const alive = [...index.byId.values()].filter(({ revokedAt }) => revokedAt === null)
+  const alive = [...index].filter(({ revokedAt }) => revokedAt === null)
   for (const { selector, tokens, ...row } of rows) {
     const record = { ...row, selector: JSON.parse(selector), tokens: JSON.parse(tokens) } as RevocationRecord
     denyRecord(record, index)

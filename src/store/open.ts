@@ -2,7 +2,7 @@ import { Database } from 'bun:sqlite'
 import { chmodSync, existsSync, statSync } from 'node:fs'
 import { type BunSQLiteDatabase, drizzle } from 'drizzle-orm/bun-sqlite'
 import { AppError, messageOf } from '../error.ts'
-import { newId } from '../id.ts'
+import { idsFollow, newId } from '../id.ts'
 import { KeyRing } from '../key.ts'
 import type { Clock } from '../time.ts'
 import { filesOf } from './folder.ts'
@@ -10,6 +10,7 @@ import { newKeyFile, readKeyFile } from './keyfile.ts'
 import { Log } from './log.ts'
 import { hasTable, migrate, type MigrateOptions } from './migrate.ts'
 import * as schema from './schema.ts'
+import { rewrite, syncPath } from './sync.ts'
 
 export type Db = BunSQLiteDatabase<typeof schema>
 
@@ -42,6 +43,21 @@ const meta = (client: Database) => ({
     client.query('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)').run(key, value),
 })
 
+/**
+ * What a killed process left in the -wal counts for SQLite when it can be read, and later changes stand behind it: it must
+ * last before they do, also where its own sync had failed. A full disk may not take it, and must not keep a node from
+ * starting. Throws `storage`.
+ */
+const settleLog = (file: string): void => {
+  const log = `${file}-wal`
+  try {
+    if (existsSync(log)) rewrite(log)
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOSPC' || cause.code === 'EDQUOT')) return
+    throw new AppError('storage', `${log}: can't be written: ${messageOf(cause)}`, 'storage', { cause })
+  }
+}
+
 const checkIsDatabase = (client: Database, file: string): void => {
   try {
     client.query('PRAGMA schema_version').get()
@@ -58,6 +74,7 @@ export const openStore = ({ folder, keyFile, version, now, ...upgrade }: OpenOpt
   const file = filesOf(folder).database
   const existed = existsSync(file) && statSync(file).size > 0
   const ring = existed || existsSync(keyFile) ? readKeyFile(keyFile) : newKeyFile(keyFile, newId('db'), now())
+  settleLog(file)
   const client = new Database(file, { create: true, strict: true })
   try {
     chmodSync(file, 0o600)
@@ -76,6 +93,11 @@ export const openStore = ({ folder, keyFile, version, now, ...upgrade }: OpenOpt
     }
     migrate(client, { file, version, ...upgrade })
     if (database === null) set('database', ring.database)
+    // Lists of both are read page by page, in the order of ids.
+    for (const table of ['tokens', 'revocations']) {
+      const { newest } = client.query(`SELECT max(id) AS newest FROM ${table}`).get() as { newest: string | null }
+      if (newest !== null) idsFollow(newest)
+    }
     // A copied or restored file is another one: two nodes must never number facts under one name.
     const { ino, birthtimeMs } = statSync(file)
     const identity = `${ino}-${Math.round(birthtimeMs)}`
@@ -86,6 +108,8 @@ export const openStore = ({ folder, keyFile, version, now, ...upgrade }: OpenOpt
       set('file', identity)
       set('node', node)
     }
+    // The name of the -wal must last before anything in it counts. SQLite asks for that once, and passes over a refusal.
+    syncPath(folder)
     const db = drizzle({ client, schema })
     const log = new Log(client, db, node, now)
     if (known !== null && known !== node) {

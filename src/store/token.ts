@@ -1,51 +1,86 @@
-import { eq, isNull, or, sql } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
 import type { IssuanceStore } from '../issuance.ts'
 import type { Actor } from '../operator.ts'
 import type { Policy } from '../policy.ts'
-import type { Secret, Token } from '../token.ts'
+import type { NewSecret, NewToken, Token } from '../token.ts'
+import type { TokenIndex } from '../token-index.ts'
 import { fact } from './log.ts'
 import type { Store } from './open.ts'
 import { secrets, tokenServers, tokens } from './schema.ts'
+
+/**
+ * Rows read between two collections of garbage. Hardly an object lives while tokens are read, so that one takes ten
+ * milliseconds; left to itself the runtime lets 300 MB of rows pile up first.
+ */
+const READ_MAX = 1 << 17
 
 /** Tokens and their secrets on disk: digests, never a secret. */
 export class TokenStore implements IssuanceStore {
   constructor(readonly store: Store) {}
 
-  all(): Token[] {
-    const { db } = this.store
-    const reach = new Map<string, Set<string>>()
-    for (const { tokenId, serverId } of db.select().from(tokenServers).all()) {
-      const set = reach.get(tokenId)
-      if (set) set.add(serverId)
-      else reach.set(tokenId, new Set([serverId]))
+  /**
+   * Puts into the index what is stored, or those of it whose id is wanted: row by row, since a million rows at once
+   * take a gigabyte, and drizzle makes of each an object more.
+   */
+  load(index: TokenIndex, isWanted: (id: string) => boolean = () => true): void {
+    const { client } = this.store
+    const reach = client
+      .query<ReachRow, []>('SELECT token_id, server_id FROM token_servers ORDER BY token_id')
+      .iterate()
+    let reached = reach.next()
+    let read = 0
+    const tidy = () => {
+      read += 1
+      if (read % READ_MAX === 0) Bun.gc(true)
     }
-    const byId = new Map<string, Token>()
-    for (const row of db.select().from(tokens).orderBy(tokens.id).all()) {
-      byId.set(row.id, { ...row, servers: reach.get(row.id) ?? new Set(), secrets: [] })
+    for (const row of client.query<TokenRow, []>('SELECT * FROM tokens ORDER BY id').iterate()) {
+      // Both come by the token's id; of a server alone, whose token is not there, nothing is kept.
+      while (!reached.done && reached.value.token_id < row.id) reached = reach.next()
+      const servers = new Set<string>()
+      for (; !reached.done && reached.value.token_id === row.id; reached = reach.next())
+        servers.add(reached.value.server_id)
+      tidy()
+      if (!isWanted(row.id)) continue
+      index.load({
+        id: row.id,
+        name: row.name,
+        subject: row.subject,
+        group: row.group_name,
+        policy: row.policy === null ? null : (JSON.parse(row.policy) as Policy),
+        servers,
+        createdAt: row.created_at,
+        createdBy: row.created_by,
+        expiresAt: row.expires_at,
+        revokedAt: row.revoked_at,
+        revocationId: row.revocation_id,
+        secrets: [],
+      })
     }
-    for (const { tokenId, ...row } of db.select().from(secrets).orderBy(secrets.createdAt).all()) {
-      const token = byId.get(tokenId)
-      token?.secrets.push({ ...row, token })
+    // In the order in which they were made, which is hardly ever another than that of their tokens.
+    const secretRows = client.query<SecretRow, []>('SELECT * FROM secrets ORDER BY rowid').iterate()
+    for (const { digest, key_id, token_id, dies_at } of secretRows) {
+      tidy()
+      index.addSecret(token_id, { digest, keyId: key_id, diesAt: dies_at })
     }
-    return [...byId.values()]
+    if (read >= READ_MAX) Bun.gc(true)
   }
 
-  insertToken(token: Token, actor: Actor): void {
+  insertToken(token: NewToken, actor: Actor): void {
     const { log, db } = this.store
     const { secrets: own, servers, revocationId: _, ...row } = token
     const reach = [...servers]
     const { subject, group, expiresAt, policy } = token
     const details = { subject, group, servers: reach, expiresAt, ...(policy && { policy }) }
     const event = { actor: actor.name, action: 'token.issue', targetId: token.id, targetName: token.name, details }
-    const payload = { ...row, servers: reach, secrets: own.map(secretRow) }
+    const payload = { ...row, servers: reach, secrets: own.map((secret) => secretRow(token.id, secret)) }
     log.change(event, [fact('change', 'token.issue', payload)], () => {
       db.insert(tokens).values(row).run()
       for (const serverId of reach) db.insert(tokenServers).values({ tokenId: token.id, serverId }).run()
-      for (const secret of own) db.insert(secrets).values(secretRow(secret)).run()
+      for (const secret of own) db.insert(secrets).values(secretRow(token.id, secret)).run()
     })
   }
 
-  insertSecret(token: Token, secret: Secret, oldDieAt: number, actor: Actor): void {
+  insertSecret(token: Token, secret: NewSecret, oldDieAt: number, actor: Actor): void {
     const { log, db } = this.store
     const at = secret.createdAt
     const event = {
@@ -53,18 +88,19 @@ export class TokenStore implements IssuanceStore {
       action: 'token.rotate',
       targetId: token.id,
       targetName: token.name,
-      details: { oldSecretDiesAt: oldDieAt },
+      details: { oldSecretDiesAt: Math.abs(oldDieAt) },
     }
-    const payload = { id: token.id, secret: secretRow(secret), oldDieAt }
+    const payload = { id: token.id, secret: secretRow(token.id, secret), oldDieAt }
     log.change(event, [fact('change', 'token.rotate', payload)], () => {
-      // A secret in grace already dies now; the one that was current gets the grace.
+      // A secret in grace dies now, for good; the one that was current gets the grace.
       db.update(secrets)
         .set({
-          diesAt: sql`CASE WHEN ${secrets.diesAt} IS NULL THEN ${oldDieAt} ELSE min(${secrets.diesAt}, ${at}) END`,
+          diesAt: sql`CASE WHEN ${secrets.diesAt} IS NULL THEN ${oldDieAt}
+            WHEN ${secrets.diesAt} > 0 THEN -min(${secrets.diesAt}, ${at}) ELSE ${secrets.diesAt} END`,
         })
         .where(eq(secrets.tokenId, token.id))
         .run()
-      db.insert(secrets).values(secretRow(secret)).run()
+      db.insert(secrets).values(secretRow(token.id, secret)).run()
     })
   }
 
@@ -76,26 +112,37 @@ export class TokenStore implements IssuanceStore {
       db.update(tokens).set({ policy }).where(eq(tokens.id, token.id)).run()
     })
   }
-
-  /** How many tokens that are not revoked have a secret in use under each key. */
-  liveByKey(now: number): Map<string, Set<string>> {
-    const rows = this.store.db
-      .select({ keyId: secrets.keyId, tokenId: tokens.id })
-      .from(secrets)
-      .innerJoin(tokens, eq(tokens.id, secrets.tokenId))
-      .where(sql`${isNull(tokens.revokedAt)} AND ${or(isNull(secrets.diesAt), sql`${secrets.diesAt} > ${now}`)}
-        AND ${or(isNull(tokens.expiresAt), sql`${tokens.expiresAt} > ${now}`)}`)
-      .all()
-    const live = new Map<string, Set<string>>()
-    for (const { keyId, tokenId } of rows) live.set(keyId, (live.get(keyId) ?? new Set()).add(tokenId))
-    return live
-  }
 }
 
-const secretRow = ({ digest, keyId, token, createdAt, diesAt }: Secret) => ({
+interface ReachRow {
+  token_id: string
+  server_id: string
+}
+
+interface TokenRow {
+  id: string
+  name: string
+  subject: string | null
+  group_name: string | null
+  policy: string | null
+  created_at: number
+  created_by: string
+  expires_at: number | null
+  revoked_at: number | null
+  revocation_id: string | null
+}
+
+interface SecretRow {
+  digest: string
+  key_id: string
+  token_id: string
+  dies_at: number | null
+}
+
+const secretRow = (tokenId: string, { digest, keyId, createdAt, diesAt }: NewSecret) => ({
   digest,
   keyId,
-  tokenId: token.id,
+  tokenId,
   createdAt,
   diesAt,
 })

@@ -6,6 +6,13 @@ import { type Frame, Layout, Live } from './layout.tsx'
 import { Time } from './time.tsx'
 import { age, number } from './words.ts'
 
+/** The test of a revocation. */
+export interface SelfTestCard {
+  /** Null: only when asked. */
+  everyMs: number | null
+  last: { at: string; ok: boolean; step: string | null; message: string | null; endSeenMs: number | null } | null
+}
+
 export interface NodeCard {
   id: string
   version: string
@@ -20,6 +27,7 @@ export interface NodeCard {
   tls: boolean
   trustedProxies: number
   problems: string[]
+  selfTest: SelfTestCard
   /** How much there is of what has an end. */
   uses: { what: string; used: number; max: number }[]
   keys: RingKeyCard[]
@@ -48,12 +56,41 @@ const State = ({ problems }: Pick<NodeCard, 'problems'>) =>
     </>
   )
 
-const Now = ({ card: { problems, startedAt, uptimeMs, uses } }: { card: NodeNow }) => (
+const SelfTest = ({ everyMs, last }: SelfTestCard) => (
+  <>
+    {last === null ? (
+      <span class="quiet">not yet</span>
+    ) : last.ok ? (
+      <>
+        <span class="status active">passed</span>
+        {last.endSeenMs !== null && <> a stream ended after {Number(last.endSeenMs.toFixed(1))} ms</>}
+      </>
+    ) : (
+      <>
+        <span class="status closed">failed</span> at <code>{last.step}</code>: {last.message}
+      </>
+    )}
+    <span class="detail">
+      {last !== null && (
+        <>
+          <Time at={last.at} exact />,{' '}
+        </>
+      )}
+      {everyMs === null ? 'only when asked' : `every ${number(everyMs / 1_000)} s`}: a hidden token is killed, none of
+      yours
+    </span>
+  </>
+)
+
+const Now = ({ card: { problems, selfTest, startedAt, uptimeMs, uses } }: { card: NodeNow }) => (
   <section class="card" aria-labelledby="now-title">
     <h2 id="now-title">Now</h2>
     <dl>
       <Fact term="State">
         <State problems={problems} />
+      </Fact>
+      <Fact term="Test of a revocation">
+        <SelfTest {...selfTest} />
       </Fact>
       <Fact term="Up">
         {age(uptimeMs)}{' '}
@@ -71,7 +108,7 @@ const Now = ({ card: { problems, startedAt, uptimeMs, uses } }: { card: NodeNow 
 )
 
 /** What moves, and is fetched again and again: it costs little, and the rest of the page may not. */
-export type NodeNow = Pick<NodeCard, 'problems' | 'startedAt' | 'uptimeMs' | 'uses'>
+export type NodeNow = Pick<NodeCard, 'problems' | 'selfTest' | 'startedAt' | 'uptimeMs' | 'uses'>
 
 export const NodeLive = ({ frame, now }: { frame: Frame; now: NodeNow }) => (
   <Live frame={frame}>

@@ -15,14 +15,18 @@ export interface OutcomeCard {
   lastCutMs: number | null
   /** False: in force, but not in the database yet. */
   durable: boolean
+  /** Not in the journal either. */
+  lostOnRestart: boolean
   /** Its row in the audit log; null while it waits for the database. */
   auditSequence: number | null
 }
 
-const NotDurable = () => (
+const NotDurable = ({ lostOnRestart }: { lostOnRestart: boolean }) => (
   <p class="failure" role="alert">
-    It is in force, but the database could not be written yet. It is in the journal, holds over a restart, and is tried
-    again until the database takes it. Only then has it a row in the audit log.
+    {lostOnRestart
+      ? 'It is in force, but neither the database nor the journal could be written: a restart would undo it. Do not restart the node; look at its disk now. '
+      : 'It is in force, but the database could not be written yet. It is in the journal, and holds over a restart. '}
+    It is tried again until the database takes it. Only then has it a row in the audit log.
   </p>
 )
 
@@ -95,7 +99,7 @@ export const OutcomePage = ({ frame, title, subject, outcome, children }: Outcom
         <bdi>{subject}</bdi>
       </p>
     )}
-    {!outcome.durable && <NotDurable />}
+    {!outcome.durable && <NotDurable lostOnRestart={outcome.lostOnRestart} />}
     <Facts outcome={outcome} />
     {children}
   </Layout>

@@ -16,6 +16,8 @@ export interface Measured {
   cut: number | null
   timings: Timings
   durable: boolean
+  /** Not in the journal either. */
+  lostOnRestart?: true
   peers: PeerCard[]
   promisedMs: number
   isNew: boolean
@@ -26,7 +28,7 @@ const isUnmeasured = ({ commitMs, lastCutMs }: Timings): boolean => commitMs ===
 const NOT_RECORDED = 'not recorded'
 
 /** Each is drawn from when the one before it was done. */
-const phasesOf = ({ timings, cut, durable, isNew, peers }: Measured): Phase[] => {
+const phasesOf = ({ timings, cut, durable, lostOnRestart, isNew, peers }: Measured): Phase[] => {
   const { commitMs, deniedMs, firstCutMs, lastCutMs, upstreamCancelledMs } = timings
   const unconnected = cut === 0
   const committed = commitMs ?? 0
@@ -36,7 +38,7 @@ const phasesOf = ({ timings, cut, durable, isNew, peers }: Measured): Phase[] =>
   return [
     { name: 'Request arrived', kind: 'plain', fromMs: 0, ms: 0, missing: '' },
     {
-      name: durable ? 'Written to the database' : 'Written to the journal',
+      name: durable ? 'Written to the database' : lostOnRestart ? 'Could not be written' : 'Written to the journal',
       kind: 'plain',
       fromMs: 0,
       ms: commitMs,

@@ -66,11 +66,12 @@ const Verdict = ({ receipt }: { receipt: ReceiptCard }) => {
   )
 }
 
-const NotDurable = () => (
+const NotDurable = ({ lostOnRestart = false }: { lostOnRestart?: boolean | undefined }) => (
   <p id="not-durable" class="failure" role="alert">
-    It is in force, and nothing of it can come back: the tokens are refused, the connections are cut. But the database
-    could not be written, so it waits in the journal, which outlives a restart. It is written as soon as the database
-    takes it; this page then says so by itself.
+    {lostOnRestart
+      ? 'It is in force: the tokens are refused, the connections are cut. But neither the database nor the journal could be written: a restart would undo it. Do not restart the node; look at its disk now. '
+      : 'It is in force, and nothing of it can come back: the tokens are refused, the connections are cut. But the database could not be written, so it waits in the journal, which outlives a restart. '}
+    It is written as soon as the database takes it; this page then says so by itself.
   </p>
 )
 
@@ -250,7 +251,7 @@ export const ReceiptPage = ({ frame, receipt }: { frame: Frame; receipt: Receipt
         <p class="hint">
           Receipt of a revocation by Portcullis, <span class="mono">{receipt.id}</span>
         </p>
-        {!receipt.durable && <NotDurable />}
+        {!receipt.durable && <NotDurable lostOnRestart={receipt.lostOnRestart} />}
         <Facts receipt={receipt} />
         <Times receipt={receipt} />
         <Peers receipt={receipt} />

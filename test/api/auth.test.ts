@@ -137,7 +137,7 @@ describe('without a credential', () => {
     const metrics = await fetch(`${node.console}/metrics`)
     const text = await metrics.text()
     expect(metrics.headers.get('content-type')).toStartWith('text/plain')
-    expect(text).toMatch(/^portcullis_connections 0$/m)
+    expect(text).toMatch(/^portcullis_connections\{kind="sse"\} 0$/m)
     expect(text).toMatch(/^portcullis_ready 1$/m)
     expect(text).toContain(`\nportcullis_build_info{version="${packageJson.version}",commit=""} 1\n`)
     expect(text).not.toMatch(/pcl_|pca_|marked/)
@@ -224,6 +224,8 @@ describe('roles', () => {
     ['operator', 'PUT', `/servers/${MARK}/gate`, { state: 'open' }],
     ['operator', 'PUT', `/servers/${MARK}/gate`, { state: 'closed' }],
     ['operator', 'PUT', '/gate', { state: 'open' }],
+    ['auditor', 'GET', '/selftest'],
+    ['operator', 'POST', '/selftest', {}],
     ['operator', 'DELETE', `/servers/${MARK}/connections`],
     ['operator', 'POST', `/servers/${MARK}/probes`],
     ['operator', 'POST', '/tokens', { name: 'by role', servers: [MARK] }],

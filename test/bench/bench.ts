@@ -1,4 +1,4 @@
-/** One figure beside what it was to reach. Times are milliseconds, ratios have no unit. */
+/** One figure beside what it was to reach. Times are milliseconds or seconds, ratios have no unit. */
 export interface Check {
   /** Such as `kill 1 stream, p99`. */
   what: string
@@ -19,6 +19,11 @@ export interface Report {
   data: unknown
   /** What did not work, one line each. */
   failures: string[]
+  /** Peers that are not installed, whose rows are missing. */
+  missing: string[]
 }
 
-export type Bench = () => Promise<Report>
+/** `short` shows in seconds that a benchmark works; its figures mean nothing. */
+export type Size = 'short' | 'full'
+
+export type Bench = (size: Size) => Promise<Report>

@@ -1,13 +1,15 @@
 import { join } from 'node:path'
+import { pinned, type Side } from './machine.ts'
 
 type Call = { id: number; method: string; argument: unknown }
 type Reply = { id: number; value?: unknown; error?: string }
 
 /** A script of this folder as a process of its own, so that it shares no event loop with what is measured. */
-export const startChild = (script: string) => {
+export const startChild = (script: string, side: Side = 'load', env: Record<string, string> = {}) => {
   const waiting = new Map<number, (reply: Reply) => void>()
   let nextId = 0
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, script)], {
+  const child = Bun.spawn(pinned(side, [process.execPath, join(import.meta.dir, script)]), {
+    env: { ...process.env, ...env },
     stdio: ['ignore', 'inherit', 'inherit'],
     ipc: (reply: Reply) => {
       waiting.get(reply.id)?.(reply)

@@ -6,39 +6,43 @@ import { bearer } from '../support/secret.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
 import { startEvents } from '../support/upstreams/events.ts'
 import { builtBinary } from '../support/binary.ts'
+import type { Bench } from './bench.ts'
 import { figuresOf } from './figures.ts'
+import { Stops } from './stops.ts'
 import { ms, table } from './table.ts'
 
-const ROUNDS = 15
-const TOKENS = 10_000
-const AUDIT_ROWS = 1_000_000
-const STREAMS = 1_000
-const OUT = 'dist/bench-console.json'
-/** What a page may weigh and take (issue 4); a figure beyond it is printed, and decides nothing. */
+const SIZES = {
+  full: { rounds: 15, tokens: 10_000, auditRows: 1_000_000, streams: 1_000, kills: 100 },
+  short: { rounds: 1, tokens: 1_500, auditRows: 10_000, streams: 20, kills: 2 },
+}
+/** What a page may weigh and take, in bytes and milliseconds; a figure beyond it is printed, and decides nothing. */
 const BYTES_MAX = 100_000
 const PAGE_MS_MAX = 50
-const KILLS = 40
 const TABS = 5
 
 const sizeOf = (bytes: number): string => `${(bytes / 1000).toFixed(1)} kB`
 
 /** How large the console's pages are and how long they take, on a node with a lot on it; and what open tabs cost a kill. */
-export const run = async (): Promise<string[]> => {
+export const run: Bench = async (size) => {
+  const { rounds, tokens: tokenCount, auditRows, streams: streamCount, kills: killCount } = SIZES[size]
   const failures: string[] = []
+  await using stops = new Stops()
   const data = tempFolder()
-  const events = await startEvents({ intervalMs: 1_000, burst: 1 })
+  stops.add({ stop: () => removeFolder(data) })
+  const events = stops.add(await startEvents({ intervalMs: 1_000, burst: 1 }))
   const tokens = makeBigDatabase({
     folder: data,
-    tokens: TOKENS,
-    auditRows: AUDIT_ROWS,
+    tokens: tokenCount,
+    auditRows,
     usageMinutes: 60,
     evidenceAddresses: 20,
     upstream: events.url,
   })
   // Hundreds of MB that the kernel has still to write would make every commit of the node wait.
   Bun.spawnSync(['sync'])
-  const node = await startNode({ data, command: [builtBinary()] })
+  const node = stops.add(await startNode({ data, command: [builtBinary()] }))
   const streams: RawClient[] = []
+  stops.add({ stop: () => streams.forEach((stream) => stream[Symbol.dispose]()) })
   const live = tokens.filter(({ dead }) => !dead)
   const streamOf = async (secret: string) => {
     const stream = await open(node.gate, {
@@ -47,10 +51,10 @@ export const run = async (): Promise<string[]> => {
     })
     return stream.until(({ text }) => text.includes('data:'))
   }
-  for (let index = 0; index < STREAMS; index += 1) streams.push(await streamOf(live[index % 200]?.secret ?? ''))
+  for (let index = 0; index < streamCount; index += 1) streams.push(await streamOf(live[index % 200]?.secret ?? ''))
   const owner = new Visitor(node.console)
   await owner.usePasswordLink(setupLinkOf(node), 'bench')
-  const doomed = live.slice(-1_000).map(({ id }) => id)
+  const doomed = live.slice(-Math.floor(tokenCount / 10)).map(({ id }) => id)
   const { id: receipt } = await node.revoke({ tokens: doomed, note: 'of the bench' })
 
   const [busy] = live
@@ -59,7 +63,7 @@ export const run = async (): Promise<string[]> => {
     ['overview', '/'],
     ['tokens', '/tokens'],
     ['tokens, filtered', '/tokens?q=9'],
-    ['tokens, one found', `/tokens?q=${encodeURIComponent(live[4_321]?.name ?? '')}`],
+    ['tokens, one found', `/tokens?q=${encodeURIComponent(live[1_234]?.name ?? '')}`],
     ['tokens, dead', '/tokens?state=revoked'],
     ['tokens, unused', '/tokens?look=unused'],
     ['a busy token', `/tokens/${busy?.id}`],
@@ -68,7 +72,7 @@ export const run = async (): Promise<string[]> => {
     ['servers', '/servers'],
     ['a server', '/servers/big'],
     ['revocations', '/revocations'],
-    ['receipt of 1,000', `/revocations/${receipt}`],
+    ['receipt of many', `/revocations/${receipt}`],
     ['dry run of all', '/revocations/new?all=yes'],
     ['audit', '/audit'],
     ['audit, far back', '/audit?after=1000'],
@@ -77,7 +81,7 @@ export const run = async (): Promise<string[]> => {
     ['audit, of a target', `/audit?target=${busy?.id}`],
     ['audit, part of a name', `/audit?target=${encodeURIComponent(busy?.name ?? '')}`],
     ['audit, two filters', '/audit?actor=operator%3Aada&action=connection.kill'],
-    ['an audit row', '/audit/500000'],
+    ['an audit row', `/audit/${auditRows / 2}`],
     ['access', '/access'],
     ['node', '/node'],
   ]
@@ -85,7 +89,7 @@ export const run = async (): Promise<string[]> => {
   const measure = async (name: string, path: string, ask: () => Promise<Response>) => {
     const took: number[] = []
     let bytes = 0
-    for (let round = 0; round < ROUNDS; round += 1) {
+    for (let round = 0; round < rounds; round += 1) {
       const before = performance.now()
       const answer = await ask()
       bytes = (await answer.arrayBuffer()).byteLength
@@ -105,7 +109,7 @@ export const run = async (): Promise<string[]> => {
 
   const kills = async () => {
     const took: number[] = []
-    for (let round = 0; round < KILLS; round += 1) {
+    for (let round = 0; round < killCount; round += 1) {
       const { id, token } = await node.createToken(`kill ${crypto.randomUUID()}`, ['big'])
       using stream = await streamOf(token)
       const before = performance.now()
@@ -128,35 +132,42 @@ export const run = async (): Promise<string[]> => {
   isPolling = false
   await Promise.all(tabs)
 
-  console.log(
-    `\n${TOKENS} tokens, ${STREAMS} live connections, ${AUDIT_ROWS} audit rows; ${ROUNDS} rounds of each page\n`,
-  )
-  console.log(
-    table(
-      ['page', 'size', 'median ms', 'max ms', ''],
-      rows.map(({ name, bytes, median, max }) => {
-        const beyond = [...(bytes > BYTES_MAX ? ['too large'] : []), ...(median > PAGE_MS_MAX ? ['too slow'] : [])]
-        return [name, sizeOf(bytes), ms(median), ms(max), beyond.join(', ')]
-      }),
-    ),
-  )
-  console.log(`\n${TABS} tabs refresh themselves ${TABS} times as often as they do; a kill of one stream, end seen:\n`)
-  console.log(
-    table(
-      ['', 'median ms', 'p99 ms'],
-      [
-        ['no tab', ms(alone.median), ms(alone.p99)],
-        ['all tabs', ms(beside.median), ms(beside.p99)],
-      ],
-    ),
-  )
-  await Bun.write(
-    OUT,
-    JSON.stringify({ tokens: TOKENS, streams: STREAMS, auditRows: AUDIT_ROWS, rows, alone, beside }, null, 2),
-  )
-  for (const stream of streams) stream[Symbol.dispose]()
-  await node.stop()
-  events.stop()
-  removeFolder(data)
-  return failures
+  const text = `${tokenCount} tokens, ${streamCount} live connections, ${auditRows} audit rows; ${rounds} rounds of each page
+
+${table(
+  ['page', 'size', 'median ms', 'max ms', ''],
+  rows.map((row) => {
+    const beyond = [...(row.bytes > BYTES_MAX ? ['too large'] : []), ...(row.median > PAGE_MS_MAX ? ['too slow'] : [])]
+    return [row.name, sizeOf(row.bytes), ms(row.median), ms(row.max), beyond.join(', ')]
+  }),
+)}
+
+${TABS} tabs refresh themselves ${TABS} times as often as they do; a kill of one stream, end seen:
+
+${table(
+  ['', 'median ms', 'p99 ms'],
+  [
+    ['no tab', ms(alone.median), ms(alone.p99)],
+    ['all tabs', ms(beside.median), ms(beside.p99)],
+  ],
+)}`
+  const atMost = { side: 'at most' as const, stretch: null }
+  return {
+    text,
+    checks: [
+      {
+        what: 'the slowest page of the console, median',
+        value: Math.max(...rows.map(({ median }) => median)),
+        ...{ unit: 'ms', target: PAGE_MS_MAX, ...atMost },
+      },
+      {
+        what: 'the largest page of the console',
+        value: Math.max(...rows.map(({ bytes }) => bytes)) / 1_024,
+        ...{ unit: 'KiB', target: BYTES_MAX / 1_024, ...atMost },
+      },
+    ],
+    data: { rows, alone, beside },
+    failures,
+    missing: [],
+  }
 }

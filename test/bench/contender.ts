@@ -7,13 +7,15 @@ import { builtBinary } from '../support/binary.ts'
 import { type Child, startChild } from './child.ts'
 import type { Outcome, Round } from './client.ts'
 import { startHaproxy } from './haproxy.ts'
+import { pinned } from './machine.ts'
+import { HOST } from './program.ts'
+import { executableOf } from './versions.ts'
 
 /** What was seen, what the node said of it, and what did not work. */
 export type Played = { outcome: Outcome; receipt?: RevocationJson; failures: string[] }
 export type Contender = { name: string; play: (streams: number) => Promise<Played>; stop: () => Promise<unknown> }
 
-const HOST = '127.0.0.1'
-const SERVER = 'origin'
+export const SERVER = 'origin'
 const get = (path: string, headers = '') =>
   `GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\nAccept: text/event-stream\r\n${headers}\r\n`
 
@@ -46,7 +48,8 @@ const revokeBytes = (tokenId: string): string => {
   return `${lines.join('\r\n')}\r\n\r\n${body}`
 }
 
-const playGate = async (node: TestNode, client: Child, streams: number): Promise<Played> => {
+/** One kill, checked: all ended as it should be, the receipt is right, and the token is dead. */
+export const playGate = async (node: TestNode, client: Child, streams: number): Promise<Played> => {
   const { id, token } = await node.createToken(crypto.randomUUID(), [SERVER])
   const address = { unix: `${node.data}/control.sock` }
   const outcome = await play(client, {
@@ -68,7 +71,7 @@ const playGate = async (node: TestNode, client: Child, streams: number): Promise
 
 /** The executable, on a folder of its own; `cold` starts it anew for every kill. */
 export const startGate = async (name: string, client: Child, originPort: number, cold = false): Promise<Contender> => {
-  const command = [builtBinary()]
+  const command = pinned('contender', [builtBinary()])
   const begin = async () => {
     const data = tempFolder()
     const node = await startNode({ command, data })
@@ -90,27 +93,23 @@ export const startGate = async (name: string, client: Child, originPort: number,
   }
 }
 
-export const startHaproxyContender = async (
-  client: Child,
-  originPort: number,
-  streamsMax: number,
-): Promise<Contender | null> => {
-  const haproxy = await startHaproxy(originPort, streamsMax + 100)
-  return (
-    haproxy && {
-      name: haproxy.name,
-      play: async (streams) => {
-        const command = { address: { unix: haproxy.socket }, http: false, bytes: haproxy.command }
-        const outcome = await play(client, { port: haproxy.port, request: get('/events'), streams, command })
-        return { outcome, failures: unended(outcome) }
-      },
-      stop: haproxy.stop,
-    }
-  )
+/** Null where it is not installed. */
+export const startHaproxyContender = async (client: Child, originPort: number): Promise<Contender | null> => {
+  if (executableOf('haproxy') === null) return null
+  const { name, port, adminSocket, stop } = await startHaproxy(originPort)
+  return {
+    name,
+    play: async (streams) => {
+      const command = { address: { unix: adminSocket }, http: false, bytes: 'shutdown sessions server origin/s1\n' }
+      const outcome = await play(client, { port, request: get('/events'), streams, command })
+      return { outcome, failures: unended(outcome) }
+    },
+    stop,
+  }
 }
 
 export const startFloors = async (client: Child): Promise<Contender[]> => {
-  const floor = startChild('floor.ts')
+  const floor = startChild('floor.ts', 'contender')
   const ports = await floor.call<{ streams: number; commands: number }>('ports')
   return (['end', 'write'] as const).map((bytes) => ({
     name: `floor (${bytes})`,

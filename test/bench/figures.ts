@@ -17,3 +17,11 @@ export const figuresOf = (values: number[]): Figures => ({
 })
 
 export const round = (value: number): number => Math.round(value * 1000) / 1000
+
+/** One contender's figure divided by another's, round by round: what else the machine did meanwhile cancels out. */
+export type Ratio = { to: string; ratio: number; min: number; max: number }
+
+export const ratioOf = (to: string, own: number[], others: number[]): Ratio => {
+  const ratios = own.map((value, at) => value / (others[at] ?? Number.NaN))
+  return { to, ratio: round(median(ratios)), min: round(Math.min(...ratios)), max: round(Math.max(...ratios)) }
+}

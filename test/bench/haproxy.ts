@@ -1,18 +1,12 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { eventually } from '../support/poll.ts'
-import { removeFolder, tempFolder } from '../support/temp.ts'
+import { HOST, freePort, startProgram, written } from './program.ts'
+import type { StartProxy } from './reverse-proxy.ts'
+import { executableOf, versionOf } from './versions.ts'
 
-const EXECUTABLE = '/usr/sbin/haproxy'
-
-/**
- * As few lines as it takes: its own defaults (a thread a core) are what people run. Without `http-no-delay`
- * it waits 200 ms with a stream's first event.
- */
-const configOf = (socket: string, port: number, originPort: number, connectionsMax: number): string => `
+/** As few lines as it takes. Without `http-no-delay` it waits 200 ms with a stream's first event. */
+const haproxyConfig = (socket: string, port: number, originPort: number): string => `
 global
   stats socket ${socket} mode 600 level admin
-  maxconn ${connectionsMax}
+  maxconn 6000
 defaults
   mode http
   option http-no-delay
@@ -20,38 +14,29 @@ defaults
   timeout client 1h
   timeout server 1h
 frontend gate
-  bind 127.0.0.1:${port}
+  bind ${HOST}:${port}
   default_backend origin
 backend origin
-  server s1 127.0.0.1:${originPort}
+  server s1 ${HOST}:${originPort}
 `
 
-const freePort = (): number => {
-  const probe = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data: () => undefined } })
-  probe.stop(true)
-  return probe.port
+/** It starts a thread for each core that it may run on: here one. */
+export const startHaproxy = async (originPort: number) => {
+  const port = freePort()
+  const program = await startProgram({
+    name: 'HAProxy',
+    side: 'contender',
+    port,
+    command: async (folder) => {
+      const config = await written(`${folder}/config`, haproxyConfig(`${folder}/admin.sock`, port, originPort))
+      return [executableOf('haproxy') ?? '', '-db', '-f', config]
+    },
+  })
+  return { name: `HAProxy ${versionOf('haproxy')}`, port, adminSocket: `${program.folder}/admin.sock`, ...program }
 }
 
-/** HAProxy in front of the origin; null where it is not installed. */
-export const startHaproxy = async (originPort: number, connectionsMax: number) => {
-  if (!existsSync(EXECUTABLE)) return null
-  const folder = tempFolder()
-  const port = freePort()
-  const socket = join(folder, 'admin.sock')
-  const config = join(folder, 'haproxy.cfg')
-  await Bun.write(config, configOf(socket, port, originPort, connectionsMax))
-  const child = Bun.spawn([EXECUTABLE, '-db', '-f', config], { stdio: ['ignore', 'ignore', 'pipe'] })
-  const stop = async () => {
-    child.kill('SIGKILL')
-    await child.exited
-    removeFolder(folder)
-  }
-  try {
-    await eventually(() => existsSync(socket), { what: 'HAProxy makes its socket' })
-  } catch (error) {
-    await stop()
-    throw new Error(`HAProxy did not start: ${await new Response(child.stderr).text()}`, { cause: error })
-  }
-  const [, version = ''] = /version (\d+\.\d+)/.exec(Bun.spawnSync([EXECUTABLE, '-v']).stdout.toString()) ?? []
-  return { name: `HAProxy ${version}`, port, socket, command: 'shutdown sessions server origin/s1\n', stop }
-}
+export const startHaproxyProxy: StartProxy = async (originPort, token) => ({
+  prefix: '',
+  token,
+  ...(await startHaproxy(originPort)),
+})

@@ -1,42 +1,32 @@
-import { cpus } from 'node:os'
-import { join } from 'node:path'
 import { eventually } from '../support/poll.ts'
+import type { Bench, Check } from './bench.ts'
 import { startChild } from './child.ts'
 import { type Contender, type Played, startFloors, startGate, startHaproxyContender } from './contender.ts'
-import { type Row, figuresTable, ratioOf, ratiosTable, receiptsTable, rowOf } from './report.ts'
-import { ms } from './table.ts'
+import { type Ratio, ratioOf } from './figures.ts'
+import { figuresTable, receiptsTable, roundsOf, rowOf } from './kill-row.ts'
+import { ratiosTable } from './ratios.ts'
+import { Stops } from './stops.ts'
+import { grouped } from './table.ts'
 
-const ROUNDS = 7
 /** Kills of one stream in a round: 280 in all, so that a 99th percentile means something. */
-const SINGLES = 40
-const SIZES = [1, 1_000, 5_000]
-const OUT = 'dist/bench-kill.json'
-
-const TARGETS = [
-  { streams: 1, what: 'median', targetMs: 3 },
-  { streams: 1, what: 'p99', targetMs: 10 },
-  { streams: 1_000, what: 'median', targetMs: 40 },
-] as const
+const SIZES = {
+  full: { rounds: 7, singles: 40, many: [1_000, 5_000] },
+  short: { rounds: 1, singles: 2, many: [100] },
+}
 
 const GATE = 'gate'
 const COLD = 'gate, first kill of a process'
-
-const targetLine = (rows: Row[], { streams, what, targetMs }: (typeof TARGETS)[number]): string => {
-  const isMs = rows.find((row) => row.contender === GATE && row.streams === streams)?.lastMs[what] ?? Number.NaN
-  return `${streams} streams, ${what}: ${ms(isMs)} of ${targetMs} ms: ${isMs <= targetMs ? 'reached' : 'MISSED'}`
-}
+const FLOOR = 'floor (end)'
 
 /** How long a kill takes, as the client sees it, beside HAProxy's and the least that sockets cost. */
-export const run = async (): Promise<string[]> => {
+export const run: Bench = async (size) => {
+  const { rounds, singles, many } = SIZES[size]
+  const sizes = [1, ...many]
   const samples = new Map<string, Played[]>()
   const failures: string[] = []
-  const origin = startChild('origin.ts')
-  const client = startChild('client.ts')
-  const stops: (() => Promise<unknown>)[] = [origin.stop, client.stop]
-  const keep = (contender: Contender): Contender => {
-    stops.unshift(contender.stop)
-    return contender
-  }
+  await using stops = new Stops()
+  const origin = stops.add(startChild('origin.ts'))
+  const client = stops.add(startChild('client.ts'))
   const playedBy = (name: string, streams: number): Played[] => samples.get(`${name} ${streams}`) ?? []
   const play = async (contender: Contender, streams: number): Promise<Played> => {
     const played = await contender.play(streams)
@@ -50,39 +40,59 @@ export const run = async (): Promise<string[]> => {
     samples.set(`${contender.name} ${streams}`, [...before, await play(contender, streams)])
   }
 
-  try {
-    const originPort = await origin.call<number>('port')
-    const gate = keep(await startGate(GATE, client, originPort))
-    const cold = keep(await startGate(COLD, client, originPort, true))
-    const haproxy = await startHaproxyContender(client, originPort, Math.max(...SIZES))
-    if (!haproxy) console.log('HAProxy is not installed: its rows are missing')
-    const others = [...(haproxy ? [keep(haproxy)] : []), ...(await startFloors(client)).map(keep)]
-    const contenders = [gate, ...others]
+  const originPort = await origin.call<number>('port')
+  const gate = stops.add(await startGate(GATE, client, originPort))
+  const cold = stops.add(await startGate(COLD, client, originPort, true))
+  const haproxy = await startHaproxyContender(client, originPort)
+  const others = [...(haproxy ? [stops.add(haproxy)] : []), ...(await startFloors(client)).map((it) => stops.add(it))]
+  const contenders = [gate, ...others]
 
-    // The client must be as warm for the first contender as for the last.
-    for (const contender of contenders) for (const streams of [1, 1_000]) await play(contender, streams)
-    for (let at = 0; at < ROUNDS; at += 1) {
-      console.error(`round ${at + 1} of ${ROUNDS}`)
-      await measure(cold, 1)
-      for (const streams of SIZES) {
-        for (let turn = 0; turn < (streams === 1 ? SINGLES : 1); turn += 1) {
-          for (const contender of contenders) await measure(contender, streams)
-        }
+  // The client must be as warm for the first contender as for the last.
+  for (const contender of contenders) for (const streams of sizes.slice(0, 2)) await play(contender, streams)
+  for (let at = 0; at < rounds; at += 1) {
+    console.error(`round ${at + 1} of ${rounds}`)
+    await measure(cold, 1)
+    for (const streams of sizes) {
+      for (let turn = 0; turn < (streams === 1 ? singles : 1); turn += 1) {
+        for (const contender of contenders) await measure(contender, streams)
       }
     }
+  }
 
-    const row = (name: string, streams: number) => rowOf(name, streams, playedBy(name, streams))
-    const rows = [row(COLD, 1), ...SIZES.flatMap((streams) => contenders.map(({ name }) => row(name, streams)))]
-    const ratios = SIZES.flatMap((streams) =>
-      others.map(({ name }) => ratioOf(streams, playedBy(GATE, streams), name, playedBy(name, streams), ROUNDS)),
-    )
-    const machine = { cpus: cpus().length, model: cpus()[0]?.model ?? '', bun: Bun.version }
-    const json = { at: new Date().toISOString(), machine, rounds: ROUNDS, rows, ratios, failures }
-    await Bun.write(join(import.meta.dir, '../..', OUT), `${JSON.stringify(json, null, 2)}\n`)
-
-    const { cpus: count, model } = machine
-    console.log(`
-Milliseconds from sending the command to what the client saw; ${count} × ${model}, all on one machine
+  const row = (name: string, streams: number) => rowOf(name, streams, playedBy(name, streams))
+  const rows = [row(COLD, 1), ...sizes.flatMap((streams) => contenders.map(({ name }) => row(name, streams)))]
+  const ratioTo = (name: string, streams: number): Ratio => {
+    const [own, other] = [GATE, name].map((each) => roundsOf(playedBy(each, streams), rounds))
+    return ratioOf(`${name}, ${streams} streams`, own ?? [], other ?? [])
+  }
+  const ratios = sizes.flatMap((streams) => others.map(({ name }) => ratioTo(name, streams)))
+  const one = row(GATE, 1)
+  const checks: Check[] = [
+    {
+      what: 'kill 1 stream, p99',
+      value: one.lastMs.p99,
+      unit: 'ms',
+      target: 5,
+      side: 'at most',
+      stretch: (one.reported?.commitMs.p99 ?? Number.NaN) + 1,
+    },
+    ...many.flatMap((streams): Check[] => {
+      const against = (name: string, of: string, target: number, stretch: number): Check => ({
+        what: `kill ${grouped(streams)} streams, last end seen, of ${of}`,
+        value: ratioTo(name, streams).ratio,
+        unit: '×',
+        target,
+        side: 'at most',
+        stretch,
+      })
+      return [
+        ...(haproxy ? [against(haproxy.name, "HAProxy's", 1, 0.7)] : []),
+        against(FLOOR, "the floor's (raw sockets)", 2.5, 1.5),
+      ]
+    }),
+  ]
+  return {
+    text: `Milliseconds from sending the command to what the client saw
 
 ${figuresTable(rows)}
 
@@ -92,13 +102,10 @@ ${ratiosTable(ratios)}
 
 The receipt beside what the client saw (medians; behind: the last end seen, less the last cut reported)
 
-${receiptsTable(rows)}
-
-${TARGETS.map((target) => targetLine(rows, target)).join('\n')}
-
-written to ${OUT}`)
-  } finally {
-    for (const stop of stops) await stop()
+${receiptsTable(rows)}`,
+    checks,
+    data: { rounds, rows, ratios },
+    failures,
+    missing: haproxy ? [] : ['haproxy'],
   }
-  return failures
 }

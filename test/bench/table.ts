@@ -9,4 +9,7 @@ export const table = (header: string[], rows: string[][]): string => {
   return lines.map((line) => line.map(padded).join('  ')).join('\n')
 }
 
+/** Such as 1,000. */
+export const grouped = (count: number): string => count.toLocaleString('en')
+
 export const ms = (value: number): string => (value < 10 ? value.toFixed(2) : value.toFixed(1))

@@ -9,3 +9,5 @@ export const LAST_CHUNK = '0\r\n\r\n'
 const error = { error: { type: 'token_revoked', message: 'Connection token revoked' } }
 export const FAREWELL = `event: disconnect\ndata: ${JSON.stringify(error)}\n\n`
 export const FAREWELL_CHUNK = chunk(FAREWELL)
+
+export const stampedEvent = (atMs: number): string => chunk(`data: ${atMs}\n\n`)

@@ -168,7 +168,6 @@ test('what is still to come says so', async () => {
   for (const args of [
     ['cluster', 'status'],
     ['cluster', 'ticket', '--json'],
-    ['selftest'],
     ['server', 'add', 'x', '--stdio', '--', 'cat'],
     ['audit', 'export', '--format', 'ocsf'],
   ]) {

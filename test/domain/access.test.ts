@@ -35,6 +35,7 @@ const setUp = () => {
     fold: new Fold(10),
     limits,
     now: () => clock.now,
+    stopwatch: () => clock.now,
   })
   const signIn = (name: string) => {
     access.ensureOperator(name)

@@ -2,7 +2,8 @@ import { expect, test } from 'bun:test'
 import { AttentionRounds } from '../../src/attention.ts'
 import { limits } from '../../src/limits.ts'
 import { Sightings } from '../../src/sightings.ts'
-import { type Token, TokenIndex } from '../../src/token.ts'
+import type { NewToken, Token } from '../../src/token.ts'
+import { TokenIndex } from '../../src/token-index.ts'
 import { UpstreamIndex } from '../../src/upstream.ts'
 import { UsageMeter } from '../../src/usage.ts'
 import { eventually } from '../support/poll.ts'
@@ -20,7 +21,7 @@ const setUp = (own: Partial<typeof limits> = {}) => {
   servers.add(serverAt('http://127.0.0.1:1'))
   const usage = new UsageMeter()
   const sightings = new Sightings(all, now)
-  const state = { changes: 0, rounds: 0, failing: false }
+  const state = { changes: 0, rounds: 0, failing: false, takesMs: 0 }
   /** What is written of the tokens' last uses. */
   const written = new Map<string, number>()
   const failures: unknown[] = []
@@ -31,17 +32,19 @@ const setUp = (own: Partial<typeof limits> = {}) => {
     sightings,
     *lastUses() {
       state.rounds += 1
+      clock.now += state.takesMs
       if (state.failing) throw new Error('no disk')
       yield [...written].map(([tokenId, lastUsedAt]) => ({ tokenId, lastUsedAt }))
     },
     changes: () => state.changes,
     limits: all,
     now,
+    stopwatch: now,
     onFailed: (error) => failures.push(error),
   })
   /** Used now, and good for a year, unless said otherwise. */
-  const token = (id: string, extra: Partial<Token> = {}, lastUsedAt: number | null = NOW): Token => {
-    const made: Token = {
+  const token = (id: string, extra: Partial<NewToken> = {}, lastUsedAt: number | null = NOW): Token => {
+    const made: NewToken = {
       id,
       name: id,
       subject: null,
@@ -56,17 +59,17 @@ const setUp = (own: Partial<typeof limits> = {}) => {
       secrets: [],
       ...extra,
     }
-    tokens.add(made)
+    const added = tokens.add(made)
     state.changes += 1
     if (lastUsedAt !== null) written.set(id, lastUsedAt)
-    return made
+    return added
   }
   const find = async () => {
     const found = await attention.find()
     return Object.fromEntries(
       Object.entries(found)
-        .filter(([, ids]) => ids.size > 0)
-        .map(([kind, ids]) => [kind, [...ids]]),
+        .filter(([, some]) => some.size > 0)
+        .map(([kind, some]) => [kind, [...some].map(({ id }) => id)]),
     )
   }
   return { clock, tokens, servers, usage, sightings, state, failures, attention, token, find }
@@ -115,6 +118,19 @@ test('the last answer comes at once, and another round is made when it is a minu
   expect(state.rounds).toBe(1)
   clock.now += 1
   expect(await find()).toEqual({ 'never-expires': ['a'] })
+  await eventually(() => state.rounds === 2)
+})
+
+test('what takes long is not done again at once, though things change', async () => {
+  const { clock, state, token, find } = setUp()
+  state.takesMs = 1_000
+  await find()
+  token('a', { expiresAt: null })
+  clock.now += limits.attentionRestTimes * state.takesMs - 1_001
+  await find()
+  expect(state.rounds).toBe(1)
+  clock.now += 1
+  await find()
   await eventually(() => state.rounds === 2)
 })
 

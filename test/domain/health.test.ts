@@ -32,7 +32,7 @@ const setUp = (count: number) => {
       looks.push(look)
     })
   const clock = { now: STARTED_AT }
-  const health = new Health({ servers, probe, limits, now: () => clock.now })
+  const health = new Health({ servers, probe, limits, now: () => clock.now, stopwatch: () => clock.now })
   /** What the timer does, a few times, each with all that follows from it. */
   const ticks = async () => {
     for (let turn = 0; turn < 3; turn++) {
@@ -166,20 +166,20 @@ test('a look sees the server as it was when it began; a change looks again, and 
 test('errors are counted by the hour, and in all', () => {
   const { health, servers, all, clock } = setUp(2)
   const [server, other] = all as [Upstream, Upstream]
-  health.answered(server.id, true, clock.now)
+  health.answered(server.id, true)
   for (let minute = 0; minute < 59; minute++) {
     clock.now += 60_000
-    health.answered(server.id, false, clock.now)
+    health.answered(server.id, false)
   }
   expect(health.of(server).hour).toEqual({ requests: 60, errors: 1 })
   clock.now += 60_000
   expect(health.of(server).hour).toEqual({ requests: 59, errors: 0 })
-  health.answered(server.id, true, clock.now)
+  health.answered(server.id, true)
   expect(health.of(server).hour).toEqual({ requests: 60, errors: 1 })
   clock.now += HOUR_MS
   expect(health.of(server).hour).toEqual({ requests: 0, errors: 0 })
   expect(health.of(server).total).toEqual({ requests: 61, errors: 2 })
   expect(health.of(other).hour).toEqual({ requests: 0, errors: 0 })
-  health.answered('srv_of_nobody', true, clock.now)
+  health.answered('srv_of_nobody', true)
   expect(servers.byId.size).toBe(2)
 })

@@ -8,6 +8,7 @@ import { eventually } from '../support/poll.ts'
 
 const connectionAt = (n: number, kind: Connection['kind'] = 'sse'): Connection =>
   ({
+    number: n,
     id: `c${n}`,
     secret: { diesAt: null, token: { id: `tok_${n % 3}`, expiresAt: null, secrets: [] } },
     server: { id: 'srv_1' },

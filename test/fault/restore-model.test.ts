@@ -30,7 +30,8 @@ import { restoreBackup, type RestoreOptions } from '../../src/store/restore.ts'
 import { RevocationStore } from '../../src/store/revocation.ts'
 import { ServerStore } from '../../src/store/server.ts'
 import { TokenStore } from '../../src/store/token.ts'
-import { denialOf, TokenIndex } from '../../src/token.ts'
+import { denialOf } from '../../src/token.ts'
+import { TokenIndex } from '../../src/token-index.ts'
 import { UpstreamIndex } from '../../src/upstream.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
 
@@ -60,7 +61,7 @@ const openNode = (folder: string) => {
   // What the tests ask is not what a power cut leaves.
   store.client.run('PRAGMA synchronous = OFF')
   const tokens = new TokenIndex()
-  for (const token of new TokenStore(store).all()) tokens.add(token)
+  new TokenStore(store).load(tokens)
   const servers = new UpstreamIndex()
   const serverStore = new ServerStore(store)
   for (const server of serverStore.all()) servers.add(server)
@@ -93,7 +94,7 @@ const openNode = (folder: string) => {
     control: new Control({ servers, registry, emergency, store: serverStore, now }),
     issuance: new Issuance({ tokens, servers, registry, keys: ring, store: new TokenStore(store), now }),
     operators: new OperatorStore(store),
-    keys: new KeyRotation({ ring, servers, apiKeys, revocations, store: new KeyStore(store), now }),
+    keys: new KeyRotation({ ring, tokens, servers, apiKeys, revocations, store: new KeyStore(store), now }),
     backups: new Backups({
       folder,
       version: '0.4.0',
@@ -167,7 +168,7 @@ class World {
     if (!server) return
     const name = `t${(this.#made += 1)}`
     const { token, secret } = issuance.issue({ name, servers: [server.name], subject, expiresAt: null }, SYSTEM)
-    const { id, createdAt } = tokens.byId.get(token.id) ?? token
+    const { id, createdAt } = tokens.get(token.id) ?? token
     this.#know({ id, secret, subject, server: server.id, createdAt, keyId: this.node.store.keys.current, dead: false })
   }
 
@@ -178,7 +179,7 @@ class World {
 
   rotate(pick: number) {
     const known = this.#pick([...this.alive], pick)
-    const token = known && this.node.tokens.byId.get(known.id)
+    const token = known && this.node.tokens.get(known.id)
     if (!known || !token || token.revokedAt !== null) return
     const secret = this.node.issuance.rotate(token, 0, SYSTEM)
     for (const old of this.known) if (old.id === known.id) old.dead = true
@@ -187,7 +188,7 @@ class World {
 
   tighten(pick: number) {
     const known = this.#pick([...this.alive], pick)
-    const token = known && this.node.tokens.byId.get(known.id)
+    const token = known && this.node.tokens.get(known.id)
     if (!token || token.revokedAt !== null) return
     const callsPerMinute = 1_000 - (this.#made += 1)
     this.node.issuance.setPolicy(token, { callsPerMinute }, SYSTEM)
@@ -219,7 +220,7 @@ class World {
 
   async revokeOne(pick: number) {
     const known = this.#pick([...this.alive], pick)
-    if (known && this.node.tokens.byId.has(known.id)) await this.revoke({ tokens: [known.id] })
+    if (known && this.node.tokens.has(known.id)) await this.revoke({ tokens: [known.id] })
   }
 
   revokeOlder(pick: number) {
@@ -281,7 +282,7 @@ class World {
     await keys.remove(id, true, SYSTEM, 0)
     this.keysRemoved.add(id)
     for (const known of this.known) {
-      const revoked = this.node.tokens.byId.get(known.id)?.revokedAt ?? null
+      const revoked = this.node.tokens.get(known.id)?.revokedAt ?? null
       if (known.keyId === id || revoked !== null) known.dead = true
     }
     const left = new Set(this.node.apiKeys.list().map((key) => key.id))
@@ -355,7 +356,7 @@ class World {
         expect(passes(known), `${done}: ${known.id} lives again`).toBeFalse()
       } else if (this.alive.has(known) && !this.serversClosed.has(known.server)) {
         expect(passes(known), `${done}: ${known.id} does not pass`).toBeTrue()
-        const policy = tokens.byId.get(known.id)?.policy?.callsPerMinute
+        const policy = tokens.get(known.id)?.policy?.callsPerMinute
         expect(policy, `${done}: ${known.id} may do more again`).toBe(this.policies.get(known.id))
       }
     }

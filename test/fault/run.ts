@@ -17,7 +17,7 @@ const PARTS: Record<string, () => Promise<{ run: FaultPart }>> = {
 const argv = process.argv.slice(2)
 const size: Size = argv.includes('--short') ? 'short' : 'long'
 const seedAt = argv.indexOf('--seed')
-const seed = seedAt === -1 ? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0 : Number(argv[seedAt + 1])
+const seed = seedAt === -1 ? (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) : Number(argv[seedAt + 1])
 const named = argv.filter((word, at) => !word.startsWith('--') && at !== seedAt + 1)
 const unknown = named.filter((name) => !Object.hasOwn(PARTS, name))
 if (unknown.length > 0 || !Number.isInteger(seed)) {

@@ -49,6 +49,7 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
     ['--key-file', ['/nonexistent/folder/portcullis.key', '/']],
     ['--log-level', ['loud', 'INFO', '']],
     ['--log-format', ['xml']],
+    ['--probe-every', ['often', '500ms', '1', '-1s', '2d', '0.5s', '']],
     ['--bogus', ['1']],
     ['--stdio', ['(none)']],
   ]

@@ -6,7 +6,8 @@ import { type Limits, limits } from '../../src/limits.ts'
 import { policyOf, type PolicyRequest } from '../../src/policy.ts'
 import { Registry } from '../../src/registry.ts'
 import { generateSecret } from '../../src/secret.ts'
-import { type Token, TokenIndex } from '../../src/token.ts'
+import type { Token } from '../../src/token.ts'
+import { TokenIndex } from '../../src/token-index.ts'
 import { type Upstream, UpstreamIndex } from '../../src/upstream.ts'
 import { Evidence, UsageMeter } from '../../src/usage.ts'
 import { serverAt } from './server.ts'
@@ -28,7 +29,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
   servers.add(server)
   const issue = (name: string, policy: PolicyRequest | null = null): { token: Token; secret: string } => {
     const secret = generateSecret('pcl_')
-    const token: Token = {
+    const token = tokens.add({
       id: `tok_${name}`,
       name,
       subject: null,
@@ -40,10 +41,8 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
       revokedAt: null,
       revocationId: null,
       policy: policyOf(policy),
-      secrets: [],
-    }
-    token.secrets.push({ ...keys.digest(secret), token, createdAt: 0, diesAt: null })
-    tokens.add(token)
+      secrets: [{ ...keys.digest(secret), createdAt: 0, diesAt: null }],
+    })
     return { token, secret }
   }
   const listener = Bun.serve({

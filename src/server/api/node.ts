@@ -51,20 +51,20 @@ export const nodeRoutes = (node: Node) =>
     )
     .get(
       '/keys',
-      ({ request }) => {
+      async ({ request }) => {
         requireRole(contextOf(request).actor, 'auditor')
         // A ring holds a handful of keys: all of them are one page.
-        return { items: node.keys.list().map(ringKeyJson), next: null }
+        return { items: (await node.keys.list()).map(ringKeyJson), next: null }
       },
       { detail: told('auditor', 'List the keys of the ring'), response: { 200: RingKeyPage } },
     )
     .post(
       '/keys',
-      ({ request, set }) => {
+      async ({ request, set }) => {
         const { id } = node.keys.rotate(contextOf(request).actor)
         set.status = 201
         set.headers.location = `/api/v1/keys/${id}`
-        const key = node.keys.list().find((candidate) => candidate.id === id)
+        const key = (await node.keys.list()).find((candidate) => candidate.id === id)
         return ringKeyJson(key as NonNullable<typeof key>)
       },
       {

@@ -8,6 +8,7 @@ import type { Operator } from '../../operator.ts'
 import type { ReceiptConnection } from '../../receipt.ts'
 import type { Connection } from '../../registry.ts'
 import type { Receipt } from '../../revocation-record.ts'
+import { SELFTEST_STEPS, type SelfTestResult } from '../../selftest.ts'
 import { formatTime, formatTimeOrNull } from '../../time.ts'
 import { statusOf, type Token } from '../../token.ts'
 import { basePath, type Upstream } from '../../upstream.ts'
@@ -147,12 +148,13 @@ export const receiptJson = (receipt: Receipt) => ({
   connections: { cut: receipt.cut },
   timings: receipt.timings,
   durable: receipt.durable,
+  ...(receipt.lostOnRestart && { lostOnRestart: receipt.lostOnRestart }),
   complete: receipt.durable && !receipt.dryRun,
   peers: [],
 })
 
 export const receiptConnectionJson = (node: Node, connection: ReceiptConnection) => {
-  const token = node.tokens.byId.get(connection.tokenId)
+  const token = node.tokens.get(connection.tokenId)
   return {
     n: connection.n,
     kind: connection.kind,
@@ -181,7 +183,7 @@ export const connectionJson = (node: Node, connection: Connection) => {
     method: connection.method,
     path: connection.path,
     startedAt: formatTime(connection.startedAt),
-    ageMs: node.now() - connection.startedAt,
+    ageMs: Math.max(0, node.now() - connection.startedAt),
     bytesIn: connection.bytesIn,
     bytesOut: connection.bytesOut,
   }
@@ -243,4 +245,11 @@ export const verificationJson = ({ checkedAt, ...found }: VerificationState) => 
 export const linkJson = (node: Node, link: { path: string; expiresAt: number }) => ({
   url: node.consoleUrl + link.path,
   expiresAt: formatTime(link.expiresAt),
+})
+
+export const selfTestJson = ({ at, step, ...result }: SelfTestResult) => ({
+  at: formatTime(at),
+  step,
+  meaning: step && SELFTEST_STEPS[step],
+  ...result,
 })

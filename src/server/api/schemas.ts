@@ -89,10 +89,14 @@ export const GatePut = Type.Object(
   },
   { additionalProperties: false },
 )
+const LostOnRestart = Type.Optional(
+  Type.Literal(true, { description: 'the journal could not be written either: in force until the process ends' }),
+)
 export const Cut = Type.Object({
   cut: Type.Integer({ description: 'how many connections' }),
   lastCutMs: Nullable(Type.Number({ description: 'from the arrival of the request to the last write' })),
   durable: Type.Boolean({ description: 'false: in force, but not in the database yet (507)' }),
+  lostOnRestart: LostOnRestart,
 })
 export const GateState = Type.Composite([
   Type.Object({ state: OneOf(['open', 'closed'] as const), reason: Nullable(Type.String()) }),
@@ -281,6 +285,7 @@ export const Revocation = Type.Object({
     ),
   }),
   durable: Type.Boolean({ description: 'false: in force, but not in the database yet (507)' }),
+  lostOnRestart: LostOnRestart,
   complete: Type.Boolean({ description: 'every node knows it' }),
   peers: Type.Array(
     Type.Object({ node: Type.String(), state: Type.String(), ms: Nullable(Type.Number()), cut: Type.Integer() }),
@@ -428,6 +433,40 @@ export const RingKey = Type.Object({
 export const RingKeyPage = Page(RingKey)
 export const KeyRemoved = Type.Object({ id: Type.String(), revocation: Nullable(Revocation) })
 
+// The test of a revocation
+const Took = Nullable(Type.Number({ description: "milliseconds from the revocation's start; null: not reached" }))
+export const SelfTest = Type.Object({
+  at: Time,
+  ok: Type.Boolean({ description: 'whether all steps passed' }),
+  step: Nullable(Type.String({ description: 'the first step that failed' })),
+  message: Nullable(Type.String({ description: 'what was seen there' })),
+  meaning: Nullable(Type.String({ description: 'what that means' })),
+  tookMs: Type.Number({ description: 'the whole test' }),
+  timings: Type.Object({
+    commitMs: Took,
+    syncMs: Nullable(Type.Number({ description: 'of the commit, the write to the disk and its sync' })),
+    deniedMs: Took,
+    firstCutMs: Took,
+    lastCutMs: Took,
+    endSeenMs: Nullable(Type.Number({ description: 'the client saw its stream end' })),
+    upstreamCancelledMs: Took,
+  }),
+  steps: Type.Array(
+    Type.Object({
+      step: Type.String(),
+      state: OneOf(['passed', 'failed', 'skipped'] as const),
+      message: Nullable(Type.String()),
+    }),
+  ),
+  remarks: Type.Array(Type.String(), { description: 'what is odd, though nothing failed' }),
+})
+export const SelfTests = Type.Object({
+  everyMs: Nullable(Type.Integer({ description: 'how often the node tests itself; null: only when asked' })),
+  runs: Type.Integer({ description: 'since the start' }),
+  failures: Type.Record(Type.String(), Type.Integer(), { description: 'since the start, by the step that failed' }),
+  last: Type.Union([SelfTest, Type.Null()], { description: 'the last one; null: none since the start' }),
+})
+
 // The node
 const Address = Type.Object({ host: Type.String(), port: Type.Integer() })
 export const Node = Type.Object({
@@ -470,4 +509,6 @@ export type OperatorJson = Static<typeof Operator>
 export type SessionJson = Static<typeof Session>
 export type UsageHistoryJson = Static<typeof UsageHistory>
 export type RingKeyJson = Static<typeof RingKey>
+export type SelfTestJson = Static<typeof SelfTest>
+export type SelfTestsJson = Static<typeof SelfTests>
 export type NodeJson = Static<typeof Node>

@@ -27,7 +27,9 @@ const since = (arrivedAt: number, at: number | null) =>
 /** What a kill or a closing did; 507 when it is in force but not in the database yet. */
 export const outcomeJson = async (outcome: GateOutcome, arrivedAt: number, set: { status?: number | string }) => {
   if (!outcome.durable) set.status = 507
-  return { cut: outcome.cut, lastCutMs: since(arrivedAt, await outcome.lastCutAt), durable: outcome.durable }
+  const { cut, durable, lostOnRestart } = outcome
+  const lastCutMs = since(arrivedAt, await outcome.lastCutAt)
+  return { cut, lastCutMs, durable, ...(lostOnRestart && { lostOnRestart }) }
 }
 
 const Named = Type.Object({ name: Type.String() })

@@ -8,7 +8,7 @@ import { formatTime, parseExpiry } from '../../time.ts'
 import { type Secret, statusOf, type Token } from '../../token.ts'
 import { USAGE_WINDOWS, type UsageWindow } from '../../usage.ts'
 import { contextOf } from '../context.ts'
-import { behind, pageOf, pageRequest } from './page.ts'
+import { pageOf, pageRequest } from './page.ts'
 import { connectJson, tokenJson, tokensJson, usageJson } from './present.ts'
 import {
   Connect,
@@ -66,7 +66,13 @@ export const tokenRoutes = (node: Node) =>
       ({ request, query }) => {
         requireRole(contextOf(request).actor, 'auditor')
         const page = pageRequest(query)
-        const found = behind(node.tokens.byId.values(), page, ({ id }) => id)
+        // One more than the page holds, to know whether there is a next
+        const found = [
+          ...node.tokens
+            .behind(page.after)
+            [Symbol.iterator]()
+            .take(page.limit + 1),
+        ]
         const { items, next } = pageOf(
           found,
           page.limit,
@@ -101,7 +107,7 @@ export const tokenRoutes = (node: Node) =>
       ({ request, body }) => {
         requireRole(contextOf(request).actor, 'auditor')
         const { token, diesAt } = findSecret(node, body.secret)
-        return { ...tokenJson(node, token), secretDiesAt: diesAt === null ? null : formatTime(diesAt) }
+        return { ...tokenJson(node, token), secretDiesAt: diesAt === null ? null : formatTime(Math.abs(diesAt)) }
       },
       {
         detail: told('auditor', 'Find a token by its leaked secret'),

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { readFileSync, rmSync } from 'node:fs'
 import { isIP } from 'node:net'
 import type { Server } from 'bun'
@@ -65,6 +66,8 @@ export const listen = (config: Config, socketPath: string) => {
   const consoleHandlers = Promise.withResolvers<ConsoleHandlers>()
   const askConsole: Handler = async (request, server) => (await consoleHandlers.promise).console(request, server)
   let tls = config.tls
+  /** What new connections are shown: where the next one could not be put in its place, the one before. */
+  let certificate = tls?.cert ?? null
   const bind = (address: Address, name: 'gate' | 'console', port = address.port): Server<unknown> => {
     try {
       return Bun.serve({
@@ -133,8 +136,20 @@ export const listen = (config: Config, socketPath: string) => {
       gate: { host: config.listen.host, port: ports.gate },
       console: { host: config.console.host, port: ports.console },
     },
+    /** How the gate is reached from this machine: as it is bound, whatever its names lead to. */
+    get reached() {
+      // The runtime's own, and not in its types.
+      const { address: bound } = gate as Server<unknown> & { address?: { address: string } | null }
+      const address = bound?.address ?? config.listen.host
+      const hosts = address === '0.0.0.0' ? ['127.0.0.1'] : address === '::' ? ['::1', '127.0.0.1'] : [address]
+      return { hosts, port: ports.gate, tls: tls !== null }
+    },
     gateUrl: url(config.publicUrl, config.listen, gate),
     consoleUrl: url(config.consoleUrl, config.console, consoleServer),
+    /** When the certificate in force ends, in milliseconds since the epoch; null without TLS. */
+    get certificateEndsAt() {
+      return certificate === null ? null : Date.parse(new X509Certificate(certificate).validTo)
+    },
     serveGate(given: GateHandlers) {
       gateHandlers = given
       gate.reload({ routes: given.routes, fetch: given.fetch })
@@ -155,6 +170,7 @@ export const listen = (config: Config, socketPath: string) => {
         next = null
         try {
           replace()
+          certificate = given.cert
           done(null)
         } catch (error) {
           done(error)

@@ -23,7 +23,7 @@ const hrefOf = (node: Node, { targetId }: AuditRow, details: Record<string, unkn
   const revocation = details['revocation']
   if (typeof revocation === 'string' && targetId === revocation) return `/revocations/${encodeURIComponent(revocation)}`
   if (targetId === null) return null
-  if (node.tokens.byId.has(targetId)) return `/tokens/${encodeURIComponent(targetId)}`
+  if (node.tokens.has(targetId)) return `/tokens/${encodeURIComponent(targetId)}`
   const server = node.servers.byId.get(targetId)
   return server && server.removedAt === null ? `/servers/${encodeURIComponent(server.name)}` : null
 }

@@ -71,11 +71,11 @@ export const connectionRoutes = (node: Node) => {
       <ConnectionsPage
         frame={{ ...frameOf(node, request), path }}
         query={query}
-        tokenName={node.tokens.byId.get(query.token)?.name ?? null}
+        tokenName={node.tokens.get(query.token)?.name ?? null}
         isPasted={isPasted(fields)}
         list={listOf(node, query, fields.get('after'))}
         serverNames={serverNamesOf(node)}
-        hasTokens={node.tokens.byId.size > 0}
+        hasTokens={node.tokens.size > 0}
         mayAct={mayAct(actor)}
         filterLengthMax={nameLengthMax}
       />,

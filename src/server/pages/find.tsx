@@ -33,10 +33,10 @@ const pastedCard = (node: Node, actor: Actor, pasted: PastedSecret): FoundCard['
   return { token: tokenCard(node, token), isOld: diesAt !== null && diesAt <= node.now() }
 }
 
-const foundCard = (node: Node, actor: Actor, text: string): FoundCard => {
+const foundCard = async (node: Node, actor: Actor, text: string): Promise<FoundCard> => {
   const pasted = node.search.pasted(text)
   const query = pasted ? '' : text.trim().slice(0, node.limits.nameLengthMax)
-  const found = node.search.find(query, node.limits.foundPerKindMax)
+  const found = await node.search.find(query, node.limits.foundPerKindMax)
   return {
     query: { isEmpty: query === '' },
     pasted: pasted && pastedCard(node, actor, pasted),
@@ -56,15 +56,15 @@ const foundCard = (node: Node, actor: Actor, text: string): FoundCard => {
 /** The palette: what can be killed, by a part of its name or by a leaked secret, which is in no address and no log. */
 export const findRoutes = (node: Node) =>
   new Elysia({ name: 'find' })
-    .get('/find', ({ request }) => {
+    .get('/find', async ({ request }) => {
       const { actor } = personOf(request)
-      return page(<FindPage frame={frameOf(node, request)} found={foundCard(node, actor, '')} />)
+      return page(<FindPage frame={frameOf(node, request)} found={await foundCard(node, actor, '')} />)
     })
     .post(
       '/find',
       async ({ request }) => {
         const { actor } = personOf(request)
-        const found = foundCard(node, actor, (await formOf(request)).get('q') ?? '')
+        const found = await foundCard(node, actor, (await formOf(request)).get('q') ?? '')
         return isScript(request)
           ? partial(<Found found={found} />)
           : page(<FindPage frame={frameOf(node, request)} found={found} />)

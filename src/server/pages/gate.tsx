@@ -4,7 +4,6 @@ import { invalid } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import { requireRole } from '../../operator.ts'
 import type { Connection } from '../../registry.ts'
-import { statusOf } from '../../token.ts'
 import type { GateState, Upstream } from '../../upstream.ts'
 import {
   GateClosedPage,
@@ -31,15 +30,11 @@ const stateOf = (text: string | null): GateState => {
 const tokensOf = (connections: Iterable<Connection>): number =>
   new Set([...connections].map(({ secret }) => secret.token)).size
 
-const doomedOf = (node: Node, { id, name }: Upstream): ServerDoomed => {
+const doomedOf = async (node: Node, { id, name }: Upstream): Promise<ServerDoomed> => {
   const now = node.now()
   const isLeft = (serverId: string) => serverId !== id && node.servers.byId.get(serverId)?.removedAt === null
-  let [reach, reachOnly] = [0, 0]
-  for (const token of node.tokens.byId.values()) {
-    if (!token.servers.has(id) || statusOf(token, now) !== 'active') continue
-    reach += 1
-    if (![...token.servers].some(isLeft)) reachOnly += 1
-  }
+  const reach = await node.tokens.countActive(now, (servers) => servers.has(id))
+  const reachOnly = await node.tokens.countActive(now, (servers) => servers.has(id) && !servers.values().some(isLeft))
   const connections = node.registry.ofServer(id)
   return { name, connections: connections.size, tokens: tokensOf(connections), reach, reachOnly }
 }
@@ -112,13 +107,13 @@ export const gatePageRoutes = (node: Node) => {
       },
       FORM,
     )
-    .get('/servers/:name/gate', ({ request, params }) => {
+    .get('/servers/:name/gate', async ({ request, params }) => {
       const { actor } = personOf(request)
       const state = stateOf(new URL(request.url).searchParams.get('state'))
       requireRole(actor, 'operator', state === 'closed')
       const server = control.find(params.name)
       const frame = frameOf(node, request)
-      const doomed = doomedOf(node, server)
+      const doomed = await doomedOf(node, server)
       return page(
         state === 'closed' ? (
           <ServerClosePage {...{ frame, doomed, reasonLengthMax }} />
@@ -146,9 +141,9 @@ export const gatePageRoutes = (node: Node) => {
       },
       FORM,
     )
-    .get('/servers/:name/kill', ({ request, params }) => {
+    .get('/servers/:name/kill', async ({ request, params }) => {
       requireRole(personOf(request).actor, 'operator', true)
-      const doomed = doomedOf(node, control.find(params.name))
+      const doomed = await doomedOf(node, control.find(params.name))
       return page(<ServerKillPage frame={frameOf(node, request)} doomed={doomed} />)
     })
     .post(
@@ -161,9 +156,9 @@ export const gatePageRoutes = (node: Node) => {
       },
       FORM,
     )
-    .get('/servers/:name/removal', ({ request, params }) => {
+    .get('/servers/:name/removal', async ({ request, params }) => {
       requireRole(personOf(request).actor, 'operator')
-      const doomed = doomedOf(node, control.find(params.name))
+      const doomed = await doomedOf(node, control.find(params.name))
       return page(<ServerRemovalPage frame={frameOf(node, request)} doomed={doomed} />)
     })
     .post(

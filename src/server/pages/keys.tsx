@@ -3,8 +3,9 @@ import { Elysia } from 'elysia'
 import { conflict, notFound } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import { requireRole } from '../../operator.ts'
+import type { Connection } from '../../registry.ts'
 import { formatTime } from '../../time.ts'
-import { statusOf } from '../../token.ts'
+import { statusOf, type Token } from '../../token.ts'
 import { KeyRemovalPage, type RingKeyCard, RotatePage } from '../../views/keys.tsx'
 import { FORM, formOf } from './form.ts'
 import { keepMade, madeBefore } from './made.ts'
@@ -12,9 +13,8 @@ import { frameOf, page, seeOther } from './page.ts'
 import { personOf } from './person.ts'
 
 /** The ring, the newest key first. */
-export const ringCards = (node: Node): RingKeyCard[] =>
-  node.keys
-    .list()
+export const ringCards = async (node: Node): Promise<RingKeyCard[]> =>
+  (await node.keys.list())
     .map((key) => ({
       ...key,
       createdAt: formatTime(key.createdAt),
@@ -25,18 +25,16 @@ export const ringCards = (node: Node): RingKeyCard[] =>
 /** Live connections of live tokens with a secret in use under that key. */
 const connectionsUnder = (node: Node, keyId: string): number => {
   const now = node.now()
-  let connections = 0
-  for (const token of node.tokens.byId.values()) {
-    const isUnder = token.secrets.some((secret) => secret.keyId === keyId && (secret.diesAt ?? Infinity) > now)
-    if (isUnder && statusOf(token, now) === 'active') connections += node.registry.ofToken(token.id).size
-  }
-  return connections
+  const isUnder = ({ secrets }: Token) =>
+    secrets.some((secret) => secret.keyId === keyId && (secret.diesAt ?? Infinity) > now)
+  const isLive = ({ secret: { token } }: Connection) => statusOf(token, now) === 'active' && isUnder(token)
+  return [...node.registry.all()].filter(isLive).length
 }
 
 /** The keys of the ring: rotated and removed. */
 export const keyRoutes = (node: Node) => {
-  const cardOf = (id: string): RingKeyCard => {
-    const card = ringCards(node).find((key) => key.id === id)
+  const cardOf = async (id: string): Promise<RingKeyCard> => {
+    const card = (await ringCards(node)).find((key) => key.id === id)
     if (!card) throw notFound('the ring has no key of that id')
     if (card.current) throw conflict('that is the current key: rotate first')
     return card
@@ -71,16 +69,16 @@ export const keyRoutes = (node: Node) => {
       },
       FORM,
     )
-    .get('/node/keys/:id/removal', ({ request, params }) => {
+    .get('/node/keys/:id/removal', async ({ request, params }) => {
       requireRole(personOf(request).actor, 'owner')
-      return removalPage(request, cardOf(params.id))
+      return removalPage(request, await cardOf(params.id))
     })
     .post(
       '/node/keys/:id/removal',
       async ({ request, params }) => {
         const { actor, arrivedAt } = personOf(request)
         requireRole(actor, 'owner')
-        const ringKey = cardOf(params.id)
+        const ringKey = await cardOf(params.id)
         const agreed = (await formOf(request)).get('revoke')
         const isUsed = ringKey.liveTokens + ringKey.apiKeys > 0
         // More would die than was agreed to, or where nothing was said to die: it is asked again.

@@ -1,6 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import { Elysia } from 'elysia'
 import type { Node } from '../../node.ts'
+import type { SelfTestResult } from '../../selftest.ts'
 import { formatTime } from '../../time.ts'
 import { type NodeCard, NodeLive, type NodeNow, NodePage } from '../../views/node.tsx'
 import { mayManage } from './access.tsx'
@@ -15,10 +16,15 @@ const noticeOf = (query: URLSearchParams, { keys }: Pick<NodeCard, 'keys'>): str
   return gone !== null && keys.every(({ id }) => id !== gone) ? 'The key is removed from the ring.' : null
 }
 
+const lastOf = ({ at, ok, step, message, timings }: SelfTestResult) => ({
+  ...{ ok, step, message, at: formatTime(at), endSeenMs: timings.endSeenMs },
+})
+
 const nowOf = (node: Node): NodeNow => ({
   startedAt: formatTime(node.startedAt),
-  uptimeMs: node.now() - node.startedAt,
+  uptimeMs: performance.now(),
   problems: node.problems(),
+  selfTest: { everyMs: node.selfTest.everyMs, last: node.selfTest.last && lastOf(node.selfTest.last) },
   uses: [
     { what: 'Connections', used: node.registry.size, max: node.registry.connectionsMax },
     { what: 'Servers', used: node.servers.byName.size, max: node.limits.serversMax },
@@ -27,13 +33,13 @@ const nowOf = (node: Node): NodeNow => ({
 })
 
 export const nodePageRoutes = (node: Node) =>
-  new Elysia({ name: 'node-pages' }).get('/node', ({ request }) => {
+  new Elysia({ name: 'node-pages' }).get('/node', async ({ request }) => {
     const { actor } = personOf(request)
     const { config, limits, version } = node
     const now = nowOf(node)
     const frame = frameOf(node, request)
     if (isScript(request)) return partial(<NodeLive {...{ frame, now }} />)
-    const keys = ringCards(node)
+    const keys = await ringCards(node)
     const card: NodeCard = {
       id: node.id,
       version: version.version,

@@ -84,8 +84,8 @@ const wrongOf = (node: Node, servers: readonly Upstream[], mayOpen: boolean): Wr
 
 /** While nobody has used any of the few tokens that there are. */
 const stepsOf = (node: Node, actor: Actor): StepsCard | null => {
-  const tokens = [...node.tokens.byId.values().take(node.limits.firstRunTokensMax + 1)]
-  if (tokens.length > node.limits.firstRunTokensMax) return null
+  if (node.tokens.size > node.limits.firstRunTokensMax) return null
+  const tokens = [...node.tokens]
   const hasServer = node.servers.byName.size > 0
   const totals = node.reads.totalsOf(tokens.map(({ id }) => id))
   const isUsed = ({ id }: Token) =>
@@ -163,19 +163,17 @@ const looksOf = async (node: Node): Promise<Look[]> => {
   return ATTENTION_KINDS.map((kind) => ({
     kind,
     count: attention[kind].size,
-    first: [...attention[kind].values().take(node.limits.namesShownMax)].flatMap((id) => {
-      const token = node.tokens.byId.get(id)
-      return token ? [{ id, name: token.name }] : []
-    }),
+    first: [...attention[kind][Symbol.iterator]().take(node.limits.namesShownMax)].map(({ id, name }) => ({
+      id,
+      name,
+    })),
   })).filter((look) => look.count > 0)
 }
 
 const overviewCard = async (node: Node, actor: Actor): Promise<OverviewCard> => {
   const { limits, reads, registry } = node
   const servers = node.servers.sorted()
-  const now = node.now()
-  let tokens = 0
-  for (const token of node.tokens.byId.values()) if (statusOf(token, now) === 'active') tokens += 1
+  const tokens = await node.tokens.countActive(node.now())
   const newest = { after: null, order: 'desc' } as const
   const [rows, revocations, looks] = await Promise.all([
     reads.audit({ ...newest, limit: limits.overviewEventsReadMax }),

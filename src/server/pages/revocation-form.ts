@@ -6,7 +6,8 @@ import { matches, type RevocationRequest } from '../../revocation.ts'
 import { holdsSecret } from '../../secret.ts'
 import { fold, partsOf } from '../../text.ts'
 import { formatTime, parseTime } from '../../time.ts'
-import { statusOf, type Token } from '../../token.ts'
+import { statusOf } from '../../token.ts'
+import { inTurns } from '../../turns.ts'
 import type { KnownNames, RevocationFailures, RevocationTyped } from '../../views/revocation-form.tsx'
 import type { SelectorCard } from '../../views/revocation-words.tsx'
 import type { DoomedCard } from '../../views/revocation.tsx'
@@ -32,7 +33,7 @@ const idsOf = (node: Node, fields: URLSearchParams): string[] => {
   const ids = [...new Set(fields.getAll('token').flatMap(partsOf))]
   const { revocationTokensMax } = node.limits
   if (ids.length > revocationTokensMax) throw invalid(`more than ${revocationTokensMax} tokens at once`)
-  if (!ids.every((id) => node.tokens.byId.has(id))) throw notFound('no token has that id')
+  if (!ids.every((id) => node.tokens.has(id))) throw notFound('no token has that id')
   return ids
 }
 
@@ -98,7 +99,7 @@ export const failuresOf = (error: AppError): RevocationFailures | null => {
 export const selectorCard = (node: Node, { selector, tokens }: Pick<Receipt, 'selector' | 'tokens'>): SelectorCard => {
   const { subject, group, server, issuedBefore, all } = selector
   const [first] = tokens
-  const token = node.tokens.byId.get(first?.id ?? '')
+  const token = node.tokens.get(first?.id ?? '')
   return {
     named: selector.tokens?.length ?? null,
     subject: subject === undefined ? null : (first?.subject ?? subject),
@@ -109,57 +110,68 @@ export const selectorCard = (node: Node, { selector, tokens }: Pick<Receipt, 'se
   }
 }
 
-const deadAlready = (node: Node, selector: Selector): number => {
-  const { byId } = node.tokens
-  const isDead = (token: Token) => token.revokedAt !== null
+const deadAlready = async (node: Node, selector: Selector): Promise<number> => {
+  const { tokens, limits } = node
   // Who says "all" names nobody.
   if (selector.all) return 0
-  if (selector.tokens) return selector.tokens.flatMap((id) => byId.get(id) ?? []).filter(isDead).length
-  return [...byId.values()].filter((token) => isDead(token) && matches(selector, token)).length
+  let dead = 0
+  const named = selector.tokens?.flatMap((id) => tokens.get(id) ?? [])
+  await inTurns(named ?? tokens, limits.tokensHoldMs, (token) => {
+    if (token.revokedAt !== null && (named || matches(selector, token))) dead += 1
+  })
+  return dead
 }
 
 /** What would die; asked of the domain, which selects again when it is done. */
 export const doomedOf = async (node: Node, wanted: Wanted, actor: Actor): Promise<DoomedCard> => {
   const asked = await node.revocations.revoke({ ...wanted, reason: 'other', dryRun: true }, actor, 0)
   const now = node.now()
-  const tokens = asked.tokens.flatMap(({ id }) => node.tokens.byId.get(id) ?? [])
-  const connectionsOf = (token: Token) => node.registry.ofToken(token.id).size
+  const { table } = node.tokens
+  const connectionsOf = (id: string) => node.registry.ofToken(id).size
+  // Those in use first; of many, only they are looked for.
+  const inUse = asked.tokens.filter(({ id }) => connectionsOf(id) > 0)
+  const first = [
+    ...inUse.toSorted((a, b) => connectionsOf(b.id) - connectionsOf(a.id)),
+    ...asked.tokens
+      .values()
+      .filter(({ id }) => connectionsOf(id) === 0)
+      .take(node.limits.rowsShownMax),
+  ].slice(0, node.limits.rowsShownMax)
   return {
     selector: selectorCard(node, asked),
-    tokens: tokens.length,
+    tokens: asked.tokens.length,
     connections: asked.cut,
-    first: tokens
-      .toSorted((a, b) => connectionsOf(b) - connectionsOf(a))
-      .slice(0, node.limits.rowsShownMax)
-      .map((token) => ({
-        id: token.id,
-        name: token.name,
-        subject: token.subject,
-        status: statusOf(token, now),
-        connections: connectionsOf(token),
-      })),
-    deadAlready: deadAlready(node, asked.selector),
-    reachMore: asked.selector.server ? tokens.filter(({ servers }) => servers.size > 1).length : 0,
+    first: first.flatMap(({ id }) => {
+      const token = node.tokens.get(id)
+      if (!token) return []
+      const { name, subject } = token
+      return [{ id, name, subject, status: statusOf(token, now), connections: connectionsOf(id) }]
+    }),
+    deadAlready: await deadAlready(node, asked.selector),
+    reachMore: asked.selector.server
+      ? asked.tokens.filter(({ id }) => table.serversAt(table.find(id)).size > 1).length
+      : 0,
   }
 }
 
 /** What the fields of the form offer, and how much there is in all. */
-export const offeredBy = (node: Node): { known: KnownNames; total: { tokens: number; connections: number } } => {
+export const offeredBy = async (
+  node: Node,
+): Promise<{ known: KnownNames; total: { tokens: number; connections: number } }> => {
   const max = node.limits.namesOfferedMax
   const subjects = new Map<string, string>()
   const groups = new Map<string, string>()
   const offer = (into: Map<string, string>, text: string | null) => {
-    if (text !== null && into.size < max) into.set(fold(text), text)
+    if (text !== null) into.set(fold(text), text)
   }
   let tokens = 0
-  let connections = 0
-  for (const token of node.tokens.byId.values()) {
-    if (token.revokedAt !== null) continue
+  await inTurns(node.tokens, node.limits.tokensHoldMs, (token) => {
+    if (token.revokedAt !== null) return
     tokens += 1
-    connections += node.registry.ofToken(token.id).size
-    offer(subjects, token.subject)
-    offer(groups, token.group)
-  }
+    if (subjects.size < max) offer(subjects, token.subject)
+    if (groups.size < max) offer(groups, token.group)
+  })
+  const connections = [...node.registry.all()].filter(({ secret }) => secret.token.revokedAt === null).length
   const server = node.servers
     .sorted()
     .slice(0, max)

@@ -45,13 +45,13 @@ const backOf = (wanted: Wanted): string => {
 type Refused = { typed: RevocationTyped; failures: RevocationFailures; failure: string | null; status: number }
 
 export const revocationRoutes = (node: Node) => {
-  const form = (request: Request, { typed, failures, failure, status }: Refused) =>
+  const form = async (request: Request, { typed, failures, failure, status }: Refused) =>
     page(
       <RevocationFormPage
         frame={frameOf(node, request)}
         isPart={isScript(request)}
         {...{ typed, failures, failure }}
-        {...offeredBy(node)}
+        {...await offeredBy(node)}
       />,
       status,
     )

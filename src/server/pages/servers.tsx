@@ -4,7 +4,6 @@ import { AppError } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import { type Actor, requireRole } from '../../operator.ts'
 import { fold } from '../../text.ts'
-import { statusOf } from '../../token.ts'
 import type { Upstream } from '../../upstream.ts'
 import { serverHref } from '../../views/server-cells.tsx'
 import { ServerAddPage, ServerEditPage, type ServerFailures, type ServerTyped } from '../../views/server-form.tsx'
@@ -43,11 +42,8 @@ const serversCard = (node: Node, query: URLSearchParams): ServersCard => {
   return { rows: items, next, found: matching.length, total: all.length, states, q, shown }
 }
 
-const serverCard = (node: Node, server: Upstream): ServerPageCard => {
-  const now = node.now()
-  let tokens = 0
-  for (const token of node.tokens.byId.values())
-    if (token.servers.has(server.id) && statusOf(token, now) === 'active') tokens += 1
+const serverCard = async (node: Node, server: Upstream): Promise<ServerPageCard> => {
+  const tokens = await node.tokens.countActive(node.now(), (reach) => reach.has(server.id))
   const connections = node.registry.ofServer(server.id).values().take(node.limits.serverConnectionsShownMax)
   return {
     server: serverJson(node, server),
@@ -153,9 +149,9 @@ export const serverPageRoutes = (node: Node) => {
       },
       FORM,
     )
-    .get('/servers/:name', ({ request, params }) => {
+    .get('/servers/:name', async ({ request, params }) => {
       const { actor } = personOf(request)
-      const card = serverCard(node, node.control.find(params.name))
+      const card = await serverCard(node, node.control.find(params.name))
       const frame = frameOf(node, request)
       return page(<ServerPage {...{ frame, card }} mayAct={mayAct(actor)} mayChange={mayChange(actor)} />)
     })

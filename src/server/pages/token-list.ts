@@ -1,8 +1,8 @@
 import type { AttentionKind } from '../../attention.ts'
+import { NONE } from '../../column.ts'
 import type { Node } from '../../node.ts'
-import { tokenFilter } from '../../search.ts'
 import { fold } from '../../text.ts'
-import { statusOf, type Token, type TokenIndex } from '../../token.ts'
+import { inTurns } from '../../turns.ts'
 import { type Look, LOOKS, STATES, type TokenQuery, type TokenState } from '../../views/token-filter.tsx'
 import type { TokenList } from '../../views/tokens.tsx'
 import { tokensJson } from '../api/present.ts'
@@ -33,78 +33,65 @@ export const tokenQueryOf = (fields: URLSearchParams, lengthMax: number): TokenQ
   }
 }
 
-/** Whether a subject or group is that one. The cheap test comes first: folding each would take ten times as long. */
-const sharedFilter = (field: 'subject' | 'group', wanted: string): ((token: Token) => boolean) => {
+/** Whether a row is let through, out of its columns: a million are asked each time that somebody looks. */
+type RowFilter = (row: number) => boolean
+
+/** Whether a subject or group is that one, folded. */
+const sharedFilter = ({ tokens: { table } }: Node, field: 'subject' | 'group', wanted: string): RowFilter => {
   if (wanted === '') return () => true
-  const mayBe = tokenFilter(wanted)
-  const folded = fold(wanted)
-  return (token) => {
-    const text = token[field]
-    return text !== null && mayBe(token) && (text === wanted || fold(text) === folded)
-  }
+  const key = table[field].find(fold(wanted))
+  return (row) => key !== NONE && table[field].keyAt(row) === key
 }
 
-const stateFilter = (node: Node, wanted: TokenState): ((token: Token) => boolean) => {
+const stateFilter = ({ tokens: { table }, now }: Node, wanted: TokenState): RowFilter => {
   if (wanted === 'all') return () => true
-  const now = node.now()
-  return (token) => statusOf(token, now) === wanted
+  const at = now()
+  if (wanted === 'active') return (row) => table.isActive(row, at)
+  const isRevoked = (row: number) => table.revokedAt.get(row) !== Infinity
+  return wanted === 'revoked' ? isRevoked : (row) => !isRevoked(row) && table.expiresAt.get(row) <= at
 }
 
-const filterOf = async (node: Node, query: TokenQuery): Promise<(token: Token) => boolean> => {
-  const { q, state, server, look, subject, group } = query
-  const isSo = [tokenFilter(q), sharedFilter('subject', subject), sharedFilter('group', group)]
-  if (server !== '') {
-    const id = node.servers.byName.get(server)?.id ?? ''
-    isSo.unshift((token) => token.servers.has(id))
-  }
-  if (look !== '') {
-    const ids = (await node.attention())[KIND_OF[look]]
-    isSo.unshift(({ id }) => ids.has(id))
-  }
-  isSo.unshift(stateFilter(node, state))
-  return (token) => isSo.every((holds) => holds(token))
+const serverFilter = ({ tokens: { table }, servers }: Node, wanted: string): RowFilter => {
+  if (wanted === '') return () => true
+  const id = servers.byName.get(wanted)?.id ?? ''
+  return (row) => table.serversAt(row).has(id)
 }
 
-/** Tokens by name: in one order that stays, since no name changes and no token is forgotten. */
-export class TokensByName {
-  #keyed: readonly { key: string; token: Token }[] = []
+const lookFilter = async (node: Node, wanted: TokenQuery['look']): Promise<RowFilter> => {
+  if (wanted === '') return () => true
+  const found = (await node.attention())[KIND_OF[wanted]]
+  return (row) => found.has({ row })
+}
 
-  constructor(readonly tokens: TokenIndex) {}
-
-  /** Sorted anew only after a token was made: every open list asks every two seconds. */
-  *all(): Generator<Token> {
-    const { byId } = this.tokens
-    if (this.#keyed.length !== byId.size) {
-      const made = byId.values().drop(this.#keyed.length)
-      const keyed = made.map((token) => ({ key: `${fold(token.name)}\n${token.id}`, token }))
-      this.#keyed = [...this.#keyed, ...keyed].toSorted((a, b) => (a.key < b.key ? -1 : 1))
-    }
-    for (const { token } of this.#keyed) yield token
-  }
+const filterOf = async (node: Node, { q, state, server, look, subject, group }: TokenQuery): Promise<RowFilter> => {
+  const isSo = [
+    stateFilter(node, state),
+    await lookFilter(node, look),
+    serverFilter(node, server),
+    sharedFilter(node, 'subject', subject),
+    sharedFilter(node, 'group', group),
+    await node.names.filter(q),
+  ]
+  return (row) => isSo.every((holds) => holds(row))
 }
 
 /** One page of what the filter lets through, behind the token whose id is `after`. */
-export const tokenListOf = async (
-  node: Node,
-  byName: TokensByName,
-  query: TokenQuery,
-  after: string | null,
-): Promise<TokenList> => {
-  const { tokens, limits } = node
+export const tokenListOf = async (node: Node, query: TokenQuery, after: string | null): Promise<TokenList> => {
+  const { tokens, names, limits } = node
   const isWanted = await filterOf(node, query)
-  const last = tokens.byId.get(after ?? '')
-  const page: Token[] = []
+  const last = tokens.get(after ?? '')?.row
+  const page: number[] = []
   let found = 0
   let isBehind = last === undefined
-  for (const token of byName.all()) {
-    if (isWanted(token)) {
+  await inTurns(await names.inOrder(), limits.tokensHoldMs, (row) => {
+    if (isWanted(row)) {
       found += 1
       // One more than the page holds, to know whether there is a next.
-      if (isBehind && page.length <= limits.rowsShownMax) page.push(token)
+      if (isBehind && page.length <= limits.rowsShownMax) page.push(row)
     }
-    if (token === last) isBehind = true
-  }
-  const rows = page.slice(0, limits.rowsShownMax)
+    if (row === last) isBehind = true
+  })
+  const rows = page.slice(0, limits.rowsShownMax).map((row) => tokens.at(row))
   const next = page.length > rows.length ? (rows.at(-1)?.id ?? null) : null
-  return { rows: tokensJson(node, rows), found, total: tokens.byId.size, next }
+  return { rows: tokensJson(node, rows), found, total: tokens.size, next }
 }

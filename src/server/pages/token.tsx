@@ -20,7 +20,7 @@ import { personOf } from './person.ts'
 import { mayAct, mayChange } from './rights.ts'
 
 export const tokenOf = (node: Node, id: string): Token => {
-  const token = node.tokens.byId.get(id)
+  const token = node.tokens.get(id)
   if (!token) throw notFound('no token has that id')
   return token
 }

@@ -17,14 +17,13 @@ import { personOf } from './person.ts'
 import { mayAct, mayChange } from './rights.ts'
 import { EMPTY, failuresOf, requestOf, typedOf, withoutSecrets } from './token-form.ts'
 import { snippetsOf } from './token.tsx'
-import { tokenListOf, tokenQueryOf, TokensByName } from './token-list.ts'
+import { tokenListOf, tokenQueryOf } from './token-list.ts'
 
 type Refused = { typed: TokenTyped; failures: TokenFailures; failure: string | null; status: number }
 
 /** Tokens: found, and made. */
 export const tokensRoutes = (node: Node) => {
   const { nameLengthMax } = node.limits
-  const byName = new TokensByName(node.tokens)
 
   const list = async (request: Request, actor: Actor, path: string): Promise<Response> => {
     const fields = new URL(path, request.url).searchParams
@@ -32,7 +31,7 @@ export const tokensRoutes = (node: Node) => {
     return page(
       <TokensPage
         frame={{ ...frameOf(node, request), path }}
-        list={await tokenListOf(node, byName, query, fields.get('after'))}
+        list={await tokenListOf(node, query, fields.get('after'))}
         serverNames={serverNamesOf(node)}
         hasServers={node.servers.byName.size > 0}
         mayAct={mayAct(actor)}
@@ -62,7 +61,7 @@ export const tokensRoutes = (node: Node) => {
 
   const issue = (request: Request, fields: URLSearchParams, actor: Actor): Response => {
     const frame = frameOf(node, request)
-    const before = node.tokens.byId.get(madeBefore(node, actor, fields) ?? '')
+    const before = node.tokens.get(madeBefore(node, actor, fields) ?? '')
     if (before) return page(<TokenIssuedBeforePage frame={frame} token={before} />)
     const typed = typedOf(fields)
     const { request: wanted, failures } = requestOf(typed, node.now())

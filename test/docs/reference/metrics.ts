@@ -24,11 +24,28 @@ export const metricsIn = (exposition: string): Metric[] => {
 }
 
 const LABELS: [name: string, what: string][] = [
-  ['version', 'Which portcullis runs, such as `0.4.0`.'],
+  ['version', 'Which portcullis runs, such as `0.5.0`.'],
   ['commit', 'What it was built from; empty when it runs from the sources.'],
   ['reason', 'Why the gate refused: a type of the [errors of the gate](errors.md#of-the-gate).'],
   ['cause', 'What cut it: a type of [the end of a stream](errors.md#the-end-of-a-stream).'],
   ['server', 'The id of the server; names are for those who sign in.'],
+  [
+    'durable',
+    '`true`: the revocation was on disk when it was answered. `false`: it was in force, and waited in the journal.',
+  ],
+  [
+    'phase',
+    'A phase of a revocation, as on its receipt: `commit`, `deny`, `first_cut`, `last_cut`, `upstream_cancelled`; of a test ' +
+      'also `end_seen`.',
+  ],
+  ['step', 'What failed first in a test of a revocation.'],
+  ['kind', 'Of a connection: `sse`, `stream`, `request`, `session`.'],
+  [
+    'queue',
+    '`journal`: what the database refused. `upstream_releases`: requests to servers to be cancelled after a cut. `receipts` and ' +
+      '`receipt_connections`: receipts, and what died with them. `audit_fold`: rows about strangers, written once a minute. ' +
+      '`password_hashes`, `verifications`: what is under way.',
+  ],
 ]
 
 export const metrics = (exposition: string): string => {
@@ -51,8 +68,8 @@ export const metrics = (exposition: string): string => {
       ['label', 'values'],
       LABELS.map(([name, what]) => [code(name), what]),
     ),
-    'To be called at night, watch `portcullis_ready` (0: the database can not be written, or the audit log does not hold) and\n' +
-      '`portcullis_dead_token_tries_total` (somebody tries tokens that you revoked).',
+    'Buckets have a label `le`, in seconds. Rules for alerts, a dashboard, and what to do when one fires:\n' +
+      '[Monitoring](../monitoring.md).',
     'Without credentials: `/healthz` is 200 while the process runs (on the gate too), `/readyz` is 200 when it is ready and else 503\n' +
       'with the reasons.',
   )

@@ -1,7 +1,7 @@
 import type { RevocationJson } from '../../src/server/api/schemas.ts'
 import type { Outcome } from './client.ts'
 import type { Played } from './contender.ts'
-import { type Figures, figuresOf, median, round } from './figures.ts'
+import { type Figures, figuresOf, median } from './figures.ts'
 import { ms, table } from './table.ts'
 
 /** What kills of one size by one contender came to. */
@@ -18,9 +18,6 @@ export type Row = {
   /** How much later the client saw the last end than the receipt says it was written; negative: earlier. */
   behindReceiptMs: Figures | null
 }
-
-/** The gate's last end divided by another's. */
-export type Ratio = { streams: number; to: string; ratio: number; min: number; max: number }
 
 const sum = (outcomes: Outcome[], of: (outcome: Outcome) => number): number =>
   outcomes.reduce((total, outcome) => total + of(outcome), 0)
@@ -57,18 +54,11 @@ export const rowOf = (contender: string, streams: number, played: Played[]): Row
 }
 
 /** Each round's own median. */
-const roundsOf = (played: Played[], rounds: number): number[] =>
+export const roundsOf = (played: Played[], rounds: number): number[] =>
   Array.from({ length: rounds }, (_, at) => {
     const size = played.length / rounds
     return median(played.slice(at * size, (at + 1) * size).map(({ outcome }) => outcome.lastMs))
   })
-
-/** Compares within each round, so that what else the machine did meanwhile cancels out. */
-export const ratioOf = (streams: number, gate: Played[], to: string, other: Played[], rounds: number): Ratio => {
-  const others = roundsOf(other, rounds)
-  const ratios = roundsOf(gate, rounds).map((lastMs, at) => lastMs / (others[at] ?? Number.NaN))
-  return { streams, to, ratio: round(median(ratios)), min: round(Math.min(...ratios)), max: round(Math.max(...ratios)) }
-}
 
 const endedBy = (endings: Outcome['endings']): string =>
   Object.entries(endings)
@@ -87,12 +77,6 @@ export const figuresTable = (rows: Row[]): string =>
       `${farewells}/${streams * lastMs.count}`,
       endedBy(endings),
     ]),
-  )
-
-export const ratiosTable = (ratios: Ratio[]): string =>
-  table(
-    ['', 'streams', 'ratio', 'min', 'max'],
-    ratios.map(({ to, streams, ratio, min, max }) => [to, String(streams), ...[ratio, min, max].map(ms)]),
   )
 
 export const receiptsTable = (rows: Row[]): string =>

@@ -1,0 +1,56 @@
+import { HttpConnection } from './connection.ts'
+import { HOST } from './program.ts'
+
+/** Enough for every connection to have one in flight under an id of its own. */
+const IDS = 512
+const SESSIONS = '2025-11-25'
+const STATELESS = '2026-07-28'
+const INFO = { name: 'bench', version: '1.0.0' }
+
+/** Where an MCP endpoint is, and what opens its door. */
+export interface Endpoint {
+  port: number
+  path: string
+  token: string | null
+}
+
+const post = ({ path, token }: Endpoint, headers: Record<string, string>, message: object): string => {
+  const body = JSON.stringify({ jsonrpc: '2.0', ...message })
+  const all = {
+    Host: HOST,
+    Accept: 'application/json, text/event-stream',
+    'Content-Type': 'application/json',
+    ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
+    ...headers,
+    'Content-Length': String(body.length),
+  }
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}`)
+  return `POST ${path} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n${body}`
+}
+
+const params = { name: 'echo', arguments: { text: 'hello' } }
+const ids = Array.from({ length: IDS }, (_, at) => at + 1)
+
+/** Opens one session, and answers with calls of a tool in it. */
+export const sessionCalls = async (endpoint: Endpoint): Promise<string[]> => {
+  const connection = await HttpConnection.to(HOST, endpoint.port)
+  const initialize = { protocolVersion: SESSIONS, capabilities: {}, clientInfo: INFO }
+  const opened = await connection.ask(post(endpoint, {}, { id: 0, method: 'initialize', params: initialize }))
+  const session = opened.head.get('mcp-session-id')
+  if (!session) throw new Error(`no session: ${opened.status} ${opened.text}`)
+  const headers = { 'Mcp-Session-Id': session, 'Mcp-Protocol-Version': SESSIONS }
+  const ready = await connection.ask(post(endpoint, headers, { method: 'notifications/initialized' }))
+  if (ready.status !== '202') throw new Error(`not initialized: ${ready.status} ${ready.text}`)
+  connection.close()
+  return ids.map((id) => post(endpoint, headers, { id, method: 'tools/call', params }))
+}
+
+export const statelessCalls = async (endpoint: Endpoint): Promise<string[]> => {
+  const headers = { 'Mcp-Protocol-Version': STATELESS, 'Mcp-Method': 'tools/call', 'Mcp-Name': params.name }
+  const _meta = {
+    'io.modelcontextprotocol/protocolVersion': STATELESS,
+    'io.modelcontextprotocol/clientInfo': INFO,
+    'io.modelcontextprotocol/clientCapabilities': {},
+  }
+  return ids.map((id) => post(endpoint, headers, { id, method: 'tools/call', params: { ...params, _meta } }))
+}
