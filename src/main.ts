@@ -2,7 +2,6 @@ import './many-requests.ts'
 import { accessSync, chmodSync, constants, existsSync, readFileSync, rmSync } from 'node:fs'
 import { uptime } from 'node:os'
 import { resolve } from 'node:path'
-import { setImmediate as turn } from 'node:timers/promises'
 import { Access } from './access.ts'
 import { Activity } from './activity.ts'
 import { ApiKeys } from './apikey.ts'
@@ -379,13 +378,17 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     log,
   }
   chmodSync(files.socket, 0o600)
-  // Clients are let in first: what the console and the API are made of takes as long to load as all the rest.
+  // Clients are let in first: what the console is made of takes as long to load as all the rest. The loop turns between
+  // its parts, its sockets included, so that nobody waits for all of it.
   listener.serveGate(gate.handlers)
-  await turn()
+  await Bun.sleep(1)
   const { createApi } = await import('./server/app.ts')
+  await Bun.sleep(1)
   const { createPages } = await import('./server/pages/pages.ts')
+  await Bun.sleep(1)
   const api = createApi(node)
   const socket = socketDoor(node, api)
+  await Bun.sleep(1)
   const pages = createPages(node)
   await rehearse(socket, revocationStore, log)
   health.start()
