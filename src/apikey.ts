@@ -72,11 +72,7 @@ export class ApiKeys {
   /** The key with that secret, also one that has expired; null for one that was removed, or never was. */
   find(secret: string): ApiKey | null {
     if (!isSecret('pca_', secret)) return null
-    for (const digest of this.deps.ring.candidates(secret)) {
-      const key = this.#byDigest.get(Buffer.from(digest).toString('base64'))
-      if (key) return key
-    }
-    return null
+    return this.deps.ring.findBy(secret, (digest) => this.#byDigest.get(Buffer.from(digest).toString('base64')) ?? null)
   }
 
   /** The actor behind a secret, or null; strangers' tries are counted. */

@@ -92,9 +92,13 @@ export class KeyRing {
     return { keyId: this.current, digest: digestOf(this.#current, secret).toString('base64') }
   }
 
-  /** The digests that a secret may be stored under, the current key's first. */
-  *candidates(secret: string): Generator<Uint8Array> {
-    for (let index = this.#keys.length - 1; index >= 0; index--) yield digestOf(this.#keys[index] as Derived, secret)
+  /** What `find` finds by a digest that a secret may be stored under, the current key's first; null: nothing by any. */
+  findBy<T>(secret: string, find: (digest: Uint8Array) => T | null): T | null {
+    for (let index = this.#keys.length - 1; index >= 0; index--) {
+      const found = find(digestOf(this.#keys[index] as Derived, secret))
+      if (found !== null) return found
+    }
+    return null
   }
 
   /** AES-256-GCM with a random nonce, bound to what it is for; `keyId.nonce.tag.text`, base64. */

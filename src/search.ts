@@ -60,7 +60,7 @@ export class Search {
     const shown = SECRET_SHAPE.exec(text)?.[0]
     if (!shown) return null
     if (!isSecret('pcl_', shown) && !isSecret('pca_', shown)) return { why: 'malformed' }
-    const secret = this.deps.tokens.find(this.deps.ring.candidates(shown))
+    const secret = this.deps.tokens.findSecret(shown, this.deps.ring)
     if (secret) return { secret }
     const apiKey = this.deps.apiKeys.find(shown)
     return apiKey ? { apiKey } : { why: 'unknown' }

@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { NONE } from './column.ts'
+import type { KeyRing } from './key.ts'
 import type { Policy } from './policy.ts'
 import type { NewSecret, NewToken, Secret, Token } from './token.ts'
 import { TokenTable } from './token-table.ts'
@@ -7,13 +8,16 @@ import { inTurns } from './turns.ts'
 
 /** A row of the table as a token: what it says and what is set go to the columns. */
 export class TokenRow implements Token {
+  #id: string | undefined
+
   constructor(
     readonly index: TokenIndex,
     readonly row: number,
   ) {}
 
+  /** Kept, since a request asks for it six times. */
   get id(): string {
-    return this.index.table.ids.at(this.row)
+    return (this.#id ??= this.index.table.ids.at(this.row))
   }
 
   get name(): string {
@@ -118,6 +122,7 @@ export class TokenIndex {
   /** Of the rows that were ever asked for. */
   readonly #tokens = new Map<number, TokenRow>()
   readonly #secrets = new Map<number, Secret>()
+  readonly #find = (digest: Uint8Array) => this.find(digest)
 
   get size(): number {
     return this.table.size
@@ -140,13 +145,15 @@ export class TokenIndex {
     return row !== NONE
   }
 
-  /** The secret behind a text from outside; `digests` are its candidates under each key of the ring. */
-  find(digests: Iterable<Uint8Array>): Secret | null {
-    for (const digest of digests) {
-      const row = this.table.digests.find(digest)
-      if (row !== NONE) return this.#secretAt(row)
-    }
-    return null
+  /** The secret of that digest. */
+  find(digest: Uint8Array): Secret | null {
+    const row = this.table.digests.find(digest)
+    return row === NONE ? null : this.#secretAt(row)
+  }
+
+  /** The secret behind a text from outside, under whichever key of the ring. */
+  findSecret(text: string, keys: KeyRing): Secret | null {
+    return keys.findBy(text, this.#find)
   }
 
   get(id: string): TokenRow | undefined {

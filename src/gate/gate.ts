@@ -204,7 +204,7 @@ export class Gate {
     const shown =
       [bearer, key, target.secret].find((text) => text?.startsWith('pcl_')) ?? target.secret ?? bearer ?? key
     if (!shown) return new Refused(problems.missing)
-    const secret = isSecret('pcl_', shown) ? tokens.find(keys.candidates(shown)) : null
+    const secret = isSecret('pcl_', shown) ? tokens.findSecret(shown, keys) : null
     if (secret) return secret
     fold.add('gate.unknown-token', address, null, now())
     return new Refused(problems.unknown)

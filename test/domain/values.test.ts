@@ -132,7 +132,9 @@ test('a ring seals, opens and signs; old keys go on working, strangers do not', 
   const old = ring.digest('secret')
   const sealed = ring.encrypt('Bearer upstream', 'headers of x')
   ring.replace([first, newRingKey(2)])
-  expect([...ring.candidates('secret')].map((digest) => Buffer.from(digest).toString('base64'))).toContain(old.digest)
+  const candidates: string[] = []
+  ring.findBy('secret', (digest) => (candidates.push(Buffer.from(digest).toString('base64')), null))
+  expect(candidates).toEqual([ring.digest('secret').digest, old.digest])
   expect(ring.digest('secret').digest).not.toBe(old.digest)
   expect(ring.decrypt(sealed, 'headers of x')).toBe('Bearer upstream')
   expect(() => ring.decrypt(sealed, 'headers of y')).toThrow('altered')

@@ -346,7 +346,7 @@ class World {
   check(done: string) {
     const { store, tokens, servers, apiKeys, operators } = this.node
     const passes = ({ secret, server }: Known) => {
-      const found = tokens.find(store.keys.candidates(secret))
+      const found = tokens.findSecret(secret, store.keys)
       return found !== null && denialOf(found, servers.byId.get(server), clock) === null
     }
     for (const known of this.known) {
