@@ -29,6 +29,11 @@ export const limits = {
   upstreamHeadersMs: 600_000,
   /** One timer for all requests and streams that wait for something: they see so much time pass at once. */
   beatMs: 1_000,
+  /**
+   * A connection on which nothing is under way: strangers must not hold all there may be. Proxies keep theirs for up to two
+   * minutes (Caddy), and the runtime takes no more than 255 s.
+   */
+  idleConnectionMs: 240_000,
   /** Proxies drop what is silent for 30 s or more; Cursor after 305 s. */
   keepAliveMs: 15_000,
   /** A silent event stream opens with a comment after this; most say something of their own by then. */

@@ -52,6 +52,12 @@ export interface ExchangeDeps {
   onRefused(problem: Problem): void
 }
 
+/** What a request came in by. */
+export interface Listener {
+  /** Closes the request's connection when nothing passes for so many seconds; 0: never. */
+  timeout(request: Request, seconds: number): void
+}
+
 const CAUSES: Partial<Record<Denial, CutCause>> = {
   token_revoked: 'token_revoked',
   secret_rotated: 'token_revoked',
@@ -89,6 +95,9 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
   /** The request to the upstream was started. */
   #began = false
   #down: Downstream | null = null
+  #listener: Listener | null = null
+  /** Its connection may be silent for as long as it likes. */
+  #held = false
   #saysJson = false
   /** The first event of this stream may announce an endpoint (HTTP+SSE). */
   #mayAnnounce = false
@@ -159,8 +168,9 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
   // Upward
 
   /** Runs the exchange, which is registered already. */
-  start(): Promise<Response> {
+  start(listener: Listener): Promise<Response> {
     const { request, deps } = this
+    this.#listener = listener
     request.signal.addEventListener('abort', () => this.abandoned())
     const length = request.headers.get('content-length')
     const hasBody = (length !== null && length !== '0') || request.headers.has('transfer-encoding')
@@ -487,7 +497,8 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
   broke(error: unknown): void {
     this.deps.onUpstreamError(this.server, error)
     this.calls.failed()
-    this.#reset()
+    // A token that has expired meanwhile is told so.
+    if (this.mayPass()) this.#reset()
   }
 
   abandoned(): void {
@@ -500,6 +511,10 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
 
   /** So much time has passed. One timer for all costs less than one each, and no setting of the clock moves it. */
   beat(ms: number): void {
+    if (!this.#held) {
+      this.#held = true
+      this.#listener?.timeout(this.request, 0)
+    }
     this.#down?.beat(ms)
     this.#waitsMs -= ms
     // Some of the first beat was over when the waiting began.
@@ -584,6 +599,7 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
     this.#ended = true
     this.deps.registry.remove(this)
     this.deps.running.remove(this)
+    if (this.#held) this.#listener?.timeout(this.request, this.deps.limits.idleConnectionMs / 1_000)
     this.guard?.release()
     // A body that flowed may have been answered, or given up, before its end.
     if (this.#began) this.calls.notePlain()

@@ -17,7 +17,7 @@ import { announcesBody, takeUnread } from '../unread.ts'
 import type { Upstream, UpstreamIndex } from '../upstream.ts'
 import type { Evidence, UsageMeter } from '../usage.ts'
 import { Endpoints } from './endpoint.ts'
-import { Exchange, type ExchangeDeps } from './exchange.ts'
+import { Exchange, type ExchangeDeps, type Listener } from './exchange.ts'
 import { introduce } from './introduce.ts'
 import { parsePath, routeDepths, splitUrl, type Target } from './path.ts'
 import { type Problem, problemOf, problemResponse, problems } from './problem.ts'
@@ -128,20 +128,20 @@ export class Gate {
       routeDepths().map(({ pattern, depth }) => [
         pattern,
         (request: Request, server: Server<unknown>) =>
-          this.handle(request, server.requestIP(request)?.address ?? '', depth),
+          this.handle(request, server.requestIP(request)?.address ?? '', depth, server),
       ]),
     )
     return {
       routes,
       fetch: (request: Request, server: Server<unknown>) =>
-        this.handle(request, server.requestIP(request)?.address ?? '', null),
+        this.handle(request, server.requestIP(request)?.address ?? '', null, server),
     }
   }
 
   /** Answers one request; `depth` is how many segments its raw path had, null where that is not known. */
-  handle(request: Request, peer: string, depth: number | null): Response | Promise<Response> {
+  handle(request: Request, peer: string, depth: number | null, listener: Listener): Response | Promise<Response> {
     if (this.#hidden !== null && request.url.includes(this.#hidden.path)) {
-      return this.#hidden.gate.handle(request, peer, depth)
+      return this.#hidden.gate.handle(request, peer, depth, listener)
     }
     this.counts.requests += 1
     this.#nextRequest += 1
@@ -150,7 +150,7 @@ export class Gate {
     const origin = headers.get('origin')
     const answer = this.#admit(request, peer, depth, requestId, origin)
     if (answer instanceof Exchange) {
-      const response = answer.start()
+      const response = answer.start(listener)
       return origin === null ? response : response.then((begun) => this.#withCors(begun, origin))
     }
     const { unreadBodyBytesMax, unreadBodyMs } = this.options.limits

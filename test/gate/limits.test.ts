@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test'
 import { eventually } from '../support/poll.ts'
+import { open } from '../support/raw.ts'
 import { startSmallGate } from '../support/small-gate.ts'
 
 /** One past each limit of the gate: a clear answer, and nothing else suffers. */
@@ -51,6 +52,27 @@ test('one connection more than a token may hold is 429, and another token is not
   await streams[0]?.body?.cancel()
   await eventually(() => gate.registry.ofToken(one.token.id).size === 2)
   expect((await fetch(`${gate.url}/sse`, { headers: bearer(one.secret) })).status).toBe(200)
+})
+
+test('a connection with nothing under way is closed, and one that waits for an answer or an event is not', async () => {
+  using upstream = ticking()
+  await using gate = startSmallGate(upstream.url.href, { idleConnectionMs: 1_000, keepAliveMs: 60_000 })
+  const { token, secret } = gate.issue('one')
+  const { origin } = new URL(gate.url)
+  const refused = await open(origin, { target: '/s/up/sse' })
+  const passed = await open(origin, { target: '/s/up/session', headers: bearer(secret) })
+  const stream = await open(origin, { target: '/s/up/sse', headers: bearer(secret) })
+  const waiting = await open(origin, { target: '/s/up/never', headers: bearer(secret) })
+  const closed = { timeoutMs: 20_000, everyMs: 50 }
+  await eventually(() => refused.ended !== 'open' && passed.ended !== 'open', closed)
+  expect([refused.status, passed.status]).toEqual([401, 200])
+  // Opened after them, so that only what is under way can have kept them.
+  const later = await open(origin, { target: '/s/up/sse' })
+  await eventually(() => later.ended !== 'open', closed)
+  expect([stream.ended, waiting.ended]).toEqual(['open', 'open'])
+  gate.registry.cut(gate.registry.ofToken(token.id), 'connection_killed')
+  await eventually(() => stream.complete && stream.ended !== 'open', closed)
+  await eventually(() => waiting.status > 0, closed)
 })
 
 test('one connection more than the gate may hold is 503', async () => {

@@ -48,7 +48,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
   const listener = Bun.serve({
     hostname: '127.0.0.1',
     port: 0,
-    idleTimeout: 0,
+    idleTimeout: own.idleConnectionMs / 1_000,
     development: false,
     fetch: () => new Response(null, { status: 503 }),
   })

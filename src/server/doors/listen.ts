@@ -55,6 +55,8 @@ export const preflight = (config: Config): void => {
   }
 }
 
+const IDLE_S = limits.idleConnectionMs / 1_000
+
 const unready: Handler = () => new Response(null, { status: 503 })
 
 /**
@@ -64,7 +66,12 @@ const unready: Handler = () => new Response(null, { status: 503 })
 export const listen = (config: Config, socketPath: string) => {
   let gateHandlers: GateHandlers = { routes: {}, fetch: unready }
   const consoleHandlers = Promise.withResolvers<ConsoleHandlers>()
-  const askConsole: Handler = async (request, server) => (await consoleHandlers.promise).console(request, server)
+  const askConsole: Handler = async (request, server) => {
+    server.timeout(request, 0)
+    const answer = await (await consoleHandlers.promise).console(request, server)
+    server.timeout(request, IDLE_S)
+    return answer
+  }
   let tls = config.tls
   /** What new connections are shown: where the next one could not be put in its place, the one before. */
   let certificate = tls?.cert ?? null
@@ -73,8 +80,8 @@ export const listen = (config: Config, socketPath: string) => {
       return Bun.serve({
         hostname: address.host,
         port,
-        // A stream may be silent for ever: the gate's own limits decide.
-        idleTimeout: 0,
+        // Of connections with nothing under way: the gate takes it off a request that lasts, as the console does.
+        idleTimeout: IDLE_S,
         development: false,
         // The gate counts for itself, and answers with a problem; the runtime's own 413 is bare.
         maxRequestBodySize: name === 'gate' ? Number.MAX_SAFE_INTEGER : limits.consoleBodyBytesMax,
