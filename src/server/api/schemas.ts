@@ -453,10 +453,11 @@ export const SelfTest = Type.Object({
   }),
   steps: Type.Array(
     Type.Object({
-      step: Type.String(),
+      step: Type.String({ description: 'its name' }),
       state: OneOf(['passed', 'failed', 'skipped'] as const),
-      message: Nullable(Type.String()),
+      message: Nullable(Type.String({ description: 'what was seen' })),
     }),
+    { description: 'in their order' },
   ),
   remarks: Type.Array(Type.String(), { description: 'what is odd, though nothing failed' }),
 })
