@@ -75,8 +75,7 @@ export class KeyRotation {
   async remove(id: string, revoke: boolean, actor: Actor, arrivedAt: number): Promise<Receipt | null> {
     requireRole(actor, 'owner')
     const { ring, servers, apiKeys, revocations, store, now } = this.deps
-    if (!ring.ids.includes(id)) throw notFound('the ring has no key of that id')
-    if (id === ring.current) throw conflict('that is the current key: rotate first')
+    this.#checkRemovable(id)
     const tokens = [...this.deps.tokens.under(id, now())]
     const users = apiKeys.under(id)
     if (!revoke && tokens.length + users.length > 0) {
@@ -93,11 +92,19 @@ export class KeyRotation {
       }
       receipt = await revocations.revoke(request, actor, arrivedAt)
     }
+    // Somebody may have rotated meanwhile, or removed it.
+    this.#checkRemovable(id)
     for (const key of users) apiKeys.remove(key.id, actor)
     store.reseal(servers.byId.values(), 'key.remove', id, actor)
     const rest = ring.data.keys.filter((key) => key.id !== id)
     store.saveRing(rest)
     ring.replace(rest)
     return receipt
+  }
+
+  #checkRemovable(id: string): void {
+    const { ring } = this.deps
+    if (!ring.ids.includes(id)) throw notFound('the ring has no key of that id')
+    if (id === ring.current) throw conflict('that is the current key: rotate first')
   }
 }

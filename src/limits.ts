@@ -113,15 +113,15 @@ export const limits = {
 
   // Audit
   /** A read gives the loop a turn after this: a revocation waits no longer for it. */
-  auditSliceMs: 5,
+  auditSliceMs: 2,
   /** Rows, or names, looked at in one statement: about a millisecond. */
   auditRowsSlice: 1_000,
   /** Where a part of a name is that of more targets, rows are looked at one after the other. */
   auditNamesMax: 500,
   /** Actors and actions to choose from; actors can be named by whoever may use the socket. */
   auditChoicesMax: 500,
-  /** Rows of an export that are made at once: about three milliseconds. */
-  auditExportSlice: 250,
+  /** Rows of an export that are made at once: about a millisecond, for which a revocation may have to wait. */
+  auditExportSlice: 80,
   /** The charts of what is alive now: ten minutes, in slots that still move while one looks. 60 s must hold whole slots. */
   pulseSlotMs: 5_000,
   pulseSlots: 120,

@@ -378,6 +378,21 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     log,
   }
   chmodSync(files.socket, 0o600)
+  // One stream's defect must not end all the others.
+  process.on('unhandledRejection', (error) =>
+    log.error({ err: error }, 'a promise was rejected that nobody waited for'),
+  )
+  process.on('SIGHUP', () => {
+    const done = (error: unknown) => {
+      if (error) log.error({ err: error }, 'the certificates could not be read again; the old ones stay')
+      else log.info({}, 'certificates were read again')
+    }
+    try {
+      listener.reload(reread().tls, done)
+    } catch (error) {
+      done(error)
+    }
+  })
   // Clients are let in first: what the console is made of takes as long to load as all the rest. The loop turns between
   // its parts, its sockets included, so that nobody waits for all of it.
   listener.serveGate(gate.handlers)
@@ -454,21 +469,6 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     rmSync(files.socket, { force: true })
     unlock?.()
   }
-  // One stream's defect must not end all the others.
-  process.on('unhandledRejection', (error) =>
-    log.error({ err: error }, 'a promise was rejected that nobody waited for'),
-  )
-  process.on('SIGHUP', () => {
-    const done = (error: unknown) => {
-      if (error) log.error({ err: error }, 'the certificates could not be read again; the old ones stay')
-      else log.info({}, 'certificates were read again')
-    }
-    try {
-      listener.reload(reread().tls, done)
-    } catch (error) {
-      done(error)
-    }
-  })
   const { connectionsMax } = registry
   if (connectionsMax < limits.connectionsWarnMax) {
     const todo = 'raise LimitNOFILE= in the unit of systemd, or `ulimit -n`'

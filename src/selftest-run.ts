@@ -171,6 +171,11 @@ export class SelfTestRun {
     this.#steps.set(step, { step, state: problem === null ? 'passed' : 'failed', message: problem })
   }
 
+  /** Nothing can be said of it, since the commit failed. */
+  #skip(step: SelfTestStep): void {
+    this.#steps.set(step, { step, state: 'skipped', message: null })
+  }
+
   get failure(): StepResult | null {
     return STEPS.map((step) => this.#steps.get(step)).find((result) => result?.state === 'failed') ?? null
   }
@@ -218,7 +223,8 @@ export class SelfTestRun {
     this.note('farewell', ended?.how === 'broken' ? 'the stream was broken off' : holdsTo(eventsIn(stream.body)))
     await this.#refuse(path, text)
     const found = store.look()
-    if (durable) this.note('row', found.value === value ? null : 'another connection does not find it')
+    if (!durable) this.#skip('row')
+    else this.note('row', found.value === value ? null : 'another connection does not find it')
     const { head } = store
     const fits = found.follows && found.head.sequence === head.sequence && found.head.hash === head.hash
     const seen = found.follows ? `ends with row ${found.head.sequence}` : 'ends with a row that does not hold'
@@ -271,7 +277,8 @@ export class SelfTestRun {
     Object.assign(this.timings, timings)
     this.note('commit', refused)
     const synchronous = store.synchronous()
-    this.note('sync', synchronous === 'FULL' || synchronous === 'EXTRA' ? null : `synchronous is ${synchronous}`)
+    if (refused !== null) this.#skip('sync')
+    else this.note('sync', synchronous === 'FULL' || synchronous === 'EXTRA' ? null : `synchronous is ${synchronous}`)
     this.note('cut', result.cut === 1 ? null : `${result.cut} connections were cut in place of 1`)
     const { syncMs } = this.timings
     if (syncMs !== null && syncMs < limits.selftestSyncMsMin) {

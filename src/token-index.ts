@@ -207,6 +207,8 @@ export class TokenIndex {
     const groupKey = group === undefined ? null : table.group.find(group)
     const reaches = server === undefined ? null : table.reaches.map((servers) => servers.has(server))
     const found: TokenRow[] = []
+    // Whoever has no group has the key of one that nobody has.
+    if (subjectKey === NONE || groupKey === NONE) return found
     const look = (row: number) => {
       if (table.revokedAt.get(row) !== Infinity || table.createdAt.get(row) >= issuedBefore) return
       if (groupKey !== null && table.group.keyAt(row) !== groupKey) return

@@ -26,7 +26,9 @@ const SAYS: Record<string, string> = {
 const verdict = ({ ok, step, message, meaning }: SelfTestJson): string =>
   ok
     ? 'PASSED  Revoking works on this node.'
-    : `FAILED  at "${clean(step ?? '')}": ${clean(message ?? '')}\n        That means: ${clean(meaning ?? '')}.`
+    : `FAILED  at "${clean(step ?? '')}": ${clean(message ?? '')}
+        That means: ${clean(meaning ?? '')}.
+        What to do: portcullis doctor; and docs/selftest.md, "When it fails".`
 
 const selftestText = (test: SelfTestJson): string => {
   const { timings } = test
@@ -42,7 +44,9 @@ const selftestText = (test: SelfTestJson): string => {
     '',
     'From the revocation on:',
     fields([
-      ['  committed', `${millis(timings.commitMs)}, of which ${millis(timings.syncMs)} to write and sync`],
+      timings.syncMs === null
+        ? ['  not committed', millis(timings.commitMs)]
+        : ['  committed', `${millis(timings.commitMs)}, of which ${millis(timings.syncMs)} to write and sync`],
       ['  refused from', millis(timings.deniedMs)],
       ['  cut', `first ${millis(timings.firstCutMs)}, last ${millis(timings.lastCutMs)}`],
       ['  end seen by the client', millis(timings.endSeenMs)],

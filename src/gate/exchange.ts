@@ -313,9 +313,12 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
     if (this.client !== null) this.#usage.client = this.client
     this.#waitsMs = deps.limits.upstreamHeadersMs
     const { signal } = this.#abort
-    callServer(server, href, { method: request.method, headers, body: body as BodyInit | null, signal }).then(
-      (answer) => this.#answered(answer),
-      (error: unknown) => this.#failedUpstream(error),
+    // An answer that can't be passed on, such as one with the status 700, ends its request too.
+    this.#watch(
+      callServer(server, href, { method: request.method, headers, body: body as BodyInit | null, signal }).then(
+        (answer) => this.#answered(answer),
+        (error: unknown) => this.#failedUpstream(error),
+      ),
     )
   }
 

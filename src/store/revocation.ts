@@ -52,9 +52,10 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
       .prepare()
   }
 
-  applyEmergency({ op, record }: EmergencyEntry, waited: boolean): void {
+  applyEmergency(entry: EmergencyEntry, waited: boolean): void {
+    const { op, record } = entry
     const key = `applied.${record.id}`
-    if (waited && (this.#isLast(record.id) || this.store.db.select().from(meta).where(eq(meta.key, key)).get())) return
+    if (waited && this.store.db.select().from(meta).where(eq(meta.key, key)).get()) return
     const mark = () => {
       if (waited)
         this.store.db
@@ -62,14 +63,21 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
           .values({ key, value: String(record.at) })
           .run()
     }
-    if (op === 'revocation') this.#applyRevocation(record, mark)
+    // Marked like one that is applied: as long as the journal holds it, other changes may come behind it.
+    if (waited && this.#isThere(entry)) this.store.log.write(mark)
+    else if (op === 'revocation') this.#applyRevocation(record, mark)
     else this.#applyGate(record, mark)
   }
 
   /**
-   * Whether the newest fact is of this change. A commit whose sync failed was refused, so that the change waits in the
-   * journal; but its pages may stand in the -wal, and after a crash SQLite takes them for committed.
+   * Whether the database has a change that waits in the journal, unmarked. A commit whose sync failed was refused; but
+   * its pages may stand in the -wal, and after a crash SQLite takes them for committed.
    */
+  #isThere({ op, record }: EmergencyEntry): boolean {
+    return op === 'revocation' ? this.get(record.id) !== null : this.#isLast(record.id)
+  }
+
+  /** Whether the newest fact is of this change. */
   #isLast(id: string): boolean {
     const last = this.store.db
       .select()

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
 
 const SLICE_BYTES = 1024 * 1024
 
@@ -7,6 +7,10 @@ export const syncPath = (path: string): void => {
   const fd = openSync(path, 'r')
   try {
     fsyncSync(fd)
+  } catch (error) {
+    // A file system that syncs no folders says so by EINVAL: there is nothing more that could be done.
+    if (!(error instanceof Error && 'code' in error && error.code === 'EINVAL' && fstatSync(fd).isDirectory()))
+      throw error
   } finally {
     closeSync(fd)
   }

@@ -43,6 +43,16 @@ const timesOf = ({ details }: AuditEventCard): string => {
   return typeof times === 'number' && times > 1 && 'firstAt' in details ? `, ${number(times)} times` : ''
 }
 
+/** What came of a test of a revocation; of the node's own tests one row tells of many. */
+const verdictOf = ({ action, details }: AuditEventCard): string => {
+  if (action !== 'node.selftest') return ''
+  const { ok, step, runs, failures } = details
+  const verdict = ok === true ? 'it does' : `it failed at "${String(step)}"`
+  if (typeof runs !== 'number') return `: ${verdict}`
+  const failed = Object.values(failures ?? {}).reduce((sum: number, times) => sum + Number(times), 0)
+  return `: ${verdict}; since the last such row ${count(runs, 'test')}, ${number(failed)} failed`
+}
+
 /** What happened, as a sentence: "ada revoked Cursor IDE: compromised". */
 export const Deed = ({ event }: { event: AuditEventCard }) => {
   const { actor, action, reason, details, href, receipt } = event
@@ -52,6 +62,7 @@ export const Deed = ({ event }: { event: AuditEventCard }) => {
       <bdi class="who">{whoOf(actor)}</bdi> {verbOf(action)}
       <Target event={event} />
       {timesOf(event)}
+      {verdictOf(event)}
       {reason !== null && (
         <>
           {': '}

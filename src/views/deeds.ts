@@ -13,7 +13,7 @@ export const VERBS: Record<string, string> = {
   'node.backup': 'took a backup of',
   'node.rename': 'gave this copy of a folder an identity of its own,',
   'node.restore': 'restored a backup to',
-  'node.selftest': 'tested that revoking works on',
+  'node.selftest': 'tested whether revoking works on',
   'operator.create': 'added the operator',
   'operator.link': 'made a one-time link for',
   'operator.link-failed': 'tried a link that is used or too old',

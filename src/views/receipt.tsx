@@ -123,7 +123,8 @@ const Facts = ({ receipt }: { receipt: ReceiptCard }) => (
   </dl>
 )
 
-const State = ({ receipt: { durable, complete, peers } }: { receipt: ReceiptCard }) => {
+const State = ({ receipt: { durable, lostOnRestart, complete, peers } }: { receipt: ReceiptCard }) => {
+  if (lostOnRestart) return <span class="status closed">in force until the node restarts</span>
   if (!durable) return <span class="status closed">in force, not in the database yet</span>
   if (!complete) return <>in the database here; not all nodes have it yet</>
   return <>complete: in the database{peers.length === 0 ? '; there is one node' : ', and all nodes have it'}</>

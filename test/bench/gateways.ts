@@ -21,9 +21,10 @@ export interface Gateway {
   endpoint: Endpoint
 }
 
-/** Their server is a child of theirs, on the core where it also is when it is asked over HTTP. */
+/** Their server is a child of whoever asks it, on the core where it also is when it is asked over HTTP. */
+export const STDIO_SERVER = pinned('load', [NODE, join(import.meta.dir, 'mcp-server.ts'), 'stdio'])
+
 export const startGateways = async (stops: Stops) => {
-  const server = pinned('load', [NODE, join(import.meta.dir, 'mcp-server.ts'), 'stdio'])
   const missing: string[] = []
   const gateways: Gateway[] = []
   for (const [name, flagsOf] of Object.entries(GATEWAYS)) {
@@ -33,7 +34,7 @@ export const startGateways = async (stops: Stops) => {
       continue
     }
     const port = freePort()
-    const command = () => [NODE, script, ...flagsOf(server, port)]
+    const command = () => [NODE, script, ...flagsOf(STDIO_SERVER, port)]
     const program = stops.add(await startProgram({ name, side: 'contender', port, command }))
     const endpoint = { port, path: '/mcp', token: null }
     gateways.push({ name: `${name} ${versions()[name]}`, pid: program.pid, endpoint })

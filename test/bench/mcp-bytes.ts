@@ -28,29 +28,35 @@ const post = ({ path, token }: Endpoint, headers: Record<string, string>, messag
   return `POST ${path} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n${body}`
 }
 
-const params = { name: 'echo', arguments: { text: 'hello' } }
+/** A session's first message, and a call in it, whatever carries them. */
+export const INITIALIZE = {
+  method: 'initialize',
+  params: { protocolVersion: SESSIONS, capabilities: {}, clientInfo: INFO },
+}
+export const INITIALIZED = { method: 'notifications/initialized' }
+export const CALL = { method: 'tools/call', params: { name: 'echo', arguments: { text: 'hello' } } }
 const ids = Array.from({ length: IDS }, (_, at) => at + 1)
 
 /** Opens one session, and answers with calls of a tool in it. */
 export const sessionCalls = async (endpoint: Endpoint): Promise<string[]> => {
   const connection = await HttpConnection.to(HOST, endpoint.port)
-  const initialize = { protocolVersion: SESSIONS, capabilities: {}, clientInfo: INFO }
-  const opened = await connection.ask(post(endpoint, {}, { id: 0, method: 'initialize', params: initialize }))
+  const opened = await connection.ask(post(endpoint, {}, { id: 0, ...INITIALIZE }))
   const session = opened.head.get('mcp-session-id')
   if (!session) throw new Error(`no session: ${opened.status} ${opened.text}`)
   const headers = { 'Mcp-Session-Id': session, 'Mcp-Protocol-Version': SESSIONS }
-  const ready = await connection.ask(post(endpoint, headers, { method: 'notifications/initialized' }))
+  const ready = await connection.ask(post(endpoint, headers, INITIALIZED))
   if (ready.status !== '202') throw new Error(`not initialized: ${ready.status} ${ready.text}`)
   connection.close()
-  return ids.map((id) => post(endpoint, headers, { id, method: 'tools/call', params }))
+  return ids.map((id) => post(endpoint, headers, { id, ...CALL }))
 }
 
 export const statelessCalls = async (endpoint: Endpoint): Promise<string[]> => {
-  const headers = { 'Mcp-Protocol-Version': STATELESS, 'Mcp-Method': 'tools/call', 'Mcp-Name': params.name }
+  const headers = { 'Mcp-Protocol-Version': STATELESS, 'Mcp-Method': CALL.method, 'Mcp-Name': CALL.params.name }
   const _meta = {
     'io.modelcontextprotocol/protocolVersion': STATELESS,
     'io.modelcontextprotocol/clientInfo': INFO,
     'io.modelcontextprotocol/clientCapabilities': {},
   }
-  return ids.map((id) => post(endpoint, headers, { id, method: 'tools/call', params: { ...params, _meta } }))
+  const call = { ...CALL, params: { ...CALL.params, _meta } }
+  return ids.map((id) => post(endpoint, headers, { id, ...call }))
 }

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 
 /** The kernel counts a process's time in hundredths of a second. */
-const TICK_MS = 10
+export const TICK_MS = 10
 
 /** A process and all that it started: nginx works in a child of its master, a gateway's server is its child. */
 export const familyOf = (pid: number): number[] => {

@@ -6,7 +6,7 @@ import type { Child } from './child.ts'
 import { figuresOf, median } from './figures.ts'
 import type { Rate, Target } from './load.ts'
 import { pinned } from './machine.ts'
-import { cpuMsOf } from './meter.ts'
+import { cpuMsOf, TICK_MS } from './meter.ts'
 import { getBytes } from './reverse-proxy.ts'
 
 const SIZES = { full: { rounds: 5, loadMs: 1_500 }, short: { rounds: 1, loadMs: 200 } }
@@ -49,7 +49,8 @@ export const populated = async (folder: string, tokens: number, secrets: string[
 const cpuUsOf = async ({ node, targets }: Populated, kind: Kind, client: Child, forMs: number): Promise<number> => {
   const cpuBefore = cpuMsOf(node.pid)
   const rate = await client.call<Rate>('rate', { target: targets[kind], connections: CONNECTIONS, ms: forMs })
-  return ((cpuMsOf(node.pid) - cpuBefore) * 1_000) / rate.answers
+  // On a busy machine a short load is less than the kernel counts: none at all would make the change infinite.
+  return (Math.max(TICK_MS, cpuMsOf(node.pid) - cpuBefore) * 1_000) / rate.answers
 }
 
 /** What a request costs on one node and on another, in turn; who is first changes from round to round. */

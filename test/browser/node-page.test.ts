@@ -40,6 +40,11 @@ test('says what runs here, and where', async () => {
   expect((await owner.get('/metrics')).status).toBe(200)
 })
 
+test('a test of a revocation stands in the audit log with its verdict', async () => {
+  await node.api('POST', '/selftest', {})
+  expect(await read('/audit?action=node.selftest')).toMatch(/tested whether revoking works on[^:]*node_[^:]*: it does</)
+})
+
 test('the live part is fetched alone, without the ring', async () => {
   const part = await (await owner.get('/node', { 'hx-request': 'true', 'x-live': '1' })).text()
   expect(part).toStartWith('<div id="live"')

@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
 import fc from 'fast-check'
 import type { RevocationRecord, Selector } from '../../src/revocation-record.ts'
-import { denyRecord, matches } from '../../src/revocation.ts'
+import { denyRecord, matches, matching } from '../../src/revocation.ts'
 import { fold } from '../../src/text.ts'
 import { denialOf, type NewToken, type Secret } from '../../src/token.ts'
 import { TokenIndex } from '../../src/token-index.ts'
@@ -70,6 +70,24 @@ test('each further condition only narrows what matches', () => {
         (one) => !matches({ ...a, ...b }, one) || matches(b, one) || Object.keys(b).length === 0 || b.all === true,
       ),
     ),
+  )
+})
+
+test('those found at once are those that match one by one', () => {
+  // Who has no group is in none that nobody ever had.
+  const alone = clone(
+    fc.sample(token('tok_1'), 1).map((one) => ({ ...one, subject: 'dev@example.com', group: null, revokedAt: null })),
+  )
+  expect(matching({ subject: 'dev@example.com' }, alone).length).toBe(1)
+  expect(matching({ subject: 'dev@example.com', group: 'nobody' }, alone)).toEqual([])
+  expect(matching({ subject: 'nobody', group: 'dev@example.com' }, alone)).toEqual([])
+  fc.assert(
+    fc.property(population, selector, (tokens, chosen) => {
+      const index = clone(tokens)
+      const wanted = [...index].filter((one) => one.revokedAt === null && matches(chosen, one)).map(({ id }) => id)
+      const found = matching(chosen, index).map(({ id }) => id)
+      return Bun.deepEquals(found.toSorted(), wanted)
+    }),
   )
 })
 

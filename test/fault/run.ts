@@ -1,3 +1,4 @@
+import { parseArgs } from 'node:util'
 import type { FaultPart, Size } from './fault.ts'
 
 /**
@@ -14,16 +15,30 @@ const PARTS: Record<string, () => Promise<{ run: FaultPart }>> = {
   soak: () => import('./soak.ts'),
 }
 
-const argv = process.argv.slice(2)
-const size: Size = argv.includes('--short') ? 'short' : 'long'
-const seedAt = argv.indexOf('--seed')
-const seed = seedAt === -1 ? (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) : Number(argv[seedAt + 1])
-const named = argv.filter((word, at) => !word.startsWith('--') && at !== seedAt + 1)
-const unknown = named.filter((name) => !Object.hasOwn(PARTS, name))
-if (unknown.length > 0 || !Number.isInteger(seed)) {
+const usage = (): never => {
   console.error(`usage: bun run faults [${Object.keys(PARTS).join('|')}]… [--short] [--seed N]`)
   process.exit(2)
 }
+
+const asked = () => {
+  try {
+    return parseArgs({
+      args: process.argv.slice(2),
+      allowPositionals: true,
+      options: { short: { type: 'boolean' }, seed: { type: 'string' } },
+    })
+  } catch {
+    return usage()
+  }
+}
+
+const { positionals: named, values } = asked()
+const size: Size = values.short ? 'short' : 'long'
+const seed = values.seed === undefined ? (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) : Number(values.seed)
+if (named.some((name) => !Object.hasOwn(PARTS, name)) || !Number.isSafeInteger(seed) || values.seed === '') usage()
+
+// Whoever breaks it off leaves nothing behind either: folders and processes go with the exit.
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130))
 
 let failed = 0
 for (const [name, load] of Object.entries(PARTS)) {

@@ -240,7 +240,7 @@ class Soak {
       cutMaxMs: round(Math.max(0, ...this.#cutMs)),
       loopMs: round(((loop.sum - this.#loop.sum) * 1_000) / Math.max(1, loop.count - this.#loop.count)),
       auditRows: last?.sequence ?? 0,
-      databaseKiB: [database, `${database}-wal`].reduce((sum, file) => sum + statSync(file).size, 0) / 1024,
+      databaseKiB: round([database, `${database}-wal`].reduce((sum, file) => sum + statSync(file).size, 0) / 1024),
       journalBytes: readFileSync(journal).findLastIndex((byte) => byte !== 0) + 1,
       errors: this.errors.length - this.#counted.errors,
     }
@@ -257,12 +257,12 @@ class Soak {
       this.#repeat(CHANGE_MS, () => this.#change()),
       this.#repeat(1_000, () => this.#read()),
     ]
-    console.log(COLUMNS.map((column) => column.padStart(12)).join(''))
+    console.log(COLUMNS.map((column) => column.padStart(13)).join(''))
     const startedAt = performance.now()
     for (let row = 1; row * ROW_MS[size] <= LASTS_MS[size]; row += 1) {
       await Bun.sleep(Math.max(0, startedAt + row * ROW_MS[size] - performance.now()))
       const figures = await this.row(performance.now() - startedAt)
-      console.log(COLUMNS.map((column) => String(figures[column]).padStart(12)).join(''))
+      console.log(COLUMNS.map((column) => String(figures[column]).padStart(13)).join(''))
     }
     this.#working = false
     await Promise.all(working)

@@ -41,6 +41,7 @@ export const silentPaths = async (ground: WireGround): Promise<void> => {
     ip netns exec ${name} ip addr add ${THERE}/30 dev ${name}b
     ip netns exec ${name} ip link set ${name}b up
     ip netns exec ${name} sh -c 'echo ${RETRIES} > /proc/sys/net/ipv4/tcp_retries2'`)
+  process.on('exit', remove)
   if (!made) {
     remove()
     if (process.env['CI']) ground.wrong('silentPaths: no network of its own could be made')
@@ -94,5 +95,6 @@ export const silentPaths = async (ground: WireGround): Promise<void> => {
   } finally {
     await upstream.stop(true)
     remove()
+    process.off('exit', remove)
   }
 }

@@ -73,6 +73,8 @@ export const silentUpstreams = async (ground: WireGround): Promise<void> => {
 
 /** What the gate and the runtime may hold of a body that nobody takes. */
 const HELD_UPLOAD_BYTES = 4 * 1024 * 1024
+/** What earlier scenes left moves by that much on a busy machine. Uploads that are not held back take 40 MB each. */
+const AT_REST_NOISE_BYTES = 32 * 1024 * 1024
 
 const OK = 'HTTP/1.1 200 OK\r\n'
 const LENGTH_5 = 'Content-Length: 5\r\n\r\n'
@@ -199,7 +201,7 @@ export const stoppedUploads = async (ground: WireGround): Promise<void> => {
       { timeoutMs: OVER_MS, everyMs: 300, what: 'uploads that nobody takes stand still' },
     )
     const grown = ground.residentBytes - before
-    if (grown > clients.length * HELD_UPLOAD_BYTES)
+    if (grown > clients.length * HELD_UPLOAD_BYTES + AT_REST_NOISE_BYTES)
       ground.wrong(`${clients.length} stopped uploads took ${grown} bytes`)
     const { connections } = await ground.node.revoke({ tokens: [id] })
     if (connections.cut !== clients.length)

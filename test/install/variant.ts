@@ -13,8 +13,8 @@ const edit = (file: string, change: (text: string) => string): void => {
 
 /** What is put into `main.ts` where the command line is read, or where the database is open. */
 const FAULTS = {
-  ends: ['void run(process.argv', "console.error('fails on purpose'); process.exit(1)"],
-  hangs: ['void run(process.argv', 'setInterval(() => {}, 1000); await new Promise(() => {})'],
+  ends: ['void (startNode(argv', "console.error('fails on purpose'); process.exit(1)"],
+  hangs: ['void (startNode(argv', 'setInterval(() => {}, 1000); await new Promise(() => {})'],
   endsMigrated: ['  // The domain, and its doors to the disk', "console.error('fails on purpose'); process.exit(1)"],
 } as const
 

@@ -99,6 +99,9 @@ test.skipIf(!isRoot)('a full disk is noticed, and costs nothing of the journal',
   // What does not need the disk works all the same.
   const passed = last?.steps.filter(({ state }) => state === 'passed').map(({ step }) => step)
   expect(passed).toEqual(expect.arrayContaining(['cut', 'end', 'farewell', 'refusal', 'release']))
+  // What was never committed was neither synced, nor can anybody find it.
+  const skipped = last?.steps.filter(({ state }) => state === 'skipped').map(({ step }) => step)
+  expect(skipped).toEqual(expect.arrayContaining(['sync', 'row']))
   await eventually(
     async () => {
       await readyz(node)
@@ -109,6 +112,8 @@ test.skipIf(!isRoot)('a full disk is noticed, and costs nothing of the journal',
   expect(hashOf(journal)).toBe(before)
   const asked = await portcullis(['selftest', '--data', node.data])
   expect([asked.code, asked.stdout]).toEqual([1, expect.stringMatching(/^FAILED {2}at "commit": .*full/)])
+  expect(asked.stdout).toContain('What to do:')
+  expect(asked.stdout).toMatch(/not committed: +[\d.]+ ms\n/)
   folder.free()
   await untilReady(node)
   expect(timesSaid(node, 'the test of a revocation failed')).toBe(1)

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { join } from 'node:path'
+import type { GateRecord } from '../../src/emergency.ts'
 import type { ReceiptConnection } from '../../src/receipt.ts'
 import { NOT_MEASURED, type RevocationRecord } from '../../src/revocation-record.ts'
 import { openStore, type Store } from '../../src/store/open.ts'
@@ -47,6 +48,32 @@ test('the row of a revocation, of one token, of many, out of the journal; of non
   expect(revocations.auditOf(recordOf('rev_9', 'tok_9'))).toBeNull()
   // The same token in a revocation that another log has written, as after a restore.
   expect(revocations.auditOf(recordOf('rev_9', 'tok_1'))).toBeNull()
+})
+
+test('what a crash brought into the database before the journal did is not applied again, whatever came behind it', () => {
+  // Refused, so that both wait; and the pages of the refused commit count after the crash.
+  const first = revoke(recordOf('rev_1', 'tok_1'))
+  const closing: GateRecord = {
+    id: 'rev_2',
+    at: 900,
+    actor: 'operator:ada',
+    action: 'close',
+    servers: [{ id: 'srv_1', name: 'files' }],
+    all: false,
+    reason: null,
+  }
+  const second = { op: 'gate', record: closing } as const
+  revocations.applyEmergency(second, false)
+  const third = recordOf('rev_3', 'tok_2')
+  const rows = () => store.log.head.sequence
+  expect(rows()).toBe(2)
+  // Another crash between the last commit and the clearing: the journal still holds all of them.
+  for (let start = 0; start < 2; start += 1) {
+    revoke(first, true)
+    revocations.applyEmergency(second, true)
+    revoke(third, true)
+    expect(rows()).toBe(3)
+  }
 })
 
 test('what died, page by page, beside its figures', () => {

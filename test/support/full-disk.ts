@@ -14,6 +14,12 @@ export const mayMount = (): boolean => {
 export const smallFolder = async (size = '6m') => {
   const data = tempFolder()
   await Bun.$`mount -t tmpfs -o size=${size},mode=0700 portcullis-test ${data}`
+  // For whoever is broken off: a mount outlives its process.
+  const takeAway = () => {
+    Bun.spawnSync(['umount', '--lazy', data])
+    removeFolder(data)
+  }
+  process.on('exit', takeAway)
   const files = ['fill-1', 'fill-2'].map((name) => join(data, name))
   return {
     data,
@@ -22,6 +28,7 @@ export const smallFolder = async (size = '6m') => {
     [Symbol.asyncDispose]: async () => {
       await Bun.$`umount ${data}`.nothrow()
       removeFolder(data)
+      process.off('exit', takeAway)
     },
   }
 }

@@ -5,6 +5,7 @@ import type { Server } from 'bun'
 import type { Address, Config } from '../../config.ts'
 import { AppError, invalid, messageOf } from '../../error.ts'
 import { limits } from '../../limits.ts'
+import { announcesBody } from '../../unread.ts'
 import { preferSecond } from './port.ts'
 
 type Handler = (request: Request, server: Server<unknown>) => Response | Promise<Response>
@@ -67,7 +68,8 @@ export const listen = (config: Config, socketPath: string) => {
   let gateHandlers: GateHandlers = { routes: {}, fetch: unready }
   const consoleHandlers = Promise.withResolvers<ConsoleHandlers>()
   const askConsole: Handler = async (request, server) => {
-    server.timeout(request, 0)
+    // Whoever is still to send a body could hold an open file for ever, also without having signed in.
+    if (!announcesBody(request.headers)) server.timeout(request, 0)
     const answer = await (await consoleHandlers.promise).console(request, server)
     server.timeout(request, IDLE_S)
     return answer
