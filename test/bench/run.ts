@@ -1,3 +1,4 @@
+import { parseArgs } from 'node:util'
 import type { Bench, Check, Report, Size } from './bench.ts'
 import { machine } from './machine.ts'
 import { checksTable } from './verdict.ts'
@@ -19,15 +20,24 @@ const PARTS: Record<string, () => Promise<{ run: Bench }>> = {
   console: () => import('./console.ts'),
 }
 
-const argv = process.argv.slice(2)
-const size: Size = argv.includes('--short') ? 'short' : 'full'
-const jsonAt = argv.indexOf('--json')
-const out = jsonAt === -1 ? `${ROOT}/dist/bench.json` : (argv[jsonAt + 1] ?? '')
-const named = argv.filter((word, at) => !word.startsWith('--') && (jsonAt === -1 || at !== jsonAt + 1))
-if (named.some((name) => !Object.hasOwn(PARTS, name)) || out === '') {
+const usage = (): never => {
   console.error(`usage: bun run bench [${Object.keys(PARTS).join('|')}]… [--short] [--json FILE]`)
   process.exit(2)
 }
+
+/** Anything else is refused: a whole run takes a quarter of an hour. */
+const read = () => {
+  const options = { short: { type: 'boolean' }, json: { type: 'string' } } as const
+  try {
+    return parseArgs({ args: process.argv.slice(2), options, allowPositionals: true })
+  } catch {
+    return usage()
+  }
+}
+const { values, positionals: named } = read()
+const size: Size = values.short ? 'short' : 'full'
+const out = values.json ?? `${ROOT}/dist/bench.json`
+if (named.some((name) => !Object.hasOwn(PARTS, name)) || out === '') usage()
 
 const notAtAll = (error: unknown): Report => ({
   text: '',
