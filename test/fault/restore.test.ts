@@ -106,64 +106,60 @@ const isOld = async (data: string, said: string): Promise<boolean> => {
   return old
 }
 
-/** strace counts each kind of call by itself, so each is gone through by itself. */
-const kills = async (kind: string, restoreInto: (prefix: string[]) => Promise<boolean | null>): Promise<boolean[]> => {
-  const ended: boolean[] = []
-  for (let call = 1; ; call += 1) {
-    const trace = ['strace', '-f', '-qq', '-o', '/dev/null', '-e', `trace=${kind}`]
-    const isOld = await restoreInto([...trace, '-e', `inject=${kind}:signal=SIGKILL:when=${call}`])
-    if (isOld === null) return ended
-    ended.push(isOld)
-  }
-}
-
-test('killed before any of the calls that change the folder, it leaves the old or the new', async () => {
+/**
+ * Kills a restore before each call of each kind: strace counts each kind by itself. `restoreInto` tells whether the old
+ * stands afterwards, and null once the restore went through.
+ */
+const killAtEach = async (restoreInto: (kind: string, prefix: string[]) => Promise<boolean | null>): Promise<void> => {
   const all: boolean[] = []
   for (const kind of CALLS.split(',')) {
-    const ended = await kills(kind, async (prefix) => {
-      const data = copyOf(left)
-      const { code } = await restoreFor(data, 60_000, prefix)
-      const old = await isOld(data, `killed before a ${kind}`)
-      if (code !== 0) return old
-      expect(old).toBeFalse()
-      return null
-    })
+    const ended: boolean[] = []
+    for (let call = 1; ; call += 1) {
+      const trace = ['strace', '-f', '-qq', '-o', '/dev/null', '-e', `trace=${kind}`]
+      const isOld = await restoreInto(kind, [...trace, '-e', `inject=${kind}:signal=SIGKILL:when=${call}`])
+      if (isOld === null) break
+      ended.push(isOld)
+    }
     // Once it is the new, it stays the new.
     expect(ended).toEqual(ended.toSorted((a, b) => Number(b) - Number(a)))
     all.push(...ended)
   }
   expect(all.length).toBeGreaterThan(20)
   expect(new Set(all)).toEqual(new Set([true, false]))
+}
+
+test('killed before any of the calls that change the folder, it leaves the old or the new', async () => {
+  await killAtEach(async (kind, prefix) => {
+    const data = copyOf(left)
+    const { code } = await restoreFor(data, 60_000, prefix)
+    const old = await isOld(data, `killed before a ${kind}`)
+    if (code !== 0) return old
+    expect(old).toBeFalse()
+    return null
+  })
 }, 240_000)
 
 test('killed before any of the same calls while what was put aside is put back, nothing dead lives', async () => {
   const restored = copyOf(left)
   expect((await restoreFor(restored, 60_000)).code).toBe(0)
   const aside = readdirSync(restored).find((name) => name.includes('before-restore')) ?? ''
-  const all: boolean[] = []
-  for (const kind of CALLS.split(',')) {
-    const ended = await kills(kind, async (prefix) => {
-      const data = copyOf(restored)
-      const { code } = await restoreFor(data, 60_000, prefix, '', join(data, aside))
-      const node = await start(data)
-      const tried = [...secrets.dead, secrets.lives, secrets.since]
-      const statuses = await Promise.all(tried.map((secret) => statusOf(node, secret)))
-      const back = statuses.at(-1) === 200
-      expect([kind, ...statuses]).toEqual([kind, 401, 401, 401, 200, back ? 200 : 401])
-      expect(echo.requests.at(-1)?.head.get('x-key')).toBe('kept')
-      expect((await node.api<VerificationJson>('GET', '/audit/verification')).json.status).toBe('intact')
-      expect(readdirSync(data).filter((name) => /tmp/.test(name))).toEqual([])
-      expect(await node.stop()).toBe(0)
-      removeFolder(data)
-      if (code !== 0) return !back
-      expect(back).toBeTrue()
-      return null
-    })
-    expect(ended).toEqual(ended.toSorted((a, b) => Number(b) - Number(a)))
-    all.push(...ended)
-  }
-  expect(all.length).toBeGreaterThan(20)
-  expect(new Set(all)).toEqual(new Set([true, false]))
+  await killAtEach(async (kind, prefix) => {
+    const data = copyOf(restored)
+    const { code } = await restoreFor(data, 60_000, prefix, '', join(data, aside))
+    const node = await start(data)
+    const tried = [...secrets.dead, secrets.lives, secrets.since]
+    const statuses = await Promise.all(tried.map((secret) => statusOf(node, secret)))
+    const back = statuses.at(-1) === 200
+    expect([kind, ...statuses]).toEqual([kind, 401, 401, 401, 200, back ? 200 : 401])
+    expect(echo.requests.at(-1)?.head.get('x-key')).toBe('kept')
+    expect((await node.api<VerificationJson>('GET', '/audit/verification')).json.status).toBe('intact')
+    expect(readdirSync(data).filter((name) => /tmp/.test(name))).toEqual([])
+    expect(await node.stop()).toBe(0)
+    removeFolder(data)
+    if (code !== 0) return !back
+    expect(back).toBeTrue()
+    return null
+  })
 }, 240_000)
 
 test('killed at any moment it leaves the old or the new', async () => {
