@@ -1,0 +1,73 @@
+import type { ClusterPolicy } from '../cluster-view.ts'
+import type { FactId, StoredFact, Vector } from '../fact.ts'
+
+/** What nodes say to each other, inside sealed frames. Unknown types and fields are passed over: a newer node may send them. */
+
+/** One instance, as the others know it. */
+export interface Member {
+  id: string
+  name: string
+  /** `ws://HOST:PORT`, `wss://…` behind a proxy. */
+  url: string
+  /** Its public X25519 key, base64: the proof that it is this node. */
+  key: string
+}
+
+/** Members and policy, changed one at a time; a higher version follows a lower one for ever. */
+export interface Membership {
+  version: number
+  /** Paxos: who proposed it in which round; orders two of one version after a removal by force. */
+  ballot: string
+  members: readonly Member[]
+  policy: ClusterPolicy
+  /** The policy follows the number of members (`lease` from the third on), as nobody chose one. */
+  auto: boolean
+  leaseMs: number
+  /** Removed by force, and not known to be off. */
+  void: readonly Member[]
+  /** The cluster's secret from this version on, sealed under the key ring that all members share. */
+  secret: string
+  /** Who changed it, for the audit log, and what: `add b`, `remove c`, … */
+  actor: string
+  change: string
+}
+
+/** What a node reckons with: all memberships from the last one that is in force up to the newest. Their versions. */
+export type View = readonly number[]
+
+export type Message =
+  /** Every 250 ms, and on a new link: what is known here, and a question for a lease. `ask` counts up. */
+  | {
+      t: 'digest'
+      ask: number
+      vector: Vector
+      /** Revocations of a kind that this program does not know: kept, and neither applied nor acked. */
+      unknown: readonly FactId[]
+      /** The members of each membership of its view, and their policies. */
+      view: readonly Membership[]
+      version: string
+      /** It has pulled what it must before it lets anybody in. */
+      synced: boolean
+    }
+  /** The answer to a digest: the lease is granted, or not. */
+  | { t: 'answer'; ask: number; granted: boolean }
+  /** New facts as they are made; or what was pulled. `more`: the sender has more than this of what was asked for. */
+  | { t: 'facts'; facts: readonly StoredFact[]; pulled: boolean; more: boolean }
+  /** Asks for everything behind what `vector` reaches, revocations first; at most `bytesMax` of it. */
+  | { t: 'pull'; vector: Vector; bytesMax: number }
+  /** Applied now: durable, denied, cut. */
+  | {
+      t: 'ack'
+      acks: readonly { origin: string; seq: number; cut: number }[]
+      vector: Vector
+      view: readonly Membership[]
+    }
+  /** A revocation that the sender's disk refused: whoever gets it stores it as a fact of its own. */
+  | { t: 'relay'; record: Record<string, unknown>; issuedUntil: number }
+  /** Paxos for the membership of one version. */
+  | { t: 'prepare'; version: number; ballot: string }
+  | { t: 'promise'; version: number; ballot: string; ok: boolean; accepted: Membership | null }
+  | { t: 'accept'; membership: Membership }
+  | { t: 'accepted'; version: number; ballot: string; ok: boolean }
+  /** A membership that was chosen. */
+  | { t: 'chosen'; membership: Membership }
