@@ -39,6 +39,7 @@ import { listen, openFilesLimit, preflight } from './server/doors/listen.ts'
 import { socketDoor } from './server/doors/socket.ts'
 import { createMetrics } from './server/metrics.ts'
 import { Sightings } from './sightings.ts'
+import { Standing } from './standing.ts'
 import { ActivityStore } from './store/activity.ts'
 import { AnswerStore } from './store/answers.ts'
 import { ApiKeyStore } from './store/apikey.ts'
@@ -121,6 +122,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   tokenStore.load(tokens)
   const names = new TokenNames(tokens, limits)
   const registry = new Registry(limits, now, connectionsFor(openFilesLimit()))
+  const standing = new Standing(stopwatch)
   const usage = new UsageMeter()
   const sightings = new Sightings(limits, now)
   const activity = new Activity(limits, (sighting) => sightings.note(sighting))
@@ -232,6 +234,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     fold,
     limits,
     now,
+    standing,
     hosts: [new URL(consoleUrl).hostname, ...config.allowHosts],
     origins: config.allowOrigins,
     trustedProxies: config.trustedProxies,

@@ -6,13 +6,14 @@ import { deadlineOf, denialOf, type Secret, type Token } from './token.ts'
 import type { Upstream } from './upstream.ts'
 
 /** What a client is told when it is cut. */
-export type CutCause = 'token_revoked' | 'token_expired' | 'connection_killed' | 'server_closed'
+export type CutCause = 'token_revoked' | 'token_expired' | 'connection_killed' | 'server_closed' | 'node_stale'
 
 export const CUT_MESSAGES: Record<CutCause, string> = {
   token_revoked: 'Connection token revoked',
   token_expired: 'Connection token expired',
   connection_killed: 'Connection killed by an operator',
   server_closed: 'Server closed by an operator',
+  node_stale: 'This node lost touch with its cluster',
 }
 
 export type ConnectionKind = 'sse' | 'stream' | 'request' | 'session'
@@ -89,6 +90,7 @@ export class Registry {
     token_expired: 0,
     connection_killed: 0,
     server_closed: 0,
+    node_stale: 0,
   }
 
   constructor(
@@ -276,7 +278,7 @@ export class Registry {
     this.#deadlines.delete(secret)
     const own = [...this.ofToken(secret.token.id)].filter((connection) => connection.secret === secret)
     if (own.length === 0) return
-    const denial = denialOf(secret, own[0]?.server, this.now())
+    const denial = denialOf(secret, own[0]?.server, this.now(), null)
     if (denial === 'token_expired' || denial === 'token_revoked') this.cut(own, denial)
     else if (denial === 'secret_rotated') this.cut(own, 'token_revoked')
     else this.#watch(secret)

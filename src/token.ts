@@ -1,4 +1,5 @@
 import type { Policy } from './policy.ts'
+import type { Unfit } from './standing.ts'
 import type { Upstream } from './upstream.ts'
 
 /** One secret of a token, known by its HMAC digest alone. */
@@ -49,17 +50,31 @@ export const statusOf = (token: Token, now: number): TokenStatus => {
 }
 
 /** Why something may not pass, or no longer. The first three end a token's use for good. */
-export type Denial = 'token_revoked' | 'token_expired' | 'secret_rotated' | 'server_unknown' | 'scope' | 'server_closed'
+export type Denial =
+  | 'token_revoked'
+  | 'token_expired'
+  | 'secret_rotated'
+  | 'server_unknown'
+  | 'scope'
+  | 'server_closed'
+  | Unfit
 
 /**
  * The one predicate of the gate: whether what was shown may reach the server now. Asked when a request
- * arrives, again in the run that starts the upstream request, and before every chunk in both directions.
+ * arrives, again in the run that starts the upstream request, and before every chunk in both directions. `unfit`: why
+ * this node may let nobody in; what it knows to be dead it says all the same. Its test of itself goes on.
  */
-export const denialOf = (secret: Secret, server: Upstream | undefined, now: number): Denial | null => {
+export const denialOf = (
+  secret: Secret,
+  server: Upstream | undefined,
+  now: number,
+  unfit: Unfit | null,
+): Denial | null => {
   const { token } = secret
   if (token.revokedAt !== null) return 'token_revoked'
   if (token.expiresAt !== null && token.expiresAt <= now) return 'token_expired'
   if (secret.diesAt !== null && secret.diesAt <= now) return 'secret_rotated'
+  if (unfit !== null && !server?.hidden) return unfit
   if (server === undefined || server.removedAt !== null) return 'server_unknown'
   if (!token.servers.has(server.id)) return 'scope'
   return server.state === 'closed' ? 'server_closed' : null

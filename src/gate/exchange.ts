@@ -9,6 +9,7 @@ import {
   type Registry,
 } from '../registry.ts'
 import type { Roster } from '../roster.ts'
+import type { Standing } from '../standing.ts'
 import type { Clock } from '../time.ts'
 import { type Denial, denialOf, type Secret } from '../token.ts'
 import type { UsageMeter } from '../usage.ts'
@@ -39,6 +40,7 @@ export interface ExchangeDeps {
   guard: GuardDeps
   limits: Limits
   now: Clock
+  standing: Standing
   /** The path before `/s/` as clients see it. */
   prefix: string
   /** What is under way: it is told of each beat. */
@@ -63,6 +65,8 @@ const CAUSES: Partial<Record<Denial, CutCause>> = {
   secret_rotated: 'token_revoked',
   token_expired: 'token_expired',
   server_closed: 'server_closed',
+  node_stale: 'node_stale',
+  not_synced: 'node_stale',
 }
 
 /** One request on its way up and its answer on its way down. */
@@ -156,7 +160,7 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
   }
 
   #denial(): Denial | null {
-    return denialOf(this.secret, this.server, this.deps.now())
+    return denialOf(this.secret, this.server, this.deps.now(), this.deps.standing.unfit)
   }
 
   /** This exchange is of that session. */

@@ -10,6 +10,7 @@ import { Quotas } from '../quota.ts'
 import type { Registry } from '../registry.ts'
 import { Roster } from '../roster.ts'
 import { holdsSecret, isSecret } from '../secret.ts'
+import type { Standing } from '../standing.ts'
 import type { Clock } from '../time.ts'
 import { type Denial, denialOf, type Secret } from '../token.ts'
 import type { TokenIndex } from '../token-index.ts'
@@ -35,6 +36,7 @@ export interface GateOptions {
   fold: Fold
   limits: Limits
   now: Clock
+  standing: Standing
   /** Names that `Host` may hold, besides localhost and IP literals. */
   hosts: readonly string[]
   /** Origins of pages that may call, besides the gate's own. */
@@ -71,7 +73,7 @@ export class Gate {
   readonly #run = Bun.randomUUIDv7('base64url').slice(0, 10)
 
   constructor(readonly options: GateOptions) {
-    const { registry, usage, activity, limits, now, publicUrl, onUpstreamError, onAnswered } = options
+    const { registry, usage, activity, limits, now, standing, publicUrl, onUpstreamError, onAnswered } = options
     this.#isOurs = hostCheck([publicUrl.hostname, ...options.hosts])
     this.#origins = new Set([publicUrl.origin, ...options.origins])
     this.#exchange = {
@@ -89,6 +91,7 @@ export class Gate {
       },
       limits,
       now,
+      standing,
       onUpstreamError,
       onAnswered,
       onPolicy: ({ secret, address }) => this.#count('gate.policy', secret, address),
@@ -197,7 +200,7 @@ export class Gate {
 
   /** The secret that a request shows, or why it is refused. Spends no look-up on what can't be one. */
   #authenticate(headers: Headers, target: Target, address: string): Secret | Refused {
-    const { tokens, keys, fold, now } = this.options
+    const { tokens, keys, fold, now, standing } = this.options
     const authorization = headers.get('authorization')
     const bearer = authorization && /^bearer +(.*)$/i.exec(authorization)?.[1]?.trim()
     const key = headers.get('x-api-key')?.trim()
@@ -206,26 +209,28 @@ export class Gate {
     if (!shown) return new Refused(problems.missing)
     const secret = isSecret('pcl_', shown) ? tokens.findSecret(shown, keys) : null
     if (secret) return secret
+    // It may have been issued elsewhere, and a client that hears 401 throws it away.
+    if (standing.unfit !== null && isSecret('pcl_', shown)) return new Refused(problemOf(standing.unfit))
     fold.add('gate.unknown-token', address, null, now())
     return new Refused(problems.unknown)
   }
 
   /** Registers, then checks: no revocation can fall between the two unseen. */
   #enter(request: Request, target: Target, secret: Secret, address: string, requestId: string): Exchange | Refused {
-    const { servers, registry, usage, now } = this.options
+    const { servers, registry, usage, now, standing } = this.options
     const server = servers.byName.get(target.server)
     // Asked before anything is made: some clients hammer a 401 without pause.
-    const refusal = denialOf(secret, server, now())
+    const refusal = denialOf(secret, server, now(), standing.unfit)
     if (refusal || !server) return this.#deny(refusal ?? 'server_unknown', secret, address)
     const exchange = new Exchange(request, target, secret, server, address, requestId, this.#exchange)
     try {
       registry.add(exchange)
       this.#exchange.running.add(exchange)
     } catch (error) {
-      const denial = denialOf(secret, server, now())
+      const denial = denialOf(secret, server, now(), standing.unfit)
       return denial ? this.#deny(denial, secret, address) : new Refused(overLimit(error))
     }
-    const denial = denialOf(secret, server, now())
+    const denial = denialOf(secret, server, now(), standing.unfit)
     const refused = denial
       ? this.#deny(denial, secret, address)
       : (this.#ownSession(exchange) ?? this.#underPolicy(exchange))

@@ -223,6 +223,20 @@ const denials: Record<Denial, Problem> = {
     detail: 'An operator has closed this server.',
     retryAfterS: 30,
   },
+  not_synced: {
+    status: 503,
+    slug: 'node-not-synced',
+    title: 'Node not synced',
+    detail: 'This node does not know yet what its cluster knows; another one may answer.',
+    retryAfterS: 1,
+  },
+  node_stale: {
+    status: 503,
+    slug: 'node-stale',
+    title: 'Node stale',
+    detail: 'This node has lost touch with its cluster, and lets nobody in until it is back; another one may answer.',
+    retryAfterS: 1,
+  },
 }
 
 export const problemOf = (denial: Denial): Problem => denials[denial]
@@ -230,7 +244,7 @@ export const problemOf = (denial: Denial): Problem => denials[denial]
 /** What a request hears that was cut before its answer had begun. */
 export const problemOfCut = (cause: CutCause): Problem => {
   if (cause === 'token_revoked' || cause === 'token_expired') return denials[cause]
-  if (cause === 'server_closed') return denials.server_closed
+  if (cause === 'server_closed' || cause === 'node_stale') return denials[cause]
   return {
     status: 503,
     slug: 'connection-killed',

@@ -149,7 +149,7 @@ test('the predicate lets a token pass exactly when it lives, is for the server, 
           one.servers.has('srv_a') &&
           open &&
           !removed
-        return (denialOf(secret, upstream('srv_a', open, removed), now) === null) === passes
+        return (denialOf(secret, upstream('srv_a', open, removed), now, null) === null) === passes
       },
     ),
   )
@@ -176,6 +176,7 @@ test('the predicate lets a token pass exactly when it lives, is for the server, 
       },
       undefined,
       0,
+      null,
     ),
   ).toBe('server_unknown')
 })

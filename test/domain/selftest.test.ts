@@ -9,6 +9,7 @@ import { Registry } from '../../src/registry.ts'
 import { connectTo } from '../../src/selftest/client.ts'
 import { startTestUpstream } from '../../src/selftest/upstream.ts'
 import { SelfTest, type SelfTestDeps, type SelfTestResult, type TallyStore } from '../../src/selftest.ts'
+import { Standing } from '../../src/standing.ts'
 import { TokenIndex } from '../../src/token-index.ts'
 import { UpstreamIndex } from '../../src/upstream.ts'
 import { Evidence, UsageMeter } from '../../src/usage.ts'
@@ -79,6 +80,7 @@ const setUp = (broken: Broken = {}) => {
     fold: new Fold(10),
     limits: SMALL,
     now: Date.now,
+    standing: new Standing(() => performance.now()),
     hosts: [],
     origins: [],
     trustedProxies: [],

@@ -18,6 +18,7 @@ import { openStore, type Store } from '../../src/store/open.ts'
 import { RevocationStore } from '../../src/store/revocation.ts'
 import { ServerStore } from '../../src/store/server.ts'
 import { TokenStore } from '../../src/store/token.ts'
+import { Standing } from '../../src/standing.ts'
 import { TokenIndex } from '../../src/token-index.ts'
 import { UpstreamIndex } from '../../src/upstream.ts'
 import { Evidence, UsageMeter } from '../../src/usage.ts'
@@ -139,6 +140,7 @@ export const startDomain = (ground: Ground, took: Disk['took'], onCrash: Disk['o
     fold: new Fold(small.foldKeysMax),
     limits: small,
     now,
+    standing: new Standing(() => performance.now()),
     hosts: [],
     origins: [],
     trustedProxies: [],

@@ -63,6 +63,7 @@ const MESSAGES: Record<CutCause, string> = {
   token_expired: 'Connection token expired',
   connection_killed: 'Connection killed by an operator',
   server_closed: 'Server closed by an operator',
+  node_stale: 'This node lost touch with its cluster',
 }
 
 /** A stream at the moment of its cut. */

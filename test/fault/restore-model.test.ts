@@ -347,7 +347,7 @@ class World {
     const { store, tokens, servers, apiKeys, operators } = this.node
     const passes = ({ secret, server }: Known) => {
       const found = tokens.findSecret(secret, store.keys)
-      return found !== null && denialOf(found, servers.byId.get(server), clock) === null
+      return found !== null && denialOf(found, servers.byId.get(server), clock, null) === null
     }
     for (const known of this.known) {
       const dead = known.dead || this.serversRemoved.has(known.server)

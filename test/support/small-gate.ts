@@ -7,6 +7,7 @@ import { policyOf, type PolicyRequest } from '../../src/policy.ts'
 import { Registry } from '../../src/registry.ts'
 import { generateSecret } from '../../src/secret.ts'
 import type { Token } from '../../src/token.ts'
+import { Standing } from '../../src/standing.ts'
 import { TokenIndex } from '../../src/token-index.ts'
 import { type Upstream, UpstreamIndex } from '../../src/upstream.ts'
 import { Evidence, UsageMeter } from '../../src/usage.ts'
@@ -63,6 +64,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
     fold: new Fold(own.foldKeysMax),
     limits: own,
     now: Date.now,
+    standing: new Standing(() => performance.now()),
     hosts: [],
     origins: [],
     trustedProxies: [],

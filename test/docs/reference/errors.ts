@@ -22,6 +22,8 @@ const DENIALS: Record<Denial, true> = {
   server_unknown: true,
   scope: true,
   server_closed: true,
+  not_synced: true,
+  node_stale: true,
 }
 
 const TOO_MANY: Problem = {
