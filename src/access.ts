@@ -13,7 +13,7 @@ export interface AccessStore {
   all(): Operator[]
   named(name: string): Operator | null
   insert(operator: Operator, actor: Actor): void
-  remove(operator: Operator, actor: Actor): void
+  remove(operators: readonly Operator[], actor: Actor): void
   putPassword(operator: Operator, passwordHash: string, actor: Actor): void
   putSignIn(operator: Operator, at: number, session: { id: string; address: string }): void
   /** Notes that a session was ended, by its own person or by another. */
@@ -117,15 +117,16 @@ export class Access {
 
   remove(name: string, actor: Actor): void {
     requireRole(actor, 'owner')
-    const operator = this.#named(name)
-    const otherOwner = this.deps.store
-      .all()
-      .some((other) => other.role === 'owner' && other.id !== operator.id && other.passwordHash !== null)
-    if (operator.role === 'owner' && operator.passwordHash !== null && !otherOwner) {
+    const { id } = this.#named(name)
+    const all = this.deps.store.all()
+    // Two nodes may each have made one of that name: both go.
+    const removed = all.filter((operator) => operator.id === id || operator.name === name)
+    const isOwner = ({ role, passwordHash }: Operator) => role === 'owner' && passwordHash !== null
+    if (removed.some(isOwner) && !all.some((other) => isOwner(other) && !removed.includes(other))) {
       throw conflict("the last owner can't be removed: make another owner first, who sets a password by their link")
     }
-    this.deps.store.remove(operator, actor)
-    this.sessions.closeAllOf(operator.id)
+    this.deps.store.remove(removed, actor)
+    for (const operator of removed) this.sessions.closeAllOf(operator.id)
   }
 
   /**

@@ -24,7 +24,7 @@ export interface ApiKeyStore {
   /** Those that are not removed. */
   all(): ApiKey[]
   insert(key: ApiKey, actor: Actor): void
-  revoke(key: ApiKey, at: number, actor: Actor): void
+  revoke(keys: readonly ApiKey[], at: number, actor: Actor): void
 }
 
 export interface ApiKeyDeps {
@@ -63,10 +63,23 @@ export class ApiKeys {
 
   remove(idOrName: string, actor: Actor): void {
     requireRole(actor, 'owner')
-    const key = this.list().find((candidate) => candidate.id === idOrName || candidate.name === idOrName)
-    if (!key) throw notFound('no API key has that id or name')
-    this.deps.store.revoke(key, this.deps.now(), actor)
-    this.#byDigest.delete(key.digest)
+    const all = this.list()
+    const withId = all.filter(({ id }) => id === idOrName)
+    // Two nodes may each have made one of that name: both go.
+    const removed = withId.length > 0 ? withId : all.filter(({ name }) => name === idOrName)
+    if (removed.length === 0) throw notFound('no API key has that id or name')
+    this.deps.store.revoke(removed, this.deps.now(), actor)
+    for (const key of removed) this.#byDigest.delete(key.digest)
+  }
+
+  /** Made by another node. */
+  came(key: ApiKey): void {
+    this.#byDigest.set(key.digest, key)
+  }
+
+  /** Removed by another node. */
+  went(id: string): void {
+    for (const [digest, key] of this.#byDigest) if (key.id === id) this.#byDigest.delete(digest)
   }
 
   /** The key with that secret, also one that has expired; null for one that was removed, or never was. */

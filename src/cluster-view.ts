@@ -1,4 +1,5 @@
 import type { Actor } from './operator.ts'
+import type { RevocationRecord } from './revocation-record.ts'
 
 /** What the console, the API and the receipts know of the cluster. */
 
@@ -26,6 +27,22 @@ export interface Completion {
   complete: boolean
   /** All members but the node that answers, and removed ones that may still run; by name. */
   peers: PeerReceipt[]
+}
+
+/** What the sequence of a revocation needs of the cluster. */
+export interface Peers {
+  /** Whether there may be tokens elsewhere that this node does not know yet. */
+  readonly clustered: boolean
+  /** Hands what was committed to the peers' sockets, now. */
+  push(): void
+  /** Tells them of a revocation that the own disk refused: they keep it as a fact of theirs. */
+  relay(record: RevocationRecord, issuedUntil: number): void
+}
+
+export const NOBODY: Peers = {
+  clustered: false,
+  push() {},
+  relay() {},
 }
 
 export interface MemberStatus {
@@ -80,7 +97,7 @@ export interface Removal {
 }
 
 /** The cluster as a service of the node. A node that is in none has one too: it can make itself the first member. */
-export interface Cluster {
+export interface Cluster extends Peers {
   /** null: this node stands alone. */
   status(): ClusterStatus | null
   /** A one-time ticket; makes this node the first member where there is no cluster. Throws `invalid` without `--cluster-listen`. */
@@ -92,8 +109,9 @@ export interface Cluster {
   remove(node: string, how: { force: boolean; off: boolean }, actor: Actor): Promise<Removal>
   /** Of a revocation by its id. Alone: complete, without peers. */
   completion(revocation: string): Completion
-  /** Resolves when a revocation is complete, all reachable peers have acked, or the time is over. */
-  settled(revocation: string, waitMs: number): Promise<void>
-  /** Hands what was committed to the peers' sockets, now. */
-  push(): void
+  /**
+   * Resolves when a revocation is complete, the time is over, or all reachable peers have acked; with `complete` not before
+   * one of the first two.
+   */
+  settled(revocation: string, waitMs: number, complete?: boolean): Promise<void>
 }

@@ -1,9 +1,10 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { homedir, hostname } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Cidr, parseCidr } from './address.ts'
+import type { ClusterPolicy } from './cluster-view.ts'
 import { invalid, messageOf } from './error.ts'
 import { limits } from './limits.ts'
 import { parseDuration } from './time.ts'
@@ -11,6 +12,21 @@ import { parseDuration } from './time.ts'
 export interface Address {
   host: string
   port: number
+}
+
+/** How a node reaches others of its cluster, and they it. */
+export interface ClusterConfig {
+  /** null: NATS alone carries what nodes say, and nobody can join here. */
+  listen: Address | null
+  /** `ws://HOST:PORT`, where the others reach it; null: `ws://` and the address that was bound. */
+  advertise: string | null
+  /** `auto`: `lease` from the third member on. */
+  policy: ClusterPolicy | 'auto'
+  leaseMs: number
+  /** Where to join, and with which ticket; a node that is a member already needs neither. */
+  join: { url: string; ticket: string | null } | null
+  /** `creds`: what stands in the file. */
+  nats: { urls: readonly string[]; creds: string | null } | null
 }
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
@@ -31,6 +47,10 @@ export interface Config {
   keyFile: string
   /** How often the node tests itself; null: only when asked. */
   probeEveryMs: number | null
+  /** What people call the node. */
+  nodeName: string
+  /** null: it neither listens for other nodes nor reaches for them. */
+  cluster: ClusterConfig | null
   logLevel: LogLevel
   logFormat: 'text' | 'json'
 }
@@ -49,6 +69,15 @@ export const SETTINGS = {
   'tls-key': 'one',
   'key-file': 'one',
   'probe-every': 'one',
+  'node-name': 'one',
+  'cluster-listen': 'one',
+  'cluster-advertise': 'one',
+  'cluster-policy': 'one',
+  lease: 'one',
+  'cluster-join': 'one',
+  ticket: 'one',
+  'cluster-nats': 'many',
+  'cluster-nats-creds': 'one',
   'log-level': 'one',
   'log-format': 'one',
 } as const
@@ -187,6 +216,96 @@ const probeEvery = (given: Given | undefined): number | null => {
   return ms
 }
 
+/** As it stands in commands, tables and logs; case counts. */
+const NODE_NAME = /^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/i
+
+const nodeName = (given: Given | undefined): string => {
+  // The name of a machine may be longer, or be none of ours: what is left of it will do.
+  if (!given) return /[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?/i.exec(hostname())?.[0] ?? 'node'
+  const text = given.values.at(-1) as string
+  if (!NODE_NAME.test(text))
+    throw invalid(`${given.from}: "${text}" can not name it; take up to 63 letters, digits, dots, dashes, underscores`)
+  return text
+}
+
+/** `SCHEME://HOST:PORT` and nothing else. */
+const peerUrl = (schemes: readonly string[], from: string, text: string): string => {
+  const url = URL.parse(text)
+  const [scheme] = schemes
+  // A password is not repeated: what is wrong is said of the setting.
+  if (url?.username || url?.password) throw invalid(`${from}: must be without credentials`)
+  const isPlain = url && schemes.includes(url.protocol.slice(0, -1)) && url.hostname && !url.search && !url.hash
+  if (!isPlain || !/^\/?$/.test(url.pathname) || url.port === '0')
+    throw invalid(`${from}: "${text}" is none of ${schemes.map((one) => `${one}://HOST:PORT`).join(', ')}`)
+  if (isAnyHost(url.hostname.replace(/^\[|\]$/g, '')))
+    throw invalid(`${from}: "${text}" is every address and none; write it like ${scheme}://10.0.0.5:7072`)
+  return url.href.replace(/\/$/, '')
+}
+
+const isAnyHost = (host: string): boolean => ['0.0.0.0', '::'].includes(host)
+
+const PEER_SCHEMES = ['ws', 'wss']
+const NATS_SCHEMES = ['nats', 'tls']
+const TICKET = /^pcj_[0-9A-Za-z_-]{43}$/
+const POLICIES: readonly ClusterPolicy[] = ['lease', 'serve']
+
+const leaseOf = (given: Given | undefined): number => {
+  if (!given) return limits.leaseMs
+  const ms = parseDuration(given.values.at(-1) as string, given.from)
+  if (ms < limits.leaseMsMin || ms > limits.leaseMsMax) throw invalid(`${given.from}: is none of 1s to 60s`)
+  return ms
+}
+
+/** What only makes sense beside another setting. */
+const NEEDS: readonly [setting: Setting, needs: readonly Setting[]][] = [
+  ['ticket', ['cluster-join']],
+  ['cluster-nats-creds', ['cluster-nats']],
+  ['cluster-advertise', ['cluster-listen']],
+  ...(['cluster-join', 'cluster-policy', 'lease'] as const).map((setting): [Setting, Setting[]] => [
+    setting,
+    ['cluster-listen', 'cluster-nats'],
+  ]),
+]
+
+const clusterOf = (given: Partial<Record<Setting, Given>>): ClusterConfig | null => {
+  for (const [setting, needs] of NEEDS) {
+    const from = given[setting]?.from
+    if (from && needs.every((other) => !given[other])) {
+      throw invalid(`${from}: needs ${needs.map((other) => `--${other}`).join(' or ')} too`)
+    }
+  }
+  const urlIn = (setting: Setting): string | null => {
+    const entry = given[setting]
+    return entry ? peerUrl(PEER_SCHEMES, entry.from, entry.values.at(-1) as string) : null
+  }
+  const own = given['cluster-listen']
+  const nats = given['cluster-nats']
+  if (!own && !nats) return null
+  const listen = own ? address(own) : null
+  const advertise = urlIn('cluster-advertise')
+  if (own && listen && isAnyHost(listen.host) && !advertise)
+    throw invalid(
+      `${own.from}: listens on all addresses; say with --cluster-advertise at which one the others reach it`,
+    )
+  const ticket = given.ticket?.values.at(-1)
+  if (given.ticket && !TICKET.test(ticket as string))
+    throw invalid(`${given.ticket.from}: is no ticket; \`portcullis cluster ticket\` on a member makes one`)
+  const join = urlIn('cluster-join')
+  const creds = given['cluster-nats-creds']
+  const urls = nats?.values.flatMap((text) => text.split(',').map((part) => part.trim())).filter(Boolean) ?? []
+  if (nats && urls.length === 0) throw invalid(`${nats.from}: names no server`)
+  return {
+    listen,
+    advertise,
+    policy: oneOf<ClusterConfig['policy']>(given['cluster-policy'], POLICIES, 'auto'),
+    leaseMs: leaseOf(given.lease),
+    join: join === null ? null : { url: join, ticket: ticket ?? null },
+    nats: nats
+      ? { urls: urls.map((url) => peerUrl(NATS_SCHEMES, nats.from, url)), creds: creds ? readable(creds) : null }
+      : null,
+  }
+}
+
 const fileOf = (given: Given): string => resolve(given.values.at(-1) as string)
 
 const readable = (given: Given): string => {
@@ -253,6 +372,8 @@ export const loadConfig = (
     tls: readTls(given['tls-cert'], given['tls-key']),
     keyFile: resolve(given['key-file']?.values.at(-1) ?? join(data, 'portcullis.key')),
     probeEveryMs: probeEvery(given['probe-every']),
+    nodeName: nodeName(given['node-name']),
+    cluster: clusterOf(given),
     logLevel: oneOf(given['log-level'], LEVELS, 'info'),
     logFormat: oneOf(given['log-format'], ['text', 'json'], terminal ? 'text' : 'json'),
   })

@@ -31,7 +31,7 @@ export const MASK = '***'
 export interface ControlStore {
   insertServer(server: Upstream, actor: Actor): void
   updateServer(server: Upstream, changed: string[], actor: Actor): void
-  removeServer(server: Upstream, at: number, actor: Actor): void
+  removeServers(servers: readonly Upstream[], at: number, actor: Actor): void
 }
 
 export interface ControlDeps {
@@ -55,6 +55,12 @@ export class Control {
     const server = this.deps.servers.byName.get(name)
     if (!server) throw notFound('no server has that name')
     return server
+  }
+
+  /** All that have the name: what ends one of them ends all. */
+  #named(name: string): readonly Upstream[] {
+    this.find(name)
+    return this.deps.servers.named(name)
   }
 
   /** A checked server that is not there yet, so that it can be looked at first. */
@@ -83,9 +89,9 @@ export class Control {
   }
 
   #mayAdd(name: string): void {
-    const { byName } = this.deps.servers
-    if (byName.has(name.trim())) throw conflict('a server has that name already')
-    if (byName.size >= limits.serversMax) throw invalid(`there are ${limits.serversMax} servers, the most there may be`)
+    const { servers } = this.deps
+    if (servers.byName.has(name.trim())) throw conflict('a server has that name already')
+    if (servers.live().length >= limits.serversMax) throw invalid(`there are ${limits.serversMax} servers, the most there may be`)
   }
 
   /** Changes what is given; a header whose value is `***` keeps the old one. */
@@ -116,17 +122,21 @@ export class Control {
   }
 
   remove(name: string, actor: Actor): CutResult {
-    const server = this.find(name)
+    const targets = this.#named(name)
     const at = this.deps.now()
-    this.deps.store.removeServer(server, at, actor)
-    this.deps.servers.remove(server, at)
-    return this.deps.registry.cut(this.deps.registry.ofServer(server.id), 'server_closed')
+    this.deps.store.removeServers(targets, at, actor)
+    for (const server of targets) this.deps.servers.remove(server, at)
+    return this.deps.registry.cut(this.#connectionsOf(targets), 'server_closed')
   }
 
   /** Cuts every connection of a server; tokens stay valid. */
   kill(name: string, actor: Actor): GateOutcome {
-    const server = this.find(name)
-    return this.#act('kill', [server], actor, {}, () => this.deps.registry.ofServer(server.id))
+    const targets = this.#named(name)
+    return this.#act('kill', targets, actor, {}, () => this.#connectionsOf(targets))
+  }
+
+  #connectionsOf(servers: readonly Upstream[]): Connection[] {
+    return servers.flatMap(({ id }) => [...this.deps.registry.ofServer(id)])
   }
 
   /** Cuts one connection; its token stays valid. */
@@ -140,25 +150,22 @@ export class Control {
 
   /** Closes or opens one server; closing cuts every connection of it. */
   putGate(name: string, state: 'open' | 'closed', reason: string | undefined, actor: Actor): GateOutcome {
-    return this.#put(state, [this.find(name)], actor, { reason: reasonLine(reason) })
+    return this.#put(state, this.#named(name), actor, { reason: reasonLine(reason) })
   }
 
   /** The same for all servers there are. */
   putAllGates(state: 'open' | 'closed', reason: string | undefined, actor: Actor): GateOutcome {
-    return this.#put(state, [...this.deps.servers.byName.values()], actor, { all: true, reason: reasonLine(reason) })
+    return this.#put(state, this.deps.servers.live(), actor, { all: true, reason: reasonLine(reason) })
   }
 
-  #put(state: 'open' | 'closed', targets: Upstream[], actor: Actor, extra: Partial<GateRecord>): GateOutcome {
+  #put(state: 'open' | 'closed', targets: readonly Upstream[], actor: Actor, extra: Partial<GateRecord>): GateOutcome {
     if (state === 'open') return this.#act('open', targets, actor, extra, () => [])
-    const { registry } = this.deps
-    return this.#act('close', targets, actor, extra, () =>
-      targets.flatMap((server) => [...registry.ofServer(server.id)]),
-    )
+    return this.#act('close', targets, actor, extra, () => this.#connectionsOf(targets))
   }
 
   #act(
     action: GateRecord['action'],
-    targets: Upstream[],
+    targets: readonly Upstream[],
     actor: Actor,
     extra: Partial<GateRecord>,
     connections: () => Iterable<Connection>,

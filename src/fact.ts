@@ -45,6 +45,10 @@ export const seenIn = (vector: Vector): Seen =>
     Object.entries(vector).flatMap(([origin, [revocation]]) => (revocation > 0 ? [[origin, revocation]] : [])),
   )
 
+/** The same for the same: origins in their order, as JSON. */
+export const seenText = (seen: Seen): string =>
+  JSON.stringify(Object.fromEntries(Object.entries(seen).toSorted(([a], [b]) => (a < b ? -1 : 1))))
+
 /** Whether the issuer of a token knew a revocation; one that it did not know kills what its selector names. */
 export const hadSeen = (seen: Seen | null, { origin, seq }: Pick<FactId, 'origin' | 'seq'>): boolean =>
   (seen?.[origin] ?? 0) >= seq

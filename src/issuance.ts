@@ -1,4 +1,5 @@
 import { conflict, invalid, notFound } from './error.ts'
+import type { Seen } from './fact.ts'
 import { newId } from './id.ts'
 import type { KeyRing } from './key.ts'
 import { limits } from './limits.ts'
@@ -8,7 +9,7 @@ import { hasToolRules, type Policy, policyOf, type PolicyRequest } from './polic
 import { generateSecret } from './secret.ts'
 import { line, lineOrNull } from './text.ts'
 import { type Clock, formatTime } from './time.ts'
-import { type NewSecret, type NewToken, statusOf, type Token } from './token.ts'
+import { earlierDeath, type NewSecret, type NewToken, statusOf, type Token } from './token.ts'
 import type { TokenIndex } from './token-index.ts'
 import type { UpstreamIndex } from './upstream.ts'
 
@@ -23,11 +24,16 @@ export interface IssueRequest {
   policy?: PolicyRequest | null
 }
 
+/** By digest, as `Secret.diesAt`. */
+export type Deaths = Readonly<Record<string, number>>
+
 export interface IssuanceStore {
   /** The token, its first secret, the audit row and the fact: one transaction. */
   insertToken(token: NewToken, actor: Actor): void
-  /** The new secret, and when the old one dies (as `Secret.diesAt`): one transaction with audit row and fact. */
-  insertSecret(token: Token, secret: NewSecret, oldDieAt: number, actor: Actor): void
+  /** Which revocations this node knows. */
+  readonly seen: Seen | null
+  /** The new secret, and when which digests die (as `Secret.diesAt`): one transaction with audit row and fact. */
+  insertSecret(token: Token, secret: NewSecret, deaths: Deaths, oldDieAt: number, actor: Actor): void
   /** The policy, the audit row and the fact: one transaction. */
   updatePolicy(token: Token, policy: Policy | null, actor: Actor): void
 }
@@ -86,6 +92,7 @@ export class Issuance {
       revokedAt: null,
       revocationId: null,
       policy: this.#policyFor(ids, request.policy),
+      seen: store.seen,
       secrets: [secret],
     }
     store.insertToken(made, actor)
@@ -100,16 +107,14 @@ export class Issuance {
     if (graceMs > limits.rotationGraceMsMax) throw invalid('the grace is longer than seven days')
     const oldDieAt = graceMs === 0 ? forGood(at) : at + graceMs
     const { secret, text } = this.#newSecret(at)
-    store.insertSecret(token, secret, oldDieAt, actor)
     // At most two secrets live: what was in grace already dies no later than the one replaced now.
-    for (const earlier of token.secrets) {
-      if (earlier.diesAt === null) earlier.diesAt = oldDieAt
-      else if (earlier.diesAt > 0) earlier.diesAt = forGood(Math.min(earlier.diesAt, at))
+    const deaths: Record<string, number> = {}
+    for (const { digest, diesAt } of token.secrets) {
+      if (diesAt === null) deaths[digest] = oldDieAt
+      else if (diesAt > 0) deaths[digest] = forGood(Math.min(diesAt, at))
     }
-    tokens.addSecret(token.id, secret)
-    const cut = [...registry.ofToken(token.id)].filter(({ secret: used }) => used.diesAt !== null && used.diesAt <= at)
-    registry.cut(cut, 'token_revoked')
-    registry.rearm(token)
+    store.insertSecret(token, secret, deaths, oldDieAt, actor)
+    replaceSecrets(token, secret, deaths, { tokens, registry, at })
     return text
   }
 
@@ -136,4 +141,19 @@ export class Issuance {
     const text = generateSecret('pcl_')
     return { secret: { ...this.deps.keys.digest(text), createdAt: at, diesAt: null }, text }
   }
+}
+
+/** In memory, after the database has it: the deaths, the new secret, and the end of what runs under the dead. */
+export const replaceSecrets = (
+  token: Token,
+  made: NewSecret,
+  deaths: Deaths,
+  { tokens, registry, at }: Pick<IssuanceDeps, 'tokens' | 'registry'> & { at: number },
+): number => {
+  for (const secret of token.secrets) secret.diesAt = earlierDeath(secret.diesAt, deaths[secret.digest] ?? null)
+  if (!token.secrets.some(({ digest }) => digest === made.digest)) tokens.addSecret(token.id, made)
+  const ended = [...registry.ofToken(token.id)].filter(({ secret: { diesAt } }) => diesAt !== null && diesAt <= at)
+  const { cut } = registry.cut(ended, 'token_revoked')
+  registry.rearm(token)
+  return cut
 }

@@ -12,8 +12,13 @@ import type { Upstream, UpstreamIndex } from './upstream.ts'
 export interface KeyStore {
   /** Writes the key file, whole or not at all. */
   saveRing(keys: RingKey[]): void
-  /** Seals credentials under the current key; one transaction with the audit row. */
-  reseal(servers: Iterable<Upstream>, action: 'key.rotate' | 'key.remove', keyId: string, actor: Actor): void
+  /**
+   * A key more, which is the current one: credentials are sealed under it, in one transaction with the audit row and the
+   * fact, in which the key travels sealed under the one that was current before.
+   */
+  added(servers: Iterable<Upstream>, key: RingKey, under: string, actor: Actor): void
+  /** A key less: credentials are sealed under the current one, and told anew; one transaction with audit row and facts. */
+  removed(servers: Iterable<Upstream>, keyId: string, actor: Actor): void
 }
 
 export interface KeyRotationDeps {
@@ -58,7 +63,7 @@ export class KeyRotation {
     store.saveRing([...before, key])
     ring.replace([...before, key])
     try {
-      store.reseal(servers.byId.values(), 'key.rotate', key.id, actor)
+      store.added(servers.byId.values(), key, before.at(-1)?.id ?? key.id, actor)
     } catch (error) {
       // A key that the audit log does not know of must make no secret. But it stays: after a crash SQLite may take the
       // refused commit for done, and what that sealed could not be opened without it.
@@ -95,7 +100,7 @@ export class KeyRotation {
     // Somebody may have rotated meanwhile, or removed it.
     this.#checkRemovable(id)
     for (const key of users) apiKeys.remove(key.id, actor)
-    store.reseal(servers.byId.values(), 'key.remove', id, actor)
+    store.removed(servers.byId.values(), id, actor)
     const rest = ring.data.keys.filter((key) => key.id !== id)
     store.saveRing(rest)
     ring.replace(rest)

@@ -101,13 +101,13 @@ export class KeyRing {
     return null
   }
 
-  /** AES-256-GCM with a random nonce, bound to what it is for; `keyId.nonce.tag.text`, base64. */
-  encrypt(plain: string, purpose: string): string {
+  /** AES-256-GCM with a random nonce, bound to what it is for; `keyId.nonce.tag.text`, base64. By the current key. */
+  encrypt(plain: string, purpose: string, keyId = this.current): string {
     const nonce = crypto.getRandomValues(new Uint8Array(12))
-    const cipher = createCipheriv('aes-256-gcm', this.#current.cipher, nonce).setAAD(Buffer.from(purpose))
+    const cipher = createCipheriv('aes-256-gcm', this.#key(keyId).cipher, nonce).setAAD(Buffer.from(purpose))
     const text = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()])
     return [
-      this.current,
+      keyId,
       ...[nonce, cipher.getAuthTag(), text].map((part) => Buffer.from(part).toString('base64')),
     ].join('.')
   }
@@ -156,6 +156,9 @@ export const signatureHolds = (text: string, publicKey: string, signature: strin
     return false
   }
 }
+
+/** The key that an encrypted text was sealed under. */
+export const sealedUnder = (sealed: string): string => sealed.slice(0, sealed.indexOf('.'))
 
 /** A new entry for the ring. */
 export const newRingKey = (now: number): RingKey => ({

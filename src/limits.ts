@@ -207,6 +207,8 @@ export const limits = {
   passwordLengthMax: 1_000,
   /** argon2id takes 64 MiB each: more at once would exhaust a small machine. */
   passwordHashesMax: 2,
+  /** A revocation is answered when all peers have acked, or after this: a peer over an ocean takes a fifth of a second. */
+  ackWaitMs: 250,
   ackWaitMsMax: 60_000,
   /** In the format of a backup a file's size has eleven octal digits. */
   backupBytesMax: 8 * 1024 ** 3 - 1,
@@ -270,6 +272,68 @@ export const limits = {
   selftestsMax: 16,
   /** The fastest disk that keeps what was synced takes longer; memory, and ignored syncs, take a quarter of it. */
   selftestSyncMsMin: 0.05,
+
+  // Cluster
+  /** Changes of one node, pulled at once, that have a row each in the audit log; of more there is one row of counts. */
+  catchUpRowsMax: 16,
+  /** For so long after it last heard from a majority a node serves: a restart of the others takes a second or two. */
+  leaseMs: 5_000,
+  /** Below it a pause of a machine, or a wave on the network, would stop the gate. */
+  leaseMsMin: 1_000,
+  leaseMsMax: 60_000,
+  /** Rows that a founding says anew in one commit: some milliseconds. */
+  foundingRowsSlice: 250,
+  /** Facts of before that a founding deletes in one commit: likewise. */
+  factsForgottenSlice: 2_500,
+  /** Tokens that one fact tells as dead of a revocation: 200 KB. */
+  deadPerFactMax: 2_000,
+  /** A frame between nodes: what is pulled at once stays far below, and who has proved nothing can make the node hold one. */
+  clusterFrameBytesMax: 8 * 1024 * 1024,
+  /** What is said before a link is sealed: keys and names. */
+  clusterHelloBytesMax: 16 * 1024,
+  /** Secrets of the cluster that a hello offers, the newest first: a node that was away knows only an older one. */
+  clusterSecretsMax: 32,
+  /** Who has connected proves who it is within this; a far node takes three round trips. */
+  clusterHandshakeMs: 5_000,
+  /** So many at once have proved nothing yet, each good for one frame of memory; behind one address live a few nodes. */
+  clusterHandshakesMax: 32,
+  clusterHandshakesPerAddressMax: 8,
+  /** A dial that gets no answer is given up, since the kernel asks ever more seldom: after a cut, links are back in a second. */
+  clusterDialMs: 1_500,
+  /** Between two dials of a member, give or take a half; it doubles from the least to the most. */
+  clusterRedialMsMin: 125,
+  clusterRedialMsMax: 500,
+  /** Digests come four times a second: who says nothing for so long can't be reached. */
+  clusterSilentMs: 3_000,
+  /** Of two links of one pair the other is read for so long, for what is on its way. */
+  clusterLingerMs: 1_000,
+  /** Silent links and dials that are due are looked for so often. */
+  clusterBeatMs: 50,
+  /** What a peer has not taken: it is given up, and pulls what it misses when it is back. */
+  clusterBufferBytesMax: 32 * 1024 * 1024,
+  /** NATS: a server that went is tried again, or the next one; a dead connection answers no ping. */
+  natsRetryMs: 250,
+  natsPingMs: 1_000,
+  natsConnectMs: 5_000,
+  /** What a server of NATS takes at once, unless it says something else. */
+  natsPayloadBytes: 1024 * 1024,
+  /** A peer that asks to be dialled has restarted if it was silent for so long: three of its digests. */
+  natsKnockMs: 750,
+  /** JetStream keeps facts for nodes that are away for minutes; who is away for longer pulls them from its peers. */
+  natsStreamAgeMs: 3_600_000,
+  natsStreamBytesMax: 64 * 1024 * 1024,
+  /** Without messages it is asked for more so often; after a failure, so long after it. */
+  natsStreamExpiresMs: 5_000,
+  natsStreamRetryMs: 1_000,
+  /** A joiner waits for its membership to be in force: that takes a round trip to each member, or fails in ten seconds. */
+  clusterJoinMs: 30_000,
+  /** A ticket goes from one screen to another; longer, and it lies around. */
+  ticketMs: 600_000,
+  ticketsMax: 100,
+  /** Of a member's name and address, and of what else goes into a membership. */
+  memberTextLengthMax: 1_000,
+  /** Above it, links between all pairs are more than any machine wants. */
+  membersMax: 100,
 
   // Process
   /** How late the loop is, is looked at so often: 0.1% of a core, and no delay above it goes unseen. */

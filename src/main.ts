@@ -4,12 +4,14 @@ import { uptime } from 'node:os'
 import { resolve } from 'node:path'
 import { Access } from './access.ts'
 import { Activity } from './activity.ts'
+import { alone } from './alone.ts'
 import { ApiKeys } from './apikey.ts'
 import { AttentionRounds } from './attention.ts'
 import { Fold } from './audit.ts'
 import { type Checkpoint, headOfCheckpoint, signCheckpoint } from './checkpoint.ts'
 import type { Hooks } from './cli/hooks.ts'
 import { startNode } from './cli/start.ts'
+import { ClusterMeasures } from './cluster-measures.ts'
 import { type Config, defaultDataFolder, type Environment, loadConfig, SERVICE_DATA, SERVICE_UNIT } from './config.ts'
 import { Control, putState } from './control.ts'
 import { Emergency } from './emergency.ts'
@@ -164,6 +166,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     registry,
     emergency,
     receipts,
+    peers: alone,
     now,
   })
   const access = new Access({
@@ -296,6 +299,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     servers,
     health,
     gate: gate.counts,
+    cluster: alone,
+    clusterMeasures: new ClusterMeasures(),
     tokens: () => tokens.size,
     writes: store.log.writes,
     emergency,
@@ -344,6 +349,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     attention: () => attention.find(),
     fold,
     emergency,
+    cluster: alone,
     answers,
     reads: {
       activityOf: (id, since) => activityStore.rowsOf(id, since, limits.activityRowsSlice),

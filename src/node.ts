@@ -4,6 +4,7 @@ import type { ApiKeys } from './apikey.ts'
 import type { Attention } from './attention.ts'
 import type { AuditHead, AuditRow, Fold, Verification } from './audit.ts'
 import type { Checkpoint } from './checkpoint.ts'
+import type { Cluster } from './cluster-view.ts'
 import type { Address, Config } from './config.ts'
 import type { Control } from './control.ts'
 import type { Emergency } from './emergency.ts'
@@ -91,6 +92,8 @@ export interface Node {
   attention(): Promise<Attention>
   fold: Fold
   emergency: Emergency
+  /** The other nodes; one that stands alone has it too. */
+  cluster: Cluster
   reads: {
     /** What is written of a token's activity since then, in slices. */
     activityOf(tokenId: string, since: number): Generator<ActivityRow[]>

@@ -15,12 +15,16 @@ export interface Selector {
   tokens?: string[]
   subject?: string
   group?: string
-  /** A server's id. */
-  server?: string
+  /** A server's id; several, where more than one that lives had the name. */
+  server?: string | string[]
   /** Milliseconds since the epoch: tokens made before it. */
   issuedBefore?: number
   all?: true
 }
+
+/** The servers that a selector names; null: it names none. */
+export const serversOf = ({ server }: Pick<Selector, 'server'>): readonly string[] | null =>
+  server === undefined ? null : typeof server === 'string' ? [server] : server
 
 /** An irreversible fact. */
 export interface RevocationRecord {

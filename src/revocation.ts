@@ -1,3 +1,4 @@
+import type { Peers } from './cluster-view.ts'
 import { type Emergency, type Kept, toldOf } from './emergency.ts'
 import { invalid, notFound } from './error.ts'
 import { newId } from './id.ts'
@@ -12,6 +13,7 @@ import {
   type Receipt,
   type RevocationRecord,
   type Selector,
+  serversOf,
   type Timings,
 } from './revocation-record.ts'
 import { fold, line, lineOrNull } from './text.ts'
@@ -24,12 +26,12 @@ const isEmpty = ({ tokens, subject, group, server, issuedBefore, all }: Selector
   !all && !tokens && subject === undefined && group === undefined && !server && issuedBefore === undefined
 
 /** Whether a token is one of those that the selector names. An empty selector names none. */
-export const matches = (selector: Selector, token: Token): boolean => {
+export const matches = (selector: Selector, token: Omit<Token, 'secrets' | 'seen'>): boolean => {
   const { tokens, subject, group, server, issuedBefore } = selector
   if (isEmpty(selector) || (tokens && !tokens.includes(token.id))) return false
   if (subject !== undefined && (token.subject === null || fold(token.subject) !== subject)) return false
   if (group !== undefined && (token.group === null || fold(token.group) !== group)) return false
-  if (server !== undefined && !token.servers.has(server)) return false
+  if (server !== undefined && !serversOf(selector)?.some((id) => token.servers.has(id))) return false
   return issuedBefore === undefined || token.createdAt < issuedBefore
 }
 
@@ -60,13 +62,14 @@ export interface RevocationDeps {
   registry: Registry
   emergency: Emergency
   receipts: Receipts
+  peers: Peers
   now: Clock
 }
 
 /** What is known when a revocation is answered. */
 const IN_THE_RUN: readonly Phase[] = ['commit', 'deny', 'first_cut', 'last_cut']
 
-/** Revoking: select, commit, deny, cut, in one run of the event loop. */
+/** Revoking: select, commit, deny, tell the peers, cut, in one run of the event loop. */
 export class Revocations {
   readonly measures = new RevocationMeasures()
 
@@ -77,7 +80,7 @@ export class Revocations {
    * Throws `invalid` for an empty or malformed selector, `not_found` for a name that never was.
    */
   revoke(request: RevocationRequest, actor: Actor, arrivedAt: number): Promise<Receipt> {
-    const { registry, emergency, receipts, now } = this.deps
+    const { registry, emergency, receipts, peers, now } = this.deps
     const at = now()
     const selector = this.#resolve(request, at)
     const dead = matching(selector, this.deps.tokens)
@@ -102,7 +105,8 @@ export class Revocations {
       kept = emergency.commit({ op: 'revocation', record, issuedUntil })
       return kept === 'database'
     }
-    const { durable, result, timings, answered, released } = carryOut(dead, record, commit, registry, arrivedAt)
+    const tell = () => (kept === 'database' ? peers.push() : peers.relay(record, issuedUntil))
+    const { durable, result, timings, answered, released } = carryOut(dead, record, commit, tell, registry, arrivedAt)
     const endedAt = now()
     this.measures.revoked(dead.length, durable)
     void released.then(() => this.measures.took('upstream_cancelled', timings))
@@ -138,9 +142,10 @@ export class Revocations {
     if (subject !== null) selector.subject = this.#known('subject', subject)
     if (group !== null) selector.group = this.#known('group', group)
     if (serverName !== null) {
-      const server = servers.byName.get(serverName) ?? servers.byId.get(serverName)
-      if (!server) throw notFound('no server has that name')
-      selector.server = server.id
+      const named = servers.named(serverName).map(({ id }) => id)
+      const [only] = named.length > 0 ? named : servers.byId.has(serverName) ? [serverName] : []
+      if (only === undefined) throw notFound('no server has that name')
+      selector.server = named.length > 1 ? named : only
     }
     if (request.issuedBefore !== null && request.issuedBefore !== undefined) {
       if (request.issuedBefore > now + 86_400_000) {
@@ -176,13 +181,15 @@ export interface CarriedOut {
 }
 
 /**
- * Commit, deny, cut: the one sequence of a revocation, and of the node's test of itself, which commits something else.
- * `commit` tells whether the database has it, and does not throw: the rest happens either way.
+ * Commit, deny, tell the peers, cut: the one sequence of a revocation, and of the node's test of itself, which commits
+ * something else and tells nobody. `commit` tells whether the database has it, and does not throw: the rest happens
+ * either way.
  */
 export const carryOut = (
   dead: readonly Token[],
   revocation: Pick<RevocationRecord, 'id' | 'at'>,
   commit: () => boolean,
+  tell: () => void,
   registry: Pick<Registry, 'cut' | 'ofTokens'>,
   arrivedAt: number,
 ): CarriedOut => {
@@ -192,6 +199,7 @@ export const carryOut = (
   const committedAt = performance.now()
   deny(dead, revocation)
   const deniedAt = performance.now()
+  tell()
   const result = registry.cut(registry.ofTokens(dead), 'token_revoked')
   const answered = result.lastCutAt.then((lastCutAt) => {
     timings.commitMs = since(arrivedAt, committedAt)

@@ -1,4 +1,5 @@
 import type { AuditHead } from './audit.ts'
+import { NOBODY } from './cluster-view.ts'
 import { messageOf } from './error.ts'
 import { newId } from './id.ts'
 import type { KeyRing } from './key.ts'
@@ -268,6 +269,7 @@ export class SelfTestRun {
       [token],
       revocation,
       commit,
+      NOBODY.push,
       registry,
       this.#revokedAt,
     )

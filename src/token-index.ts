@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { NONE } from './column.ts'
+import type { Seen } from './fact.ts'
 import type { KeyRing } from './key.ts'
 import type { Policy } from './policy.ts'
 import type { NewSecret, NewToken, Secret, Token } from './token.ts'
@@ -64,6 +65,14 @@ export class TokenRow implements Token {
     this.index.table.setRevocation(this.row, id)
   }
 
+  get seen(): Seen | null {
+    return this.index.table.seenAt(this.row)
+  }
+
+  set seen(seen: Seen | null) {
+    this.index.table.setSeen(this.row, seen)
+  }
+
   get policy(): Policy | null {
     return this.index.table.policyAt(this.row)
   }
@@ -108,7 +117,8 @@ const COUNTED_AT_ONCE = 100_000
 export interface Having {
   subject?: string
   group?: string
-  server?: string
+  /** One of several, where several have the name that was meant. */
+  server?: string | readonly string[]
   issuedBefore?: number
 }
 
@@ -205,7 +215,8 @@ export class TokenIndex {
     const { table } = this
     const subjectKey = subject === undefined ? null : table.subject.find(subject)
     const groupKey = group === undefined ? null : table.group.find(group)
-    const reaches = server === undefined ? null : table.reaches.map((servers) => servers.has(server))
+    const wanted = server === undefined ? null : typeof server === 'string' ? [server] : server
+    const reaches = wanted && table.reaches.map((servers) => wanted.some((id) => servers.has(id)))
     const found: TokenRow[] = []
     // Whoever has no group has the key of one that nobody has.
     if (subjectKey === NONE || groupKey === NONE) return found

@@ -1,5 +1,6 @@
 import { NONE, Numbers, Times } from './column.ts'
 import { Digests } from './digests.ts'
+import { type Seen, seenText } from './fact.ts'
 import type { Policy } from './policy.ts'
 import { SharedTexts } from './shared-texts.ts'
 import { Texts } from './texts.ts'
@@ -31,6 +32,10 @@ export class TokenTable {
   readonly revokedAt = new Times()
   readonly #revocations = new Texts()
   readonly #revocation = new Numbers(NONE)
+  /** What issuers knew: few different ones, by number. */
+  readonly #seen: Seen[] = []
+  readonly #seenBy = new Map<string, number>()
+  readonly #seenAt = new Numbers(NONE)
   /** Few have one. */
   readonly #policies = new Map<number, Policy>()
   readonly #lastSecret = new Numbers(NONE)
@@ -63,6 +68,7 @@ export class TokenTable {
     this.expiresAt.set(row, token.expiresAt)
     this.revoke(row, token.revokedAt)
     this.setRevocation(row, token.revocationId)
+    this.setSeen(row, token.seen ?? null)
     if (token.policy !== null) this.#policies.set(row, token.policy)
     for (const secret of token.secrets) this.addSecret(row, secret)
     return row
@@ -96,6 +102,23 @@ export class TokenTable {
 
   setRevocation(row: number, id: string | null): void {
     if (id !== null && this.#revocation.get(row) === NONE) this.#revocation.set(row, this.#revocations.intern(id))
+  }
+
+  seenAt(row: number): Seen | null {
+    return this.#seen[this.#seenAt.get(row)] ?? null
+  }
+
+  setSeen(row: number, seen: Seen | null): void {
+    if (seen === null) return
+    let number = this.#seen.length - 1
+    // Tokens that are made one after the other mostly have the same.
+    if (this.#seen[number] !== seen) {
+      const key = seenText(seen)
+      const known = this.#seenBy.get(key)
+      number = known ?? this.#seen.push(seen) - 1
+      if (known === undefined) this.#seenBy.set(key, number)
+    }
+    this.#seenAt.set(row, number)
   }
 
   isActive(row: number, now: number): boolean {

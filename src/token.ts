@@ -1,3 +1,4 @@
+import type { Seen } from './fact.ts'
 import type { Policy } from './policy.ts'
 import type { Unfit } from './standing.ts'
 import type { Upstream } from './upstream.ts'
@@ -28,6 +29,8 @@ export interface Token {
   revokedAt: number | null
   /** The revocation that killed it: where its receipt is. */
   revocationId: string | null
+  /** Which revocations its issuer knew; null: none. Another one that names it kills it, whichever was first. */
+  readonly seen: Seen | null
   readonly secrets: readonly Secret[]
 }
 
@@ -40,7 +43,11 @@ export interface NewSecret {
 }
 
 /** A token as it is made, and stored. */
-export type NewToken = Omit<Token, 'secrets'> & { readonly secrets: readonly NewSecret[] }
+export type NewToken = Omit<Token, 'secrets' | 'seen'> & { readonly secrets: readonly NewSecret[]; seen?: Seen | null }
+
+/** The earlier of two deaths of a secret, as `Secret.diesAt`: one for good is below any other. */
+export const earlierDeath = (a: number | null, b: number | null): number | null =>
+  a === null || b === null ? (a ?? b) : Math.min(a, b)
 
 export type TokenStatus = 'active' | 'expired' | 'revoked'
 

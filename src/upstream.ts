@@ -93,7 +93,10 @@ export const basePath = (server: Upstream): string => server.url.pathname.replac
 /** Servers in memory, by id and by the name of those not removed. */
 export class UpstreamIndex {
   readonly byId = new Map<string, Upstream>()
+  /** The one that a name leads to. */
   readonly byName = new Map<string, Upstream>()
+  /** Of each name: two nodes may each have added one while they did not hear of each other. The first made leads. */
+  readonly #named = new Map<string, readonly Upstream[]>()
 
   constructor(servers: Iterable<Upstream> = []) {
     for (const server of servers) this.add(server)
@@ -101,16 +104,41 @@ export class UpstreamIndex {
 
   add(server: Upstream): void {
     this.byId.set(server.id, server)
-    if (server.removedAt === null) this.byName.set(server.name, server)
+    if (server.removedAt === null) this.#put(server.name, [...this.named(server.name), server])
+  }
+
+  /** Those not removed of that name, the first made first. */
+  named(name: string): readonly Upstream[] {
+    return this.#named.get(name) ?? []
+  }
+
+  /** Those not removed. */
+  live(): Upstream[] {
+    return [...this.#named.values()].flat()
   }
 
   /** Those not removed, by name. */
   sorted(): Upstream[] {
-    return [...this.byName.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    return [...this.#named].toSorted(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, servers]) => servers)
   }
 
   remove(server: Upstream, now: number): void {
     server.removedAt = now
-    this.byName.delete(server.name)
+    this.#put(
+      server.name,
+      this.named(server.name).filter((other) => other !== server),
+    )
+  }
+
+  #put(name: string, servers: readonly Upstream[]): void {
+    const inOrder = servers.toSorted((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+    const [first] = inOrder
+    if (first) {
+      this.byName.set(name, first)
+      this.#named.set(name, inOrder)
+    } else {
+      this.byName.delete(name)
+      this.#named.delete(name)
+    }
   }
 }

@@ -39,12 +39,13 @@ const textOf = (value: unknown): string | null => (typeof value === 'string' && 
 /** What lists the names where one was not found: names are told apart by every letter. */
 const LISTS: Record<string, string> = {
   ...{ token: 'token ls', server: 'server ls', operator: 'operator ls', connection: 'connections', key: 'key ls' },
-  'API key': 'apikey ls',
+  ...{ 'API key': 'apikey ls', member: 'cluster status' },
 }
 
 const todoOf = (status: number, said: string): string => {
   if (status === 401) return ' (the key in PORTCULLIS_API_KEY is not, or no longer, one of that console)'
-  const [, noun = ''] = /\bno (?:live )?(token|server|operator|API key|connection|key) (?:has|of)\b/.exec(said) ?? []
+  const [, noun = ''] =
+    /\bno (?:live )?(token|server|operator|API key|connection|key|member) (?:has|of)\b/.exec(said) ?? []
   return LISTS[noun] ? ` (\`portcullis ${LISTS[noun]}\` lists all)` : ''
 }
 

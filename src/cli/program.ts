@@ -4,6 +4,7 @@ import { apikeyCommand } from './apikey.ts'
 import { auditCommand } from './audit.ts'
 import { backupCommand } from './backup.ts'
 import { Cli } from './cli.ts'
+import { clusterCommand } from './cluster.ts'
 import { connectCommand } from './connect.ts'
 import { connectionCommands } from './connection.ts'
 import { doctorCommand } from './doctor.ts'
@@ -11,7 +12,6 @@ import { EXIT, exitCodeOf } from './exit.ts'
 import { healthcheckCommand } from './healthcheck.ts'
 import type { Hooks } from './hooks.ts'
 import { keyCommand } from './key.ts'
-import { laterCommands } from './later.ts'
 import { operatorCommand } from './operator.ts'
 import { restoreCommand } from './restore.ts'
 import { revokeCommand } from './revoke.ts'
@@ -49,6 +49,7 @@ export const programFor = (argv: string[], hooks: Hooks): { program: Command; cl
   apikeyCommand(program, cli)
   operatorCommand(program, cli)
   keyCommand(program, cli)
+  clusterCommand(program, cli)
   backupCommand(program, cli)
   restoreCommand(program, cli)
   doctorCommand(program, cli)
@@ -56,7 +57,6 @@ export const programFor = (argv: string[], hooks: Hooks): { program: Command; cl
   healthcheckCommand(program, cli)
   setupCommand(program, cli)
   versionCommand(program, cli)
-  laterCommands(program)
   return { program, cli }
 }
 

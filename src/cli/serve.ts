@@ -29,6 +29,31 @@ const FLAGS: [flag: string, description: string][] = [
     '--probe-every <DURATION>',
     'how often the node tests that revoking works, 1s to 1d, or off (PORTCULLIS_PROBE_EVERY; default: 1m)',
   ],
+  ['--node-name <NAME>', 'what people call this node (PORTCULLIS_NODE_NAME; default: the name of the machine)'],
+  [
+    '--cluster-listen <HOST:PORT>',
+    'address for the other nodes of its cluster (PORTCULLIS_CLUSTER_LISTEN; default: none)',
+  ],
+  [
+    '--cluster-advertise <URL>',
+    'where they reach it, ws:// or wss:// (PORTCULLIS_CLUSTER_ADVERTISE; default: ws:// + that address)',
+  ],
+  [
+    '--cluster-policy <POLICY>',
+    'for the first member: lease, a node without a majority stops; serve, it goes on ' +
+      '(PORTCULLIS_CLUSTER_POLICY; default: lease from three members on)',
+  ],
+  ['--lease <DURATION>', 'how long it still goes on under lease, 1s to 60s (PORTCULLIS_LEASE; default: 5s)'],
+  ['--cluster-join <URL>', 'a member to join by, with a ticket (PORTCULLIS_CLUSTER_JOIN; default: none)'],
+  [
+    '--ticket <TICKET>',
+    'what `portcullis cluster ticket` printed there; a member needs none any more (PORTCULLIS_TICKET; default: none)',
+  ],
+  [
+    '--cluster-nats <URL>',
+    'a NATS server that carries what nodes say, nats:// or tls:// (repeatable; PORTCULLIS_CLUSTER_NATS; default: none)',
+  ],
+  ['--cluster-nats-creds <FILE>', 'credentials for NATS (PORTCULLIS_CLUSTER_NATS_CREDS; default: none)'],
   [
     '--log-level <LEVEL>',
     'trace, debug, info, warn, error or silent; the log goes to stderr (PORTCULLIS_LOG_LEVEL; default: info)',

@@ -16,8 +16,10 @@ export interface Member {
 /** Members and policy, changed one at a time; a higher version follows a lower one for ever. */
 export interface Membership {
   version: number
-  /** Paxos: who proposed it in which round; orders two of one version after a removal by force. */
+  /** Paxos: who proposed it first and in which round; orders two of one version after a removal by force. */
   ballot: string
+  /** What its proposer, and a majority of the members before, knew of revocations: nobody serves under it who knows less. */
+  floor: Known
   members: readonly Member[]
   policy: ClusterPolicy
   /** The policy follows the number of members (`lease` from the third on), as nobody chose one. */
@@ -32,8 +34,20 @@ export interface Membership {
   change: string
 }
 
-/** What a node reckons with: all memberships from the last one that is in force up to the newest. Their versions. */
-export type View = readonly number[]
+/** What a node has applied: all that its vector reaches, but for what is unknown to its program. */
+export interface Known {
+  vector: Vector
+  /** Revocations of a kind that the program does not know: kept, and neither applied nor acked. */
+  unknown: readonly FactId[]
+}
+
+/** A node that is no member says which it was, before its folder was restored or copied. */
+export interface Former {
+  ids: readonly string[]
+  /** They run nowhere any more: the folder was restored in their place. */
+  retired: boolean
+  member: Member
+}
 
 export type Message =
   /** Every 250 ms, and on a new link: what is known here, and a question for a lease. `ask` counts up. */
@@ -48,6 +62,7 @@ export type Message =
       version: string
       /** It has pulled what it must before it lets anybody in. */
       synced: boolean
+      former: Former | null
     }
   /** The answer to a digest: the lease is granted, or not. */
   | { t: 'answer'; ask: number; granted: boolean }
@@ -60,14 +75,22 @@ export type Message =
       t: 'ack'
       acks: readonly { origin: string; seq: number; cut: number }[]
       vector: Vector
+      unknown: readonly FactId[]
       view: readonly Membership[]
     }
   /** A revocation that the sender's disk refused: whoever gets it stores it as a fact of its own. */
   | { t: 'relay'; record: Record<string, unknown>; issuedUntil: number }
-  /** Paxos for the membership of one version. */
+  /** Paxos for the membership of one version. A refusal tells the ballot that was promised to another. */
   | { t: 'prepare'; version: number; ballot: string }
-  | { t: 'promise'; version: number; ballot: string; ok: boolean; accepted: Membership | null }
-  | { t: 'accept'; membership: Membership }
+  | {
+      t: 'promise'
+      version: number
+      ballot: string
+      ok: boolean
+      known: Known
+      accepted: { ballot: string; membership: Membership } | null
+    }
+  | { t: 'accept'; ballot: string; membership: Membership }
   | { t: 'accepted'; version: number; ballot: string; ok: boolean }
   /** A membership that was chosen. */
   | { t: 'chosen'; membership: Membership }

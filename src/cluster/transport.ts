@@ -1,15 +1,7 @@
+import type { Refusal } from '../cluster-measures.ts'
 import type { Message } from './message.ts'
 
-/** Why a frame or a link was refused; counted, and nothing else happens. */
-export type Refusal =
-  | 'wrong_key'
-  | 'replayed'
-  | 'truncated'
-  | 'too_large'
-  | 'wrong_version'
-  | 'malformed'
-  | 'not_a_member'
-  | 'too_many'
+export type { Refusal }
 
 export interface TransportEvents {
   /** Frames can go both ways: both have proved who they are. Told once until `unlinked`. */

@@ -3,6 +3,7 @@ import { Elysia } from 'elysia'
 import type { Node } from '../node.ts'
 import { activityRoutes } from './api/activity.ts'
 import { auditRoutes } from './api/audit.ts'
+import { clusterRoutes } from './api/cluster.ts'
 import { connectionRoutes } from './api/connections.ts'
 import { nodeRoutes } from './api/node.ts'
 import { peopleRoutes } from './api/people.ts'
@@ -34,6 +35,7 @@ export const createApi = (node: Node) =>
     .use(auditRoutes(node)) //      /audit, /audit/:sequence, …/export, …/verification, …/checkpoint
     .use(peopleRoutes(node)) //     /apikeys, /operators, /operators/:name/links, /sessions, /setup-links
     .use(nodeRoutes(node)) //       /node, /keys, /backup
+    .use(clusterRoutes(node)) //    /cluster, …/tickets, …/members/:node
     .use(selfTestRoutes(node)) //   /selftest
     .use(
       openapi({

@@ -1,3 +1,4 @@
+import { cluster, type ClusterSources } from './metrics/cluster.ts'
 import { exposition } from './metrics/exposition.ts'
 import { gate, type GateSources } from './metrics/gate.ts'
 import { kills, type KillSources } from './metrics/kills.ts'
@@ -5,11 +6,11 @@ import { probe, type ProbeSources } from './metrics/probe.ts'
 import { processMetrics, type ProcessSources } from './metrics/process.ts'
 import { storage, type StorageSources } from './metrics/storage.ts'
 
-export type MetricsSources = KillSources & ProbeSources & GateSources & StorageSources & ProcessSources
+export type MetricsSources = KillSources & ProbeSources & GateSources & ClusterSources & StorageSources & ProcessSources
 
 /** Asked for the metrics of a node in the text format of Prometheus. */
 export const createMetrics = (sources: MetricsSources): (() => Promise<string>) => {
-  const parts = [processMetrics, kills, probe, gate, storage]
+  const parts = [processMetrics, kills, probe, gate, cluster, storage]
   const metrics = parts.flatMap((part) => part(sources))
   return () => exposition(metrics)
 }

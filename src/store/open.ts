@@ -36,6 +36,9 @@ export interface OpenOptions extends Omit<MigrateOptions, 'file'> {
   now: Clock
 }
 
+/** A row of `meta`: the database that a joiner's folder becomes, until its key file and its database say so both. */
+export const ADOPTING = 'adopting'
+
 const meta = (client: Database) => ({
   get: (key: string) =>
     (client.query('SELECT value FROM meta WHERE key = ?').get(key) as { value: string } | null)?.value ?? null,
@@ -56,6 +59,19 @@ const settleLog = (file: string): void => {
     if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOSPC' || cause.code === 'EDQUOT')) return
     throw new AppError('storage', `${log}: can't be written: ${messageOf(cause)}`, 'storage', { cause })
   }
+}
+
+/**
+ * A copy of a cluster's member proves by a key of its own who it is, has to learn what all others know, and remembers
+ * whose place it may take.
+ */
+const becomeFresh = (client: Database, formerId: string): void => {
+  const { get, set } = meta(client)
+  if (get('cluster.id') === null) return
+  const formerly = JSON.parse(get('cluster.formerly') ?? '[]') as string[]
+  set('cluster.formerly', JSON.stringify([formerId, ...formerly.filter((id) => id !== formerId)]))
+  set('cluster.fresh', '1')
+  client.query("DELETE FROM meta WHERE key = 'cluster.key'").run()
 }
 
 const checkIsDatabase = (client: Database, file: string): void => {
@@ -87,12 +103,14 @@ export const openStore = ({ folder, keyFile, version, now, ...upgrade }: OpenOpt
     client.run(`PRAGMA temp_store_directory = '${folder.replaceAll("'", "''")}'`)
     const { get, set } = meta(client)
     // Asked before anything is migrated: with another database's keys it can't be used, and stays as it is.
-    const database = hasTable(client, 'meta') ? get('database') : null
+    const named = hasTable(client, 'meta') ? get('database') : null
+    const isAdopted = named !== null && named !== ring.database && get(ADOPTING) === ring.database
+    const database = isAdopted ? ring.database : named
     if (database !== null && database !== ring.database) {
       throw new AppError('invalid', `--key-file ${keyFile}: is the key file of another database`, 'key-file')
     }
     migrate(client, { file, version, ...upgrade })
-    if (database === null) set('database', ring.database)
+    if (named === null || isAdopted) set('database', ring.database)
     // Lists of both are read page by page, in the order of ids.
     for (const table of ['tokens', 'revocations']) {
       const { newest } = client.query(`SELECT max(id) AS newest FROM ${table}`).get() as { newest: string | null }
@@ -105,8 +123,11 @@ export const openStore = ({ folder, keyFile, version, now, ...upgrade }: OpenOpt
     const node = known !== null && get('file') === identity ? known : newId('node')
     // Written only when it changed: a full disk must not keep a node from starting, and from denying.
     if (node !== known) {
-      set('file', identity)
-      set('node', node)
+      client.transaction(() => {
+        set('file', identity)
+        set('node', node)
+        if (known !== null) becomeFresh(client, known)
+      })()
     }
     // The name of the -wal must last before anything in it counts. SQLite asks for that once, and passes over a refusal.
     syncPath(folder)

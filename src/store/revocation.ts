@@ -1,16 +1,38 @@
-import { and, asc, desc, eq, getTableColumns, gt, inArray, lt, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, getTableColumns, gt, inArray, isNotNull, isNull, lt, sql } from 'drizzle-orm'
 import type { AuditEvent, AuditRow } from '../audit.ts'
 import { type EmergencyEntry, type EmergencyStore, type GateRecord, gateStateAfter } from '../emergency.ts'
-import type { Fact } from '../fact.ts'
+import type { PeerReceipt } from '../cluster-view.ts'
+import type { Fact, FactId } from '../fact.ts'
 import type { ReceiptConnection, ReceiptStore } from '../receipt.ts'
 import { NOT_MEASURED, type Receipt, type RevocationRecord, type Timings } from '../revocation-record.ts'
 import { fact } from './log.ts'
+import type { Token } from '../token.ts'
 import type { Store } from './open.ts'
 import { audit, facts as factRows, meta, revocationConnections, revocations, servers, tokens } from './schema.ts'
 
 /** How many of the dead an audit row names; the revocation itself names all. */
 const NAMED_MAX = 100
 const ACTION = 'token.revoke'
+
+/** Told of a revocation that has become a fact, and holds against what comes from other nodes. */
+export interface Shared {
+  /** Whom it kills besides the listed: those that came between the request and now. In memory they live yet. */
+  reach(record: RevocationRecord, issuedUntil: number, id: FactId): Token[]
+  /** It is committed: denies and cuts these. */
+  committed(record: RevocationRecord, issuedUntil: number | undefined, id: FactId, more: readonly Token[]): void
+}
+
+/** A revocation as other nodes hear of it: without the list of the dead, which is another on each. */
+export const factOf = ({ tokens: _, ...told }: RevocationRecord, issuedUntil?: number): Fact =>
+  fact('revocation', ACTION, issuedUntil === undefined ? told : { ...told, issuedUntil })
+
+/** Its row of the audit log, here and on other nodes. */
+export const eventOf = (record: RevocationRecord): AuditEvent => {
+  const { id, at, actor, reason, note, selector, tokens: dead } = record
+  const named = dead.slice(0, NAMED_MAX).map(({ id: token, name }) => ({ id: token, name }))
+  const details = { revocation: id, at, note, selector, count: dead.length, tokens: named }
+  return { actor, action: ACTION, reason, ...targetOf(record), details }
+}
 
 /** What the audit row is about: the token, or the revocation where more died of it. */
 const targetOf = ({ id, tokens: dead }: RevocationRecord): { targetId: string; targetName: string | null } => {
@@ -22,6 +44,9 @@ const targetOf = ({ id, tokens: dead }: RevocationRecord): { targetId: string; t
 export class RevocationStore implements ReceiptStore, EmergencyStore {
   readonly #revoke
   readonly #insertConnection
+
+  /** Where there are other nodes. */
+  shared: Shared | null = null
 
   constructor(readonly store: Store) {
     this.#revoke = store.db
@@ -53,7 +78,7 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
   }
 
   applyEmergency(entry: EmergencyEntry, waited: boolean): void {
-    const { op, record } = entry
+    const { record } = entry
     const key = `applied.${record.id}`
     if (waited && this.store.db.select().from(meta).where(eq(meta.key, key)).get()) return
     const mark = () => {
@@ -65,8 +90,8 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
     }
     // Marked like one that is applied: as long as the journal holds it, other changes may come behind it.
     if (waited && this.#isThere(entry)) this.store.log.write(mark)
-    else if (op === 'revocation') this.#applyRevocation(record, mark)
-    else this.#applyGate(record, mark)
+    else if (entry.op === 'gate') this.#applyGate(entry.record, mark)
+    else this.#applyRevocation(entry.record, mark, waited ? (entry.issuedUntil ?? entry.record.at) : undefined)
   }
 
   /**
@@ -77,20 +102,29 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
     return op === 'revocation' ? this.get(record.id) !== null : this.#isLast(record.id)
   }
 
-  /** Whether the newest fact is of this change. */
+  /** Whether the newest of this node's changes is this one. */
   #isLast(id: string): boolean {
     const last = this.store.db
       .select()
       .from(factRows)
-      .orderBy(desc(sql`rowid`))
+      .where(and(eq(factRows.origin, this.store.node), eq(factRows.stream, 'change')))
+      .orderBy(desc(factRows.seq))
       .limit(1)
       .get()
     return last !== undefined && (JSON.parse(last.payload) as { id?: unknown }).id === id
   }
 
-  #applyRevocation(record: RevocationRecord, mark: () => void): void {
-    const { event, facts, write } = this.#revocationChange(record, mark)
-    this.store.log.change(event, facts, write)
+  /** `issuedUntil`: it waited, and what was made since must live, on every node. */
+  #applyRevocation(record: RevocationRecord, mark: () => void, issuedUntil?: number): void {
+    const { shared } = this
+    const { log } = this.store
+    const factId = log.nextId('revocation')
+    const more = issuedUntil === undefined ? [] : (shared?.reach(record, issuedUntil, factId) ?? [])
+    const listed = more.map(({ id, name, subject }) => ({ id, name, subject }))
+    const whole = more.length > 0 ? { ...record, tokens: [...record.tokens, ...listed] } : record
+    const { event, facts, write } = this.#revocationChange(whole, mark, issuedUntil)
+    log.change(event, facts, write)
+    shared?.committed(record, issuedUntil, factId, more)
   }
 
   /** A revocation and a closing of nothing, up to their commit: the first real ones would else take many times as long. */
@@ -130,32 +164,19 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
     this.store.log.rehearse(event, facts, write)
   }
 
-  #revocationChange(record: RevocationRecord, mark: () => void) {
-    const { db } = this.store
-    const { id, at, actor, reason, note, selector, tokens: dead } = record
-    const event = {
-      actor,
-      action: ACTION,
-      reason,
-      ...targetOf(record),
-      details: {
-        revocation: id,
-        at,
-        note,
-        selector,
-        count: dead.length,
-        tokens: dead.slice(0, NAMED_MAX).map(({ id: token, name }) => ({ id: token, name })),
-      },
-    }
+  #revocationChange(record: RevocationRecord, mark: () => void, issuedUntil?: number) {
+    const { id, at, selector, tokens: dead, ...row } = record
+    const { origin, seq } = this.store.log.nextId('revocation')
     const write = () => {
       const named = JSON.stringify(dead)
-      db.insert(revocations)
-        .values({ id, at, actor, reason, note, selector: JSON.stringify(selector), tokens: named })
+      this.store.db
+        .insert(revocations)
+        .values({ ...row, id, at, selector: JSON.stringify(selector), tokens: named, origin, seq })
         .run()
       this.#revoke.run({ at, id, dead: named })
       mark()
     }
-    return { event, facts: [fact('revocation', ACTION, { ...record })], write }
+    return { event: eventOf(record), facts: [factOf(record, issuedUntil)], write }
   }
 
   #applyGate(record: GateRecord, mark: () => void): void {
@@ -229,6 +250,49 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
       .where(and(eq(audit.targetId, targetOf(record).targetId), eq(audit.action, ACTION)))
       .all()
     return rows.find(({ details }) => (JSON.parse(details) as { revocation: string }).revocation === record.id) ?? null
+  }
+
+  /** Where it stands among facts; null: nowhere, or there is none. */
+  factOf(id: string): FactId | null {
+    const { origin, seq } = revocations
+    const row = this.store.db.select({ origin, seq }).from(revocations).where(eq(revocations.id, id)).get()
+    return row?.origin && row.seq !== null ? { origin: row.origin, stream: 'revocation', seq: row.seq } : null
+  }
+
+  revocationOf({ origin, seq }: Pick<FactId, 'origin' | 'seq'>): string | null {
+    const stored = this.store.db
+      .select({ kind: factRows.kind, payload: factRows.payload })
+      .from(factRows)
+      .where(and(eq(factRows.origin, origin), eq(factRows.stream, 'revocation'), eq(factRows.seq, seq)))
+      .get()
+    return stored?.kind === ACTION ? (JSON.parse(stored.payload) as { id: string }).id : null
+  }
+
+  /** What is kept of its way to the other nodes; null: there is no such revocation. */
+  completionOf(id: string): { completedAt: number | null; peers: readonly PeerReceipt[] } | null {
+    const { completedAt, peers } = revocations
+    const row = this.store.db.select({ completedAt, peers }).from(revocations).where(eq(revocations.id, id)).get()
+    return row ? { completedAt: row.completedAt, peers: row.peers ?? [] } : null
+  }
+
+  /** Throws `storage`. */
+  putCompletion(id: string, completedAt: number | null, peers: readonly PeerReceipt[]): void {
+    this.store.log.write(() =>
+      this.store.db.update(revocations).set({ completedAt, peers }).where(eq(revocations.id, id)).run(),
+    )
+  }
+
+  /** Revocations of any node that are not known here to be complete, the newest first. */
+  incomplete(limit: number): { id: string; origin: string; seq: number }[] {
+    const { id, origin, seq, completedAt } = revocations
+    const rows = this.store.db
+      .select({ id, origin, seq })
+      .from(revocations)
+      .where(and(isNull(completedAt), isNotNull(origin)))
+      .orderBy(desc(id))
+      .limit(limit)
+      .all()
+    return rows.flatMap((row) => (row.origin !== null && row.seq !== null ? [{ ...row, origin: row.origin, seq: row.seq }] : []))
   }
 
   get(id: string): Receipt | null {

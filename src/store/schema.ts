@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import type { PeerReceipt } from '../cluster-view.ts'
 import type { Policy } from '../policy.ts'
 
 /** Times are milliseconds since the epoch. Nothing here is a secret: digests and sealed values only. */
@@ -34,7 +35,16 @@ export const tokens = sqliteTable('tokens', {
   revokedAt: integer('revoked_at'),
   revocationId: text('revocation_id'),
   policy: text('policy', { mode: 'json' }).$type<Policy>(),
+  /** Which revocations its issuer knew: a row of `seen`; null: none. */
+  seen: integer('seen'),
 })
+
+/** What issuers of tokens knew, each once: revocations by origin, as JSON. */
+export const seen = sqliteTable(
+  'seen',
+  { id: integer('id').primaryKey(), vector: text('vector').notNull() },
+  (table) => [uniqueIndex('seen_vector').on(table.vector)],
+)
 
 export const tokenServers = sqliteTable(
   'token_servers',
@@ -65,6 +75,12 @@ export const revocations = sqliteTable('revocations', {
   tokens: text('tokens').notNull(),
   cut: integer('cut').notNull().default(0),
   timings: text('timings'),
+  /** Its fact; null: of before there were facts of it. */
+  origin: text('origin'),
+  seq: integer('seq'),
+  /** What peers did, and when no node could let the dead in any more. */
+  peers: text('peers', { mode: 'json' }).$type<readonly PeerReceipt[]>(),
+  completedAt: integer('completed_at'),
 })
 
 /** What died with a revocation: kept beside it, when all is silent. */
@@ -115,17 +131,37 @@ export const audit = sqliteTable(
   ],
 )
 
-export const facts = sqliteTable(
-  'facts',
+const factColumns = {
+  origin: text('origin').notNull(),
+  stream: text('stream', { enum: ['revocation', 'change'] }).notNull(),
+  seq: integer('seq').notNull(),
+  kind: text('kind').notNull(),
+  hlc: text('hlc').notNull(),
+  payload: text('payload').notNull(),
+}
+
+export const facts = sqliteTable('facts', factColumns, (table) => [
+  primaryKey({ columns: [table.origin, table.stream, table.seq] }),
+])
+
+/** Facts that a restore brought along, until the next start applies them. */
+export const carried = sqliteTable('carried', factColumns, (table) => [
+  primaryKey({ columns: [table.origin, table.stream, table.seq] }),
+])
+
+/** Who wrote last what the last writer decides: `policy:ID`, `gate:ID`, … */
+export const registers = sqliteTable('registers', { key: text('key').primaryKey(), stamp: text('stamp').notNull() })
+
+/** Facts that wait for what they are about (`token:ID`, `server:ID`, …), or for a program that knows them (`kind:KIND`). */
+export const parked = sqliteTable(
+  'parked',
   {
+    target: text('target').notNull(),
     origin: text('origin').notNull(),
     stream: text('stream', { enum: ['revocation', 'change'] }).notNull(),
     seq: integer('seq').notNull(),
-    kind: text('kind').notNull(),
-    hlc: text('hlc').notNull(),
-    payload: text('payload').notNull(),
   },
-  (table) => [primaryKey({ columns: [table.origin, table.stream, table.seq] })],
+  (table) => [primaryKey({ columns: [table.target, table.origin, table.stream, table.seq] })],
 )
 
 const counters = {
@@ -196,7 +232,8 @@ export const operators = sqliteTable(
     lastSignInAt: integer('last_sign_in_at'),
     passwordHash: text('password_hash'),
   },
-  (table) => [uniqueIndex('operators_name').on(table.name)],
+  // Two nodes may make one name before they hear of each other.
+  (table) => [index('operators_name').on(table.name)],
 )
 
 export const apiKeys = sqliteTable('api_keys', {

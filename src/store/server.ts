@@ -1,12 +1,26 @@
-import { eq } from 'drizzle-orm'
+import { eq, inArray } from 'drizzle-orm'
 import type { ControlStore } from '../control.ts'
+import type { Fact } from '../fact.ts'
 import type { Actor } from '../operator.ts'
-import type { Upstream } from '../upstream.ts'
-import { fact } from './log.ts'
+import type { GateState, Upstream, UpstreamKind } from '../upstream.ts'
 import type { Store } from './open.ts'
 import { servers } from './schema.ts'
 
 const purpose = (id: string) => `headers of ${id}`
+
+/** What other nodes are told of a server; the state of its gate is a register of its own, and told by itself. */
+export interface ServerPayload {
+  id: string
+  name: string
+  url: string
+  kind: UpstreamKind
+  path: string
+  /** Sealed under the ring that all nodes share. */
+  headers: string
+  createdAt: number
+  /** Who told it, for the audit log. */
+  by: string
+}
 
 /** Servers on disk, their credentials sealed under the key file. */
 export class ServerStore implements ControlStore {
@@ -17,15 +31,18 @@ export class ServerStore implements ControlStore {
       .select()
       .from(servers)
       .all()
-      .map((row) => ({
-        ...row,
-        url: new URL(row.url),
-        // A removed server's credentials are never used again, and may be sealed under a key that is gone.
-        headers:
-          row.removedAt === null
-            ? (JSON.parse(this.store.keys.decrypt(row.headers, purpose(row.id))) as [string, string][])
-            : [],
-      }))
+      .map((row) => this.#read(row))
+  }
+
+  withId(id: string): Upstream | null {
+    const row = this.store.db.select().from(servers).where(eq(servers.id, id)).get()
+    return row ? this.#read(row) : null
+  }
+
+  #read(row: typeof servers.$inferSelect): Upstream {
+    // A removed server's credentials are never used again, and may be sealed under a key that is gone.
+    const headers = row.removedAt === null ? this.unseal(row) : []
+    return { ...row, url: new URL(row.url), headers }
   }
 
   insertServer(server: Upstream, actor: Actor): void {
@@ -36,29 +53,53 @@ export class ServerStore implements ControlStore {
       targetName: server.name,
       details: publicly(server),
     }
-    const row = this.#row(server)
-    this.store.log.change(event, [fact('change', 'server.put', row)], () => {
-      this.store.db.insert(servers).values(row).run()
-    })
+    this.store.log.change(event, [this.putFact(server, actor.name)], () => this.insert(server))
   }
 
   updateServer(server: Upstream, changed: string[], actor: Actor): void {
     const details = { ...publicly(server), changed }
     const event = { actor: actor.name, action: 'server.change', targetId: server.id, targetName: server.name, details }
-    const row = this.#row(server)
-    this.store.log.change(event, [fact('change', 'server.put', row)], () => {
-      this.store.db.update(servers).set(row).where(eq(servers.id, server.id)).run()
-    })
+    this.store.log.change(event, [this.putFact(server, actor.name)], () => this.update(server))
   }
 
-  removeServer(server: Upstream, at: number, actor: Actor): void {
-    const event = { actor: actor.name, action: 'server.remove', targetId: server.id, targetName: server.name }
-    this.store.log.change(event, [fact('change', 'server.remove', { id: server.id, at })], () => {
-      this.store.db.update(servers).set({ removedAt: at }).where(eq(servers.id, server.id)).run()
-    })
+  removeServers(targets: readonly Upstream[], at: number, actor: Actor): void {
+    const events = targets.map(({ id, name }) => ({
+      actor: actor.name,
+      action: 'server.remove',
+      targetId: id,
+      targetName: name,
+    }))
+    this.store.log.changes(
+      events,
+      targets.map(({ id }) => removeFact(id, at, actor.name)),
+      () => {
+        for (const { id } of targets) this.remove(id, at)
+      },
+    )
   }
 
-  /** Seals all credentials anew, within the caller's transaction: after the ring got another key. */
+  /** Within the caller's transaction, like all that follow. */
+  insert(server: Upstream): void {
+    this.store.db.insert(servers).values(this.#row(server)).run()
+  }
+
+  update(server: Upstream): void {
+    this.store.db.update(servers).set(this.#row(server)).where(eq(servers.id, server.id)).run()
+  }
+
+  remove(id: string, at: number): void {
+    this.store.db.update(servers).set({ removedAt: at }).where(eq(servers.id, id)).run()
+  }
+
+  putGate(ids: readonly string[], state: GateState, reason: string | null): void {
+    this.store.db
+      .update(servers)
+      .set({ state, reason })
+      .where(inArray(servers.id, [...ids]))
+      .run()
+  }
+
+  /** Seals all credentials anew: after the ring got another key. */
   reseal(all: Iterable<Upstream>): void {
     for (const server of all) {
       if (server.removedAt === null) {
@@ -71,6 +112,17 @@ export class ServerStore implements ControlStore {
     }
   }
 
+  putFact(server: Upstream, by: string): Fact {
+    const { id, name, url, kind, path, createdAt } = server
+    const payload: ServerPayload = { id, name, url: url.href, kind, path, headers: this.#seal(server), createdAt, by }
+    return { stream: 'change', kind: 'server.put', payload: { ...payload }, registers: [`server:${id}`] }
+  }
+
+  /** Throws `invalid` when the key that sealed them is gone. */
+  unseal({ id, headers }: Pick<ServerPayload, 'id' | 'headers'>): [string, string][] {
+    return JSON.parse(this.store.keys.decrypt(headers, purpose(id))) as [string, string][]
+  }
+
   #seal(server: Upstream): string {
     return this.store.keys.encrypt(JSON.stringify(server.headers), purpose(server.id))
   }
@@ -80,8 +132,14 @@ export class ServerStore implements ControlStore {
   }
 }
 
+export const removeFact = (id: string, at: number, by: string): Fact => ({
+  stream: 'change',
+  kind: 'server.remove',
+  payload: { id, at, by },
+})
+
 /** What the audit log may hold of a server: never the value of a header. */
-const publicly = ({ url, kind, path, headers }: Upstream) => ({
+export const publicly = ({ url, kind, path, headers }: Upstream) => ({
   url: url.href,
   kind,
   path,

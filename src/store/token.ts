@@ -1,5 +1,6 @@
-import { eq, sql } from 'drizzle-orm'
-import type { IssuanceStore } from '../issuance.ts'
+import { eq } from 'drizzle-orm'
+import type { Seen } from '../fact.ts'
+import type { Deaths, IssuanceStore } from '../issuance.ts'
 import type { Actor } from '../operator.ts'
 import type { Policy } from '../policy.ts'
 import type { NewSecret, NewToken, Token } from '../token.ts'
@@ -7,6 +8,7 @@ import type { TokenIndex } from '../token-index.ts'
 import { fact } from './log.ts'
 import type { Store } from './open.ts'
 import { secrets, tokenServers, tokens } from './schema.ts'
+import { SeenStore } from './seen.ts'
 
 /**
  * Rows read between two collections of garbage. Hardly an object lives while tokens are read, so that one takes ten
@@ -18,6 +20,10 @@ const READ_MAX = 1 << 17
 export class TokenStore implements IssuanceStore {
   constructor(readonly store: Store) {}
 
+  get seen(): Seen | null {
+    return this.store.log.seen
+  }
+
   /**
    * Puts into the index what is stored, or those of it whose id is wanted: row by row, since a million rows at once
    * take a gigabyte, and drizzle makes of each an object more.
@@ -27,6 +33,7 @@ export class TokenStore implements IssuanceStore {
     const reach = client
       .query<ReachRow, []>('SELECT token_id, server_id FROM token_servers ORDER BY token_id')
       .iterate()
+    const seen = SeenStore.all(client)
     let reached = reach.next()
     let read = 0
     const tidy = () => {
@@ -53,6 +60,7 @@ export class TokenStore implements IssuanceStore {
         expiresAt: row.expires_at,
         revokedAt: row.revoked_at,
         revocationId: row.revocation_id,
+        seen: seen.get(row.seen ?? -1) ?? null,
         secrets: [],
       })
     }
@@ -67,22 +75,23 @@ export class TokenStore implements IssuanceStore {
 
   insertToken(token: NewToken, actor: Actor): void {
     const { log, db } = this.store
-    const { secrets: own, servers, revocationId: _, ...row } = token
+    const { secrets: own, servers, revocationId: _, seen = null, ...row } = token
     const reach = [...servers]
     const { subject, group, expiresAt, policy } = token
     const details = { subject, group, servers: reach, expiresAt, ...(policy && { policy }) }
     const event = { actor: actor.name, action: 'token.issue', targetId: token.id, targetName: token.name, details }
-    const payload = { ...row, servers: reach, secrets: own.map((secret) => secretRow(token.id, secret)) }
+    const payload = { ...row, seen, servers: reach, secrets: own.map((secret) => secretRow(token.id, secret)) }
     log.change(event, [fact('change', 'token.issue', payload)], () => {
-      db.insert(tokens).values(row).run()
+      db.insert(tokens)
+        .values({ ...row, seen: log.seenIds.idOf(seen) })
+        .run()
       for (const serverId of reach) db.insert(tokenServers).values({ tokenId: token.id, serverId }).run()
       for (const secret of own) db.insert(secrets).values(secretRow(token.id, secret)).run()
     })
   }
 
-  insertSecret(token: Token, secret: NewSecret, oldDieAt: number, actor: Actor): void {
+  insertSecret(token: Token, secret: NewSecret, deaths: Deaths, oldDieAt: number, actor: Actor): void {
     const { log, db } = this.store
-    const at = secret.createdAt
     const event = {
       actor: actor.name,
       action: 'token.rotate',
@@ -90,16 +99,10 @@ export class TokenStore implements IssuanceStore {
       targetName: token.name,
       details: { oldSecretDiesAt: Math.abs(oldDieAt) },
     }
-    const payload = { id: token.id, secret: secretRow(token.id, secret), oldDieAt }
+    const payload = { id: token.id, secret: secretRow(token.id, secret), deaths, oldDieAt, actor: actor.name }
     log.change(event, [fact('change', 'token.rotate', payload)], () => {
-      // A secret in grace dies now, for good; the one that was current gets the grace.
-      db.update(secrets)
-        .set({
-          diesAt: sql`CASE WHEN ${secrets.diesAt} IS NULL THEN ${oldDieAt}
-            WHEN ${secrets.diesAt} > 0 THEN -min(${secrets.diesAt}, ${at}) ELSE ${secrets.diesAt} END`,
-        })
-        .where(eq(secrets.tokenId, token.id))
-        .run()
+      for (const [digest, diesAt] of Object.entries(deaths))
+        db.update(secrets).set({ diesAt }).where(eq(secrets.digest, digest)).run()
       db.insert(secrets).values(secretRow(token.id, secret)).run()
     })
   }
@@ -108,7 +111,8 @@ export class TokenStore implements IssuanceStore {
     const { log, db } = this.store
     const details = { policy, before: token.policy }
     const event = { actor: actor.name, action: 'token.policy', targetId: token.id, targetName: token.name, details }
-    log.change(event, [fact('change', 'token.policy', { id: token.id, policy })], () => {
+    const payload = { id: token.id, policy, actor: actor.name }
+    log.change(event, [fact('change', 'token.policy', payload, [`policy:${token.id}`])], () => {
       db.update(tokens).set({ policy }).where(eq(tokens.id, token.id)).run()
     })
   }
@@ -130,6 +134,8 @@ interface TokenRow {
   expires_at: number | null
   revoked_at: number | null
   revocation_id: string | null
+  /** Undefined at the schema of an older version. */
+  seen?: number | null
 }
 
 interface SecretRow {

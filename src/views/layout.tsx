@@ -1,6 +1,7 @@
 /** @jsxImportSource hono/jsx */
 import type { Child } from 'hono/jsx'
 import type { Role } from '../operator.ts'
+import { type Alarm, Alarms } from './alarms.tsx'
 import { opens } from './danger.tsx'
 import { Icon, type IconName } from './icons.tsx'
 import { Palette } from './palette.tsx'
@@ -13,6 +14,8 @@ export interface Frame {
   /** Path and query of the page itself: where it finds itself fresh. */
   path: string
   problems: string[]
+  /** What is not well with the cluster, for whoever is signed in. */
+  alarms: Alarm[]
 }
 
 /** `open` of what is unfolded is the reader's own doing, and no refresh may take it back. */
@@ -30,6 +33,7 @@ const PAGES: { href: string; icon: IconName; text: string }[] = [
   { href: '/revocations', icon: 'revocations', text: 'Revocations' },
   { href: '/audit', icon: 'audit', text: 'Audit' },
   { href: '/access', icon: 'access', text: 'Access' },
+  { href: '/cluster', icon: 'cluster', text: 'Cluster' },
   { href: '/node', icon: 'node', text: 'Node' },
 ]
 
@@ -108,6 +112,14 @@ const Problems = ({ problems }: { problems: string[] }) =>
     </p>
   )
 
+/** What must be known whatever page one looks at. */
+const Banners = ({ frame: { problems, alarms, path } }: { frame: Frame }) => (
+  <>
+    <Problems problems={problems} />
+    <Alarms alarms={alarms} path={path} />
+  </>
+)
+
 const Restricted = () => (
   <p class="banner" role="status">
     The database could not be written when you signed in: only revoke, kill and close work. Sign in again once it can.
@@ -128,7 +140,7 @@ export const Live = ({ frame, every = '2s', children }: { frame: Frame; every?: 
     hx-headers='{"X-Live":"1"}'
     hx-sync="this:drop"
   >
-    <Problems problems={frame.problems} />
+    <Banners frame={frame} />
     {children}
   </div>
 )
@@ -180,7 +192,7 @@ export const Layout = ({
         </header>
       )}
       <div class="page">
-        {!refreshed && <Problems problems={frame.problems} />}
+        {!refreshed && <Banners frame={frame} />}
         {frame.person?.restricted && <Restricted />}
         <p id="stale" class="banner" role="alert" hidden></p>
         <main id="main" class={narrow ? 'narrow' : undefined} tabindex={-1}>

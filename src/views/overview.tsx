@@ -48,6 +48,8 @@ export interface OverviewCard {
   tokens: number
   connections: number
   servers: number
+  /** How many nodes there are; null: this one stands alone. */
+  nodes: number | null
   wrong: Wrong | null
   steps: StepsCard | null
   tiles: Tile[]
@@ -60,9 +62,15 @@ export interface OverviewCard {
   bounds: { unusedDays: number; expiresDays: number; addresses: number }
 }
 
-const Sums = ({ tokens, connections, servers }: OverviewCard) => (
+const Sums = ({ tokens, connections, servers, nodes }: OverviewCard) => (
   <>
     {count(tokens, 'live token')}, {count(connections, 'live connection')} on {count(servers, 'server')}
+    {nodes !== null && (
+      <>
+        {' '}
+        of this node, in a <a href="/cluster">cluster of {count(nodes, 'node')}</a>
+      </>
+    )}
   </>
 )
 

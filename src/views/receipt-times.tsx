@@ -1,14 +1,8 @@
 /** @jsxImportSource hono/jsx */
 import type { Timings } from '../revocation-record.ts'
+import type { PeerCard } from './receipt-peers.tsx'
 import { type Phase, Timeline } from './timeline.tsx'
-import { spaced } from './words.ts'
-
-export interface PeerCard {
-  node: string
-  state: string
-  ms: number | null
-  cut: number
-}
+import { age } from './words.ts'
 
 /** What was measured of a revocation. */
 export interface Measured {
@@ -24,6 +18,16 @@ export interface Measured {
 }
 
 const isUnmeasured = ({ commitMs, lastCutMs }: Timings): boolean => commitMs === null && lastCutMs === null
+
+/** Acks that came later are told in words: drawn to scale, they would leave nothing to see of all the rest. */
+const DRAWN_MS_MAX = 1_000
+
+/** Since when each of the other nodes refuses it. */
+const peerPhase = (fromMs: number, { node, state, ms }: PeerCard): Phase => {
+  const isDrawn = ms !== null && ms <= DRAWN_MS_MAX
+  const missing = state === 'acked' ? (ms === null ? 'later' : `after ${age(ms)}`) : 'not yet'
+  return { name: `Node ${node} refuses it`, kind: 'after', fromMs, ms: isDrawn ? ms : null, missing }
+}
 
 const NOT_RECORDED = 'not recorded'
 
@@ -54,13 +58,7 @@ const phasesOf = ({ timings, cut, durable, lostOnRestart, isNew, peers }: Measur
       ms: upstreamCancelledMs,
       missing: cancelling,
     },
-    ...peers.map(({ node, state, ms }): Phase => ({
-      name: `Node ${node}: ${spaced(state)}`,
-      kind: 'after',
-      fromMs: denied,
-      ms,
-      missing: spaced(state),
-    })),
+    ...peers.filter(({ state }) => state !== 'removed').map((peer) => peerPhase(denied, peer)),
   ]
 }
 

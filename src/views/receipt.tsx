@@ -4,12 +4,13 @@ import { Crumb } from './crumb.tsx'
 import { Fact } from './fact.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
 import { type DeadConnection, DeadConnections } from './receipt-connections.tsx'
+import { Completion, type CompletionCard, Peers } from './receipt-peers.tsx'
 import { type Measured, Times } from './receipt-times.tsx'
 import { owned, type Owned, selectorWords, type SelectorCard, Words } from './revocation-words.tsx'
 import { Time } from './time.tsx'
 import { count, number, spaced } from './words.ts'
 
-export interface ReceiptCard extends Measured {
+export interface ReceiptCard extends Measured, CompletionCard {
   id: string
   /** Where it stays, in full. */
   url: string
@@ -18,12 +19,12 @@ export interface ReceiptCard extends Measured {
   reason: string
   note: string
   selector: SelectorCard
-  tokens: number
   first: (Owned & { id: string })[]
-  complete: boolean
   connections: { items: DeadConnection[]; next: string | null; isFirst: boolean }
   tries: { count: number; atLeast: boolean; lastAt: string | null; addresses: TriesFromCard[] }
   audit: { sequence: number; hash: string; previousHash: string; node: string } | null
+  /** It is about more nodes than this one. */
+  isClustered: boolean
   /** The instance that shows it. */
   node: { id: string; version: string }
 }
@@ -38,14 +39,20 @@ export interface TriesFromCard {
 /** To two digits: the table has them all. */
 const brief = (ms: number): string => `${ms < 1 ? Number(ms.toPrecision(2)) : Number(ms.toFixed(1))} ms`
 
-const Cut = ({ receipt: { cut, timings } }: { receipt: ReceiptCard }) => {
+const cutText = (cut: number): string => `${count(cut, 'connection')} ${cut === 1 ? 'was' : 'were'} cut`
+
+const Cut = ({ receipt: { cut, timings, peers } }: { receipt: ReceiptCard }) => {
   if (cut === null) return null
-  if (cut === 0) return <> Nothing was connected.</>
+  const elsewhere = peers.reduce((sum, peer) => sum + (peer.cut ?? 0), 0)
+  if (cut === 0)
+    return elsewhere === 0 ? <> Nothing was connected.</> : <> {cutText(elsewhere)}, all of them on other nodes.</>
   const took = timings.lastCutMs === null ? '' : ` in ${brief(timings.lastCutMs)}`
   return (
     <>
       {' '}
-      {count(cut, 'connection')} {cut === 1 ? 'was' : 'were'} cut{took}.
+      {cutText(cut)}
+      {took}
+      {elsewhere > 0 && `, and ${number(elsewhere)} on other nodes`}.
     </>
   )
 }
@@ -54,7 +61,9 @@ const Verdict = ({ receipt }: { receipt: ReceiptCard }) => {
   const [only] = receipt.first
   return (
     <h1 id="verdict" class="verdict">
-      {receipt.tokens === 1 && only ? (
+      {receipt.tokens === 0 ? (
+        'No token died that this node knew.'
+      ) : receipt.tokens === 1 && only ? (
         <>
           <Words of={owned(only)} /> is dead.
         </>
@@ -86,6 +95,7 @@ const Dead = ({ receipt: { id, tokens, first } }: { receipt: ReceiptCard }) => (
         </li>
       ))}
     </ul>
+    {tokens === 0 && <span class="quiet">none that was known here</span>}
     {tokens > first.length && (
       <p class="detail">
         and {number(tokens - first.length)} more; <a href={`/api/v1/revocations/${id}`}>all of them as JSON</a>
@@ -126,8 +136,12 @@ const Facts = ({ receipt }: { receipt: ReceiptCard }) => (
 const State = ({ receipt: { durable, lostOnRestart, complete, peers } }: { receipt: ReceiptCard }) => {
   if (lostOnRestart) return <span class="status closed">in force until the node restarts</span>
   if (!durable) return <span class="status closed">in force, not in the database yet</span>
-  if (!complete) return <>in the database here; not all nodes have it yet</>
-  return <>complete: in the database{peers.length === 0 ? '; there is one node' : ', and all nodes have it'}</>
+  if (!complete) return <>in the database here; not known to be complete</>
+  if (peers.length === 0) return <>complete: in the database; there is one node</>
+  const all = peers.every(({ state }) => state === 'acked')
+  return (
+    <>complete: in the database, and {all ? 'all nodes have it' : 'nodes that have not heard of it let nobody in'}</>
+  )
 }
 
 const times = (n: number): string => (n === 1 ? 'once' : `${number(n)} times`)
@@ -209,22 +223,6 @@ const Proof = ({ receipt: { audit, durable } }: { receipt: ReceiptCard }) => (
   </section>
 )
 
-const Peers = ({ receipt: { peers } }: { receipt: ReceiptCard }) =>
-  peers.length === 0 ? null : (
-    <section aria-labelledby="peers-title">
-      <h2 id="peers-title">On the other nodes</h2>
-      <ul class="card tries">
-        {peers.map(({ node, state, cut }) => (
-          <li>
-            <bdi class="mono">{node}</bdi>
-            <span>{spaced(state)}</span>
-            <span class="quiet">{count(cut, 'connection')} cut</span>
-          </li>
-        ))}
-      </ul>
-    </section>
-  )
-
 const HandOver = ({ receipt: { url, node } }: { receipt: ReceiptCard }) => (
   <section aria-labelledby="link-title">
     <h2 id="link-title">To hand over</h2>
@@ -247,15 +245,16 @@ export const ReceiptPage = ({ frame, receipt }: { frame: Frame; receipt: Receipt
   <Layout title={`${count(receipt.tokens, 'token')} revoked`} frame={frame} refreshed>
     <div class="sheet receipt">
       <Crumb to="/revocations">Revocations</Crumb>
-      <Live frame={frame} every={receipt.isNew ? '2s' : '15s'}>
+      <Live frame={frame} every={receipt.isNew || !receipt.complete ? '2s' : '15s'}>
         <Verdict receipt={receipt} />
         <p class="hint">
           Receipt of a revocation by Portcullis, <span class="mono">{receipt.id}</span>
         </p>
+        {receipt.isClustered && <Completion card={receipt} />}
         {!receipt.durable && <NotDurable lostOnRestart={receipt.lostOnRestart} />}
         <Facts receipt={receipt} />
         <Times receipt={receipt} />
-        <Peers receipt={receipt} />
+        {receipt.peers.length > 0 && <Peers card={receipt} />}
         <DeadConnections cut={receipt.cut} list={receipt.connections} tokens={receipt.tokens} path={frame.path} />
         <TriesSince receipt={receipt} />
         <Proof receipt={receipt} />

@@ -19,6 +19,8 @@ export interface RevocationRow {
   only: Owned | undefined
   cut: number | null
   lastCutMs: number | null
+  /** Not known to be complete: some node may still let it in. */
+  isOpen: boolean
 }
 
 const NOTE_SHOWN = 120
@@ -29,6 +31,7 @@ const RevocationLine = ({ row }: { row: RevocationRow }) => (
       <a href={`/revocations/${row.id}`}>
         <Words of={tokensWords(row.tokens, row.only, row.selector)} />
       </a>
+      {row.isOpen && <span class="detail open">not known to be complete</span>}
     </HeadCell>
     <Cell label="When">
       <Time at={row.at} exact />

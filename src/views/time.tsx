@@ -7,11 +7,14 @@ export const Time = ({ at, exact = false }: { at: string; exact?: boolean }) => 
 export const TimeOrNever = ({ at }: { at: string | null }) =>
   at === null ? <span class="quiet">never</span> : <Time at={at} />
 
-/** How long is left, in minutes and seconds; a script counts it down, from the time at which the page was made. */
+/**
+ * How long is left, in minutes and seconds; a script counts it down, from the time at which the page was made. A timer is
+ * not read out each second where what stands around it is.
+ */
 export const Countdown = ({ until, now }: { until: string; now: number }) => {
   const leftMs = Math.max(0, Date.parse(until) - now)
   return (
-    <time class="countdown" datetime={until} data-left={String(leftMs)} data-keep>
+    <time class="countdown" role="timer" datetime={until} data-left={String(leftMs)} data-keep>
       {left(leftMs)}
     </time>
   )

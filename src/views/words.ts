@@ -29,4 +29,7 @@ export const age = (ms: number): string => {
   return hours < 24 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`
 }
 
+/** Such as `5 s` or `1.5 s`. */
+export const seconds = (ms: number): string => `${number(ms / 1_000)} s`
+
 export const spaced = (slug: string): string => slug.replaceAll('_', ' ')

@@ -47,6 +47,9 @@ test('it names every route of the contract, and no page', () => {
     'GET /audit',
     'GET /audit/verification',
     'GET /audit/checkpoint',
+    'GET /cluster',
+    'POST /cluster/tickets',
+    'DELETE /cluster/members/{node}',
   ]
   for (const route of contract) expect(found).toContain(route.replace(' /', ' /api/v1/'))
   for (const route of found) expect(route).toMatch(/^[A-Z]+ \/api\/v1\//)

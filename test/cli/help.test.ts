@@ -42,6 +42,9 @@ const COMMANDS = [
   ['key', 'rotate'],
   ['key', 'rm'],
   ['cluster'],
+  ['cluster', 'ticket'],
+  ['cluster', 'status'],
+  ['cluster', 'remove'],
   ['backup'],
   ['restore'],
   ['doctor'],
@@ -82,6 +85,15 @@ test('the help of serve names every flag and its variable', async () => {
     'tls-cert',
     'tls-key',
     'key-file',
+    'node-name',
+    'cluster-listen',
+    'cluster-advertise',
+    'cluster-policy',
+    'lease',
+    'cluster-join',
+    'ticket',
+    'cluster-nats',
+    'cluster-nats-creds',
     'log-level',
     'log-format',
   ]
@@ -122,6 +134,10 @@ test('bad usage is 2, says what is wrong on stderr, and reaches no node', async 
     ['server', 'add', 'x', 'http://a', '--header', 'nonsense'],
     ['backup'],
     ['restore'],
+    ['cluster'],
+    ['cluster', 'leave'],
+    ['cluster', 'remove'],
+    ['cluster', 'status', 'extra'],
     ['server', 'add', 'x', 'http://a', '--header', 'A: -', '--header', 'B: -'],
     ['server', 'add', 'x', 'http://a', '--kind', 'magic'],
     ['token', 'ls', '--url', 'ftp://a'],
@@ -166,8 +182,6 @@ test('where no node answers it is 3, and says what was tried', async () => {
 
 test('what is still to come says so', async () => {
   for (const args of [
-    ['cluster', 'status'],
-    ['cluster', 'ticket', '--json'],
     ['server', 'add', 'x', '--stdio', '--', 'cat'],
     ['audit', 'export', '--format', 'ocsf'],
   ]) {

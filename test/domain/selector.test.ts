@@ -141,7 +141,7 @@ test('the predicate lets a token pass exactly when it lives, is for the server, 
       fc.boolean(),
       fc.integer({ min: 0, max: 60 }),
       (one, diesAt, open, removed, now) => {
-        const secret: Secret = { digest: 'd', keyId: 'k', token: one, diesAt }
+        const secret: Secret = { digest: 'd', keyId: 'k', token: { ...one, seen: null, secrets: [] }, diesAt }
         const passes =
           one.revokedAt === null &&
           (one.expiresAt === null || now < one.expiresAt) &&
@@ -171,6 +171,7 @@ test('the predicate lets a token pass exactly when it lives, is for the server, 
           revokedAt: null,
           revocationId: null,
           policy: null,
+          seen: null,
           secrets: [],
         },
       },

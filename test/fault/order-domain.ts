@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Activity } from '../../src/activity.ts'
+import { NOBODY } from '../../src/cluster-view.ts'
 import { Fold } from '../../src/audit.ts'
 import { Control, putState } from '../../src/control.ts'
 import { Emergency } from '../../src/emergency.ts'
@@ -158,7 +159,7 @@ export const startDomain = (ground: Ground, took: Disk['took'], onCrash: Disk['o
     gate,
     control: new Control({ servers, registry, emergency, store: serverStore, now }),
     issuance: new Issuance({ tokens, servers, registry, keys: store.keys, store: tokenStore, now }),
-    revocations: new Revocations({ tokens, servers, registry, emergency, receipts, now }),
+    revocations: new Revocations({ tokens, servers, registry, emergency, receipts, peers: NOBODY, now }),
     /** Of the gate's exchanges, once there was one: its lists are looked into at the end. */
     shared: null as Exchange['deps'] | null,
   }

@@ -4,6 +4,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { ApiKeys } from '../../src/apikey.ts'
+import { NOBODY } from '../../src/cluster-view.ts'
 import { Fold } from '../../src/audit.ts'
 import { Control } from '../../src/control.ts'
 import { Emergency, type EmergencyEntry } from '../../src/emergency.ts'
@@ -81,7 +82,7 @@ const openNode = (folder: string) => {
   }
   if (!emergency.flush()) throw new Error(`the journal can't be applied: ${emergency.problem}`)
   const receipts = new Receipts({ store: revocationStore, emergency, limits, onLate: quiet })
-  const revocations = new Revocations({ tokens, servers, registry, emergency, receipts, now })
+  const revocations = new Revocations({ tokens, servers, registry, emergency, receipts, peers: NOBODY, now })
   const ring = store.keys
   const apiKeys = new ApiKeys({ store: new ApiKeyStore(store), ring, fold: new Fold(10), now })
   return {

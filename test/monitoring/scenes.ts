@@ -75,6 +75,29 @@ export const SCENES: Scene[] = [
     'it holds': [one('portcullis_audit_intact', '1x60'), '10m', false],
     'it does not': [one('portcullis_audit_intact', '1x9 0x50'), '10m', true],
   }),
+  ...scenes('PortcullisIsolated', {
+    'it hears from the others': [clustered('0x60', '1x60'), '10m', false],
+    'it stands alone': [{}, '10m', false],
+    'for a moment it did not': [clustered('0x8 1 0x50', '1x60'), '10m', false],
+    'it hears from nobody, and goes on': [clustered('0x5 1x50', '1x60'), '10m', true],
+    'it does not know yet what they know': [clustered('0x60', '1x5 0x50'), '10m', true],
+  }),
+  ...scenes('PortcullisRevocationIncomplete', {
+    'all are complete': [one('portcullis_cluster_incomplete_revocations', '0x60'), '10m', false],
+    'one has just been made': [one('portcullis_cluster_incomplete_revocations', '0x10 1x50'), '10m', false],
+    'one is not, for minutes': [one('portcullis_cluster_incomplete_revocations', '0x5 1x50'), '10m', true],
+  }),
+  ...scenes('PortcullisMemberUnreachable', {
+    'all are linked': [members('1x60', '1x60'), '10m', false],
+    'one was away for a minute': [members('1x60', '1x8 0 1x50'), '10m', false],
+    'one is away': [members('1x60', '1x5 0x50'), '10m', true],
+  }),
+  ...scenes('PortcullisPeersRefused', {
+    'nobody is': [refused('wrong_key', '0x60'), '30m', false],
+    'one was, once': [refused('wrong_key', '0x25 1x60'), '30m', false],
+    'one knocks': [refused('not_a_member', '0x20 0+2x60'), '30m', true],
+    'a frame was too large': [refused('too_large', '0+2x60'), '30m', false],
+  }),
   ...scenes('PortcullisRevocationSlow', {
     'nobody revokes': [histogram('portcullis_revocation_duration_seconds', ', phase="last_cut"', 0, 0), '30m', false],
     'they are fast': [histogram('portcullis_revocation_duration_seconds', ', phase="last_cut"', 10, 0), '30m', false],
@@ -174,6 +197,21 @@ function connections(sse: number, request: number, session: number): Input {
     ...one('portcullis_connections', `${session}x60`, ', kind="session"'),
     ...one('portcullis_connections_limit', '1000x60'),
   }
+}
+
+function clustered(isolated: string, serving: string): Input {
+  return { ...one('portcullis_cluster_isolated', isolated), ...one('portcullis_cluster_serving', serving) }
+}
+
+function members(...up: string[]): Input {
+  return Object.assign(
+    {},
+    ...up.map((values, place) => one('portcullis_cluster_member_up', values, `, node="${place}"`)),
+  )
+}
+
+function refused(reason: string, values: string): Input {
+  return one('portcullis_cluster_refused_total', values, `, reason="${reason}"`)
 }
 
 function files(job: string, open: number): Input {

@@ -50,6 +50,18 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
     ['--log-level', ['loud', 'INFO', '']],
     ['--log-format', ['xml']],
     ['--probe-every', ['often', '500ms', '1', '-1s', '2d', '0.5s', '']],
+    ['--node-name', ['', 'a b', '-a', 'a/b', 'é', 'a'.repeat(64), '..']],
+    ['--cluster-listen', ['nonsense', '127.0.0.1', '203.0.113.9:0', ':7072', '0.0.0.0:7072', '[::]:7072']],
+    ['--ticket', ['pcj_x']],
+    ['--cluster-advertise', ['ws://127.0.0.1:1']],
+    ['--cluster-policy', ['lease']],
+    ['--lease', ['5s']],
+    ['--cluster-join', ['ws://127.0.0.1:1']],
+    [
+      '--cluster-nats',
+      ['', ',', 'http://127.0.0.1:4222', 'nats://', 'nats://a b', 'nats://u:secret@127.0.0.1', 'nats://a/b'],
+    ],
+    ['--cluster-nats-creds', ['/nonexistent/nats.creds']],
     ['--bogus', ['1']],
     ['--stdio', ['(none)']],
   ]
@@ -60,6 +72,56 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
       expectRefused(ran, flag)
       expect(existsSync(data)).toBeFalse()
     }
+  })
+
+  const ofACluster: [flag: string, values: string[]][] = [
+    [
+      '--cluster-advertise',
+      [
+        '127.0.0.1:1',
+        'http://127.0.0.1:1',
+        'ws://127.0.0.1:0',
+        'ws://0.0.0.0:1',
+        'ws://[::]:1',
+        'ws://a/path',
+        'ws://a?q',
+      ],
+    ],
+    ['--cluster-policy', ['Lease', 'none', '']],
+    ['--lease', ['999ms', '0s', '61s', '2m', '5', '']],
+    ['--cluster-join', ['127.0.0.1:1', 'http://127.0.0.1:1', 'ws://u:secret@127.0.0.1:1', '']],
+    ['--cluster-nats-creds', ['/nonexistent/nats.creds']],
+  ]
+  test.concurrent.each(ofACluster)('%s %p of a node that listens for others', async (flag, values) => {
+    for (const value of values) {
+      const { ran, data } = await serve({ '--cluster-listen': '127.0.0.1:0', [flag]: value })
+      expectRefused(ran, flag)
+      expect(ran.stderr).not.toContain('secret')
+      expect(existsSync(data)).toBeFalse()
+    }
+  })
+
+  test.concurrent('a ticket that is none, and it is not repeated', async () => {
+    for (const ticket of ['', 'pcj_', `pcl_${'a'.repeat(43)}`, `pcj_${'a'.repeat(42)}`, `pcj_${'a'.repeat(44)}`]) {
+      const flags = { '--cluster-listen': '127.0.0.1:0', '--cluster-join': 'ws://127.0.0.1:1', '--ticket': ticket }
+      const { ran, data } = await serve(flags)
+      expectRefused(ran, '--ticket')
+      if (ticket !== '') expect(ran.stderr).not.toContain('aaaa')
+      expect(existsSync(data)).toBeFalse()
+    }
+  })
+
+  test.concurrent('what needs another setting says which', async () => {
+    for (const [flag, value, needs] of [
+      ['--ticket', `pcj_${'a'.repeat(43)}`, '--cluster-join'],
+      ['--cluster-join', 'ws://127.0.0.1:1', '--cluster-listen'],
+      ['--cluster-advertise', 'ws://127.0.0.1:1', '--cluster-listen'],
+      ['--cluster-nats-creds', '/dev/null', '--cluster-nats'],
+      ['--lease', '5s', '--cluster-listen'],
+    ] as const)
+      expectRefused((await serve({ [flag]: value })).ran, new RegExp(`^${flag}: needs ${needs}`))
+    const everywhere = await serve({ '--cluster-listen': '0.0.0.0:0' })
+    expectRefused(everywhere.ran, '--cluster-advertise')
   })
 
   test.concurrent('an empty --data is not the folder it is started in', async () => {
@@ -74,6 +136,9 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
     ['PORTCULLIS_LOG_FORMAT', 'xml'],
     ['PORTCULLIS_TRUSTED_PROXY', '10.0.0.0/8, nonsense'],
     ['PORTCULLIS_ALLOW_HOST', 'a.example,b example'],
+    ['PORTCULLIS_CLUSTER_LISTEN', 'nonsense'],
+    ['PORTCULLIS_CLUSTER_NATS', 'nats://a, nonsense'],
+    ['PORTCULLIS_LEASE', '5s'],
   ])('%s=%s in the environment', async (name, value) => {
     const data = join(parent, `from-environment-${name}`)
     const ran = await portcullis(['serve', '--data', data], { env: { ...ONCE, [name]: value }, timeoutMs: 8_000 })
@@ -116,7 +181,7 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
   test.concurrent('a port in use, also by one that listens on all addresses', async () => {
     for (const hostname of ['127.0.0.1', '0.0.0.0']) {
       const taken = Bun.listen({ hostname, port: 0, socket: { data() {} } })
-      for (const flag of ['--listen', '--console']) {
+      for (const flag of ['--listen', '--console', '--cluster-listen']) {
         const { ran, data } = await serve({ [flag]: `127.0.0.1:${taken.port}` })
         expectRefused(ran, flag)
         expect(ran.stderr).toContain(String(taken.port))
@@ -161,6 +226,7 @@ describe('portcullis.toml', () => {
     ['a value of another type', 'listen = 7070\n', 'listen'],
     ['a bad entry of a list', 'allow-host = ["a.example", "b example"]\n', 'allow-host'],
     ['what is no TOML', 'listen = \n', 'portcullis.toml'],
+    ['a ticket and nowhere to join', `ticket = "pcj_${'a'.repeat(43)}"\n`, 'ticket'],
     ['a table', '[listen]\nhost = "127.0.0.1"\n', 'listen'],
   ])('%s', async (_what, toml, naming) => {
     const { ran, left } = await withToml(toml)

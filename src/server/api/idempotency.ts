@@ -10,6 +10,7 @@ const SHOWN_ONCE: [path: RegExp, field: string][] = [
   [/\/apikeys$/, 'key'],
   [/\/operators$/, 'link'],
   [/links$/, 'url'],
+  [/\/cluster\/tickets$/, 'ticket'],
 ]
 
 const withoutSecrets = (path: string, text: string): string => {

@@ -21,7 +21,7 @@ export const nodeRoutes = (node: Node) =>
       ({ request }) => {
         requireRole(contextOf(request).actor, 'auditor')
         const problems = node.problems()
-        const servers = [...node.servers.byName.values()]
+        const servers = node.servers.live()
         const closed = servers.length > 0 && servers.every((server) => server.state === 'closed')
         return {
           version: node.version.version,
@@ -77,7 +77,8 @@ export const nodeRoutes = (node: Node) =>
       async ({ request, params, query }) => {
         const { actor, arrivedAt } = contextOf(request)
         const receipt = await node.keys.remove(params.id, query.revoke === 'true', actor, arrivedAt)
-        return { id: params.id, revocation: receipt ? receiptJson(receipt) : null }
+        if (receipt) await node.cluster.settled(receipt.id, node.limits.ackWaitMs)
+        return { id: params.id, revocation: receipt ? receiptJson(node, receipt) : null }
       },
       {
         detail: told('owner', 'Remove a key; refused while live tokens use it, unless ?revoke=true'),

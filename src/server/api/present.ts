@@ -2,6 +2,7 @@ import type { SessionOf } from '../../access.ts'
 import type { ApiKey } from '../../apikey.ts'
 import type { AuditRow } from '../../audit.ts'
 import { type Reachable, snippetsFor } from '../../connect.ts'
+import type { ClusterStatus, Completion, PeerReceipt } from '../../cluster-view.ts'
 import { MASK } from '../../control.ts'
 import type { Node } from '../../node.ts'
 import type { Operator } from '../../operator.ts'
@@ -135,8 +136,27 @@ export const connectJson = (node: Node, token: Token, credential: string, server
     credential,
   )
 
-/** One node knows of no peers: what it committed and cut is complete. */
-export const receiptJson = (receipt: Receipt) => ({
+const peerJson = ({ node, state, ms, cut, leaseEndsAt }: PeerReceipt) => ({
+  node,
+  state,
+  ms,
+  cut,
+  ...(leaseEndsAt !== null && { leaseEndsAt: formatTime(leaseEndsAt) }),
+})
+
+/** One that is not recorded found nothing alive: then what killed it before must be complete, all of it. */
+const completionOf = ({ cluster }: Node, { id, dryRun }: Receipt, recorded: boolean): Completion => {
+  if (dryRun) return { complete: false, peers: [] }
+  if (recorded) return cluster.completion(id)
+  return { complete: (cluster.status()?.incompleteCount ?? 0) === 0, peers: [] }
+}
+
+export const receiptJson = (node: Node, receipt: Receipt, recorded = true) => {
+  const { complete, peers } = completionOf(node, receipt, recorded)
+  return { ...ownReceipt(receipt), complete: receipt.durable && complete, peers: peers.map(peerJson) }
+}
+
+const ownReceipt = (receipt: Receipt) => ({
   id: receipt.id,
   at: formatTime(receipt.at),
   actor: receipt.actor,
@@ -149,8 +169,6 @@ export const receiptJson = (receipt: Receipt) => ({
   timings: receipt.timings,
   durable: receipt.durable,
   ...(receipt.lostOnRestart && { lostOnRestart: receipt.lostOnRestart }),
-  complete: receipt.durable && !receipt.dryRun,
-  peers: [],
 })
 
 export const receiptConnectionJson = (node: Node, connection: ReceiptConnection) => {
@@ -253,3 +271,13 @@ export const selfTestJson = ({ at, step, ...result }: SelfTestResult) => ({
   meaning: step && SELFTEST_STEPS[step],
   ...result,
 })
+
+/** The cluster as this node sees it; null: it stands alone. */
+export const clusterJson = (node: Node, status: ClusterStatus | null) =>
+  status === null
+    ? { clustered: false as const, node: { id: node.id, name: node.config.nodeName } }
+    : {
+        clustered: true as const,
+        ...status,
+        members: status.members.map(({ heardAt, ...member }) => ({ ...member, heardAt: formatTimeOrNull(heardAt) })),
+      }

@@ -17,23 +17,28 @@ export const revocationRoutes = (node: Node) =>
       async ({ request, body, query, set }) => {
         const { actor, arrivedAt } = contextOf(request)
         requireRole(actor, 'operator', true)
-        // There are no peers to wait for yet; a wait that can't be read is refused all the same.
-        if (query.wait !== undefined && parseDuration(query.wait, 'wait') > node.limits.ackWaitMsMax)
-          throw invalid('wait: at most 60s')
+        const waitMs = query.wait === undefined ? node.limits.ackWaitMs : parseDuration(query.wait, 'wait')
+        if (waitMs > node.limits.ackWaitMsMax) throw invalid('wait: at most 60s')
         const { issuedBefore, ...rest } = body
         const before =
           issuedBefore === null || issuedBefore === undefined ? null : parseTime(issuedBefore, 'issuedBefore')
         const receipt = await node.revocations.revoke({ ...rest, issuedBefore: before }, actor, arrivedAt)
-        const isNew = !receipt.dryRun && receipt.tokens.length > 0
+        // In a cluster it may name tokens that are not known here yet, and is recorded though it killed none.
+        const isNew = !receipt.dryRun && (receipt.tokens.length > 0 || node.reads.receipt(receipt.id) !== null)
         set.status = receipt.durable ? (isNew ? 201 : 200) : 507
-        if (isNew) set.headers.location = `/api/v1/revocations/${receipt.id}`
-        return receiptJson(receipt)
+        if (isNew) {
+          set.headers.location = `/api/v1/revocations/${receipt.id}`
+          await node.cluster.settled(receipt.id, waitMs, query.wait !== undefined)
+        }
+        return receiptJson(node, receipt, isNew)
       },
       {
         detail: told('operator', 'Revoke tokens, and cut what is in flight under them'),
         body: RevocationCreate,
         query: Type.Object({
-          wait: Type.Optional(Type.String({ description: 'how long to wait for peers, such as 5s' })),
+          wait: Type.Optional(
+            Type.String({ description: 'how long to wait for the other nodes, such as 5s, at most 60s; else 250 ms' }),
+          ),
         }),
         response: { 200: Revocation, 201: Revocation, 507: Revocation },
       },
@@ -43,7 +48,12 @@ export const revocationRoutes = (node: Node) =>
       ({ request, query }) => {
         requireRole(contextOf(request).actor, 'auditor')
         const { limit, after } = pageRequest(query)
-        return pageOf(node.reads.receipts(limit + 1, after), limit, ({ id }) => id, receiptJson)
+        return pageOf(
+          node.reads.receipts(limit + 1, after),
+          limit,
+          ({ id }) => id,
+          (receipt) => receiptJson(node, receipt),
+        )
       },
       {
         detail: told('auditor', 'List the receipts of revocations, the newest first'),
@@ -57,7 +67,7 @@ export const revocationRoutes = (node: Node) =>
         requireRole(contextOf(request).actor, 'auditor')
         const receipt = node.reads.receipt(params.id)
         if (!receipt) throw notFound('no revocation has that id')
-        return receiptJson(receipt)
+        return receiptJson(node, receipt)
       },
       {
         detail: told('auditor', 'Show one receipt'),

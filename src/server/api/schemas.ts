@@ -1,4 +1,4 @@
-import { type Static, type TSchema, Type } from '@sinclair/typebox'
+import { type SchemaOptions, type Static, type TSchema, Type } from '@sinclair/typebox'
 import { REASONS } from '../../revocation-record.ts'
 import { ROLES } from '../../operator.ts'
 
@@ -7,8 +7,13 @@ import { ROLES } from '../../operator.ts'
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 const Time = Type.String({ description: 'RFC 3339, UTC', examples: ['2026-11-21T10:00:00.000Z'] })
 const Page = <T extends TSchema>(item: T) => Type.Object({ items: Type.Array(item), next: Nullable(Type.String()) })
-const OneOf = <T extends readonly string[]>(values: T) =>
-  Type.Unsafe<T[number]>(Type.Union(values.map((value) => Type.Literal(value))))
+const OneOf = <T extends readonly string[]>(values: T, options: SchemaOptions = {}) =>
+  Type.Unsafe<T[number]>(
+    Type.Union(
+      values.map((value) => Type.Literal(value)),
+      options,
+    ),
+  )
 
 export const PageQuery = Type.Object({
   limit: Type.Optional(Type.String({ description: 'how many at the most' })),
@@ -286,9 +291,21 @@ export const Revocation = Type.Object({
   }),
   durable: Type.Boolean({ description: 'false: in force, but not in the database yet (507)' }),
   lostOnRestart: LostOnRestart,
-  complete: Type.Boolean({ description: 'every node knows it' }),
+  complete: Type.Boolean({ description: 'no node anywhere can let in any more what it killed' }),
   peers: Type.Array(
-    Type.Object({ node: Type.String(), state: Type.String(), ms: Nullable(Type.Number()), cut: Type.Integer() }),
+    Type.Object({
+      node: Type.String({ description: 'its name' }),
+      state: OneOf(['acked', 'pending', 'lease_expired', 'removed'] as const, {
+        description:
+          'lease_expired: it is not heard from, and lets nobody in any more; removed: it is no member, and may still run',
+      }),
+      ms: Nullable(Type.Number({ description: "from the arrival of the request to the peer's ack" })),
+      cut: Nullable(Type.Integer({ description: 'connections that it cut; null: not told' })),
+      leaseEndsAt: Type.Optional(
+        Type.String({ description: 'until when it may still let the tokens in, as it is not heard from; RFC 3339' }),
+      ),
+    }),
+    { description: 'the other nodes, by name' },
   ),
 })
 export const RevocationPage = Page(Revocation)
@@ -468,6 +485,68 @@ export const SelfTests = Type.Object({
   last: Type.Union([SelfTest, Type.Null()], { description: 'the last one; null: none since the start' }),
 })
 
+// The cluster
+const NodeName = Type.Object({ id: Type.String(), name: Type.String() })
+const Gone = Type.Object({ id: Type.String(), name: Type.String(), url: Type.String({ description: 'where it was' }) })
+const Member = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  url: Type.String({ description: 'where others reach it' }),
+  state: OneOf(['self', 'linked', 'unreachable', 'joining'] as const),
+  roundTripMs: Nullable(Type.Number({ description: 'of the last question and its answer' })),
+  behind: Nullable(Type.Integer({ description: 'changes that this node has, and the member has not told to have' })),
+  heardAt: Nullable(Type.String({ description: 'when it was heard from last, RFC 3339; null: not since the start' })),
+  version: Nullable(Type.String({ description: 'of its Portcullis' })),
+})
+export const Clustered = Type.Object({
+  clustered: Type.Literal(true, { description: 'false: this node stands alone; then only `node` is there beside it' }),
+  node: NodeName,
+  id: Type.String({ description: 'of the cluster' }),
+  transport: OneOf(['websocket', 'nats'] as const),
+  policy: OneOf(['lease', 'serve'] as const, {
+    description: 'what a node does that hears from no majority: lease: it lets nobody in; serve: it goes on',
+  }),
+  leaseMs: Type.Integer({ description: 'how long a node goes on without a majority, under the policy lease' }),
+  serving: Type.Boolean({ description: 'whether this node lets anybody in' }),
+  reason: Nullable(OneOf(['not_synced', 'node_stale'] as const, { description: 'why it lets nobody in' })),
+  leaseLeftMs: Nullable(Type.Number({ description: "how long this node's lease still runs; null: it needs none" })),
+  isolated: Type.Boolean({ description: 'it hears from no majority of the members' }),
+  behind: Type.Integer({ description: 'changes that the others have, and this node has not' }),
+  members: Type.Array(Member, { description: 'by name, this node among them' }),
+  void: Type.Array(Gone, {
+    description: 'removed by force and not known to be off: until then no revocation is complete',
+  }),
+  changing: Nullable(Type.String({ description: 'the change of members or policy that is under way' })),
+  incomplete: Type.Array(
+    Type.Object({ id: Type.String(), waitsFor: Type.Array(Type.String(), { description: 'names of nodes' }) }),
+    { description: 'revocations that are not known to be complete, the newest first' },
+  ),
+  incompleteCount: Type.Integer({ description: 'how many those are; the list may be shorter' }),
+})
+const Alone = Type.Object({ clustered: Type.Literal(false), node: NodeName })
+/** One object, so that a reader sees one; a node that stands alone leaves out what it has not. */
+export const Cluster = Type.Unsafe<Static<typeof Clustered> | Static<typeof Alone>>(
+  Type.Composite([
+    Type.Object({
+      clustered: Type.Boolean({ description: Clustered.properties.clustered.description }),
+      node: NodeName,
+    }),
+    Type.Partial(Type.Omit(Clustered, ['clustered', 'node'])),
+  ]),
+)
+export const ClusterTicket = Type.Object({
+  ticket: Nullable(Type.String({ description: 'to join with: here, once' })),
+  expiresAt: Time,
+  url: Type.String({ description: 'where to join: this node, as the others reach it' }),
+})
+export const MemberRemoved = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  off: Type.Boolean({
+    description: 'it is known to let nobody in; false: until somebody says so, nothing is complete',
+  }),
+})
+
 // The node
 const Address = Type.Object({ host: Type.String(), port: Type.Integer() })
 export const Node = Type.Object({
@@ -513,3 +592,7 @@ export type RingKeyJson = Static<typeof RingKey>
 export type SelfTestJson = Static<typeof SelfTest>
 export type SelfTestsJson = Static<typeof SelfTests>
 export type NodeJson = Static<typeof Node>
+export type ClusterJson = Static<typeof Cluster>
+export type ClusteredJson = Static<typeof Clustered>
+export type ClusterTicketJson = Static<typeof ClusterTicket>
+export type MemberRemovedJson = Static<typeof MemberRemoved>

@@ -37,11 +37,14 @@ const bracketed = (host: string) => (isIP(host) === 6 ? `[${host}]` : host)
 export const preflight = (config: Config): void => {
   const held: { stop(closing: boolean): void }[] = []
   try {
-    // Both at once: the gate and the console must not want the same port.
-    for (const [setting, { host, port }] of [
+    // All at once: no two of them must want the same port.
+    for (const [setting, address] of [
       ['--listen', config.listen],
       ['--console', config.console],
+      ['--cluster-listen', config.cluster?.listen],
     ] as const) {
+      if (!address) continue
+      const { host, port } = address
       try {
         // Exclusive: a node with TLS would share its port with any other listener of its user.
         held.push(Bun.listen({ hostname: host, port, exclusive: true, socket: { data() {} } }))

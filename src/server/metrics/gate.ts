@@ -16,7 +16,7 @@ export interface GateSources {
 export const gate = ({ registry, servers, health, gate: counts, tokens }: GateSources): Metric[] => {
   /** By id, since names are for those who sign in. Null: nothing to tell. */
   const byServer = (read: (server: Upstream) => number | null): [Labels, number][] =>
-    [...servers.byName.values()].flatMap((server): [Labels, number][] => {
+    servers.live().flatMap((server): [Labels, number][] => {
       const value = read(server)
       return value === null ? [] : [[{ server: server.id }, value]]
     })

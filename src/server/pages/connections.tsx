@@ -40,7 +40,7 @@ const textFilter = (q: string): ((connection: Connection) => boolean) => {
 /** The few that may match: those of a token or of a server are known together. */
 const candidates = ({ registry, servers }: Node, { server, token }: ConnectionQuery): Iterable<Connection> => {
   if (token !== '') return registry.ofToken(token)
-  return server === '' ? registry.all() : registry.ofServer(servers.byName.get(server)?.id ?? '')
+  return server === '' ? registry.all() : servers.named(server).flatMap(({ id }) => [...registry.ofServer(id)])
 }
 
 /** In the order in which they came, so that no row moves while somebody aims at it. */

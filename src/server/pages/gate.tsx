@@ -49,7 +49,7 @@ export const gatePageRoutes = (node: Node) => {
 
   const panic = (request: Request, typed: { isWrong: boolean; reason: string }) => {
     const frame = frameOf(node, request)
-    const all = [...node.servers.byName.values()]
+    const all = node.servers.live()
     if (all.length === 0) return page(<NoServersPage frame={frame} />)
     const connections = all.flatMap(({ id }) => [...node.registry.ofServer(id)])
     const doomed = {

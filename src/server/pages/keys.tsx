@@ -84,6 +84,7 @@ export const keyRoutes = (node: Node) => {
         // More would die than was agreed to, or where nothing was said to die: it is asked again.
         if (isUsed && agreed !== `${ringKey.liveTokens} ${ringKey.apiKeys}`) return removalPage(request, ringKey, 409)
         const receipt = await node.keys.remove(ringKey.id, isUsed, actor, arrivedAt)
+        if (receipt) await node.cluster.settled(receipt.id, node.limits.ackWaitMs)
         return seeOther(receipt ? `/revocations/${receipt.id}` : `/node?gone=${encodeURIComponent(ringKey.id)}`)
       },
       FORM,

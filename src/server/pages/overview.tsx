@@ -19,6 +19,7 @@ import {
 } from '../../views/overview.tsx'
 import { serverHref } from '../../views/server-cells.tsx'
 import { count } from '../../views/words.ts'
+import { clusterWrong } from './alarms.ts'
 import { frameOf, page } from './page.ts'
 import { personOf } from './person.ts'
 import { mayChange } from './rights.ts'
@@ -29,14 +30,21 @@ const DAY_MS = 24 * HOUR_MS
 const isUnreachable = (node: Node, server: Upstream): boolean =>
   server.state === 'open' && node.health.of(server).last?.reachable === false
 
+const inCluster = (say: string): Wrong => ({ say, detail: null, href: '/cluster', act: 'See the cluster' })
+
 /** The worst of what is not well; null: all is. */
 const wrongOf = (node: Node, servers: readonly Upstream[], mayOpen: boolean): Wrong | null => {
-  const [problem] = node.problems()
   const { verification } = node
   if (verification && verification.status !== 'intact')
     return { say: 'The audit log does not hold', detail: verification.message, href: '/audit', act: 'See where' }
+  const cluster = node.cluster.status()
+  const clusterSays = cluster && clusterWrong(cluster)
+  if (clusterSays && !cluster.serving) return inCluster(clusterSays)
+  const [problem] = node.problems()
   if (problem !== undefined)
     return { say: 'This node is not ready', detail: problem, href: '/node', act: 'See the node' }
+
+  if (clusterSays) return inCluster(clusterSays)
 
   const closed = servers.filter(({ state }) => state === 'closed')
   if (closed.length > 1 && closed.length === servers.length)
@@ -184,6 +192,7 @@ const overviewCard = async (node: Node, actor: Actor): Promise<OverviewCard> => 
     tokens,
     connections: registry.size,
     servers: servers.length,
+    nodes: node.cluster.status()?.members.length ?? null,
     wrong: wrongOf(node, servers, mayChange(actor)),
     steps: stepsOf(node, actor),
     tiles: tilesOf(node),

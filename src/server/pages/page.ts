@@ -1,8 +1,10 @@
 import type { JSX } from 'hono/jsx/jsx-runtime'
 import type { Node } from '../../node.ts'
 import { holdsSecret } from '../../secret.ts'
+import { UNFIT_PROBLEMS } from '../../standing.ts'
 import type { Frame } from '../../views/layout.tsx'
 import { visitOf } from '../context.ts'
+import { alarmsOf } from './alarms.ts'
 import { assetUrls } from './assets.ts'
 
 const POLICY = [
@@ -44,6 +46,8 @@ export const isTainted = (request: Request): boolean => {
   return holdsSecret(search) || [...searchParams].flat().some(holdsSecret)
 }
 
+const UNFIT = Object.values(UNFIT_PROBLEMS)
+
 export const frameOf = (node: Node, request: Request): Frame => {
   const { actor, session } = visitOf(request)
   const person =
@@ -53,5 +57,12 @@ export const frameOf = (node: Node, request: Request): Frame => {
   const { pathname, search } = new URL(request.url)
   // A page asks for its own address again and again: a secret that was pasted into it must not be repeated.
   const path = isTainted(request) ? pathname : pathname + search
-  return { assets: assetUrls, person, path, problems: person ? node.problems() : [] }
+  return {
+    assets: assetUrls,
+    person,
+    path,
+    // What the cluster has to do with it is an alarm, which says more.
+    problems: person ? node.problems().filter((problem) => !UNFIT.includes(problem)) : [],
+    alarms: person ? alarmsOf(node) : [],
+  }
 }

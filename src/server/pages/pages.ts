@@ -4,6 +4,7 @@ import { accessRoutes } from './access.tsx'
 import { apiKeyRoutes } from './api-keys.tsx'
 import { assetRoutes } from './assets.ts'
 import { auditRoutes } from './audit.tsx'
+import { clusterPageRoutes } from './cluster.tsx'
 import { connectionRoutes } from './connections.tsx'
 import { failure } from './failure.tsx'
 import { findRoutes } from './find.tsx'
@@ -42,6 +43,7 @@ export const createPages = (node: Node) =>
     .use(operatorRoutes(node)) //  /access/operators/new, …/:id/link, …/:id/removal
     .use(apiKeyRoutes(node)) //    /access/keys/new, …/:id/removal
     .use(sessionRoutes(node)) //   /access/sessions/:id/end, …/others/end
+    .use(clusterPageRoutes(node)) // /cluster, /cluster/tickets/new, …/members/:id/removal, …/removed/:id/off
     .use(nodePageRoutes(node)) //  /node
     .use(keyRoutes(node)) //       /node/keys/new, /node/keys/:id/removal
     .use(auditRoutes(node)) //     /audit, /audit/verification, /audit/:sequence

@@ -5,6 +5,7 @@ import type { ReceiptCard } from '../../views/receipt.tsx'
 import type { RevocationRow } from '../../views/revocations.tsx'
 import { numberAfter, pageOf } from '../api/page.ts'
 import { receiptConnectionJson, receiptJson } from '../api/present.ts'
+import { holdoutsOf } from './alarms.ts'
 import { selectorCard } from './revocation-form.ts'
 
 /** How many connections died; null where only that it was done is known. */
@@ -13,7 +14,9 @@ const cutOf = ({ cut, timings }: Receipt): number | null => (cut === 0 && timing
 /** A receipt with all that is known of it. */
 export const receiptCard = async (node: Node, receipt: Receipt, after: string | null): Promise<ReceiptCard> => {
   const { limits, reads } = node
-  const { tokens, connections: _, ...json } = receiptJson(receipt)
+  const { tokens, connections: _, peers: __, ...json } = receiptJson(node, receipt)
+  const { peers } = node.cluster.completion(receipt.id)
+  const status = node.cluster.status()
   const found = reads.receiptConnections(receipt.id, limits.rowsShownMax + 1, numberAfter(after))
   const tries = await reads.triesOf(receipt)
   const row = reads.auditOf(receipt)
@@ -21,6 +24,11 @@ export const receiptCard = async (node: Node, receipt: Receipt, after: string | 
     ...json,
     url: `${node.consoleUrl}/revocations/${receipt.id}`,
     selector: selectorCard(node, receipt),
+    peers,
+    isClustered: peers.length > 0 || (status !== null && status.members.length > 1),
+    holdouts: status && !json.complete ? holdoutsOf(status, peers) : [],
+    policy: status?.policy ?? 'serve',
+    now: node.now(),
     tokens: tokens.length,
     first: tokens.slice(0, limits.rowsShownMax),
     cut: cutOf(receipt),
@@ -51,7 +59,7 @@ export const receiptCard = async (node: Node, receipt: Receipt, after: string | 
 }
 
 /** A receipt as one line of a list. */
-export const rowOf = (node: Node, receipt: Receipt): RevocationRow => ({
+export const rowOf = (node: Node, receipt: Receipt, open?: ReadonlySet<string>): RevocationRow => ({
   id: receipt.id,
   at: formatTime(receipt.at),
   actor: receipt.actor,
@@ -62,4 +70,5 @@ export const rowOf = (node: Node, receipt: Receipt): RevocationRow => ({
   only: receipt.tokens.length === 1 ? receipt.tokens[0] : undefined,
   cut: cutOf(receipt),
   lastCutMs: receipt.timings.lastCutMs,
+  isOpen: open?.has(receipt.id) ?? false,
 })

@@ -1,7 +1,7 @@
 import { AppError, invalid, notFound } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import type { Actor } from '../../operator.ts'
-import type { Receipt, Selector } from '../../revocation-record.ts'
+import { type Receipt, type Selector, serversOf } from '../../revocation-record.ts'
 import { matches, type RevocationRequest } from '../../revocation.ts'
 import { holdsSecret } from '../../secret.ts'
 import { fold, partsOf } from '../../text.ts'
@@ -97,7 +97,9 @@ export const failuresOf = (error: AppError): RevocationFailures | null => {
 
 /** The selector for people: subject and group as they are written with one of the tokens, not folded. */
 export const selectorCard = (node: Node, { selector, tokens }: Pick<Receipt, 'selector' | 'tokens'>): SelectorCard => {
-  const { subject, group, server, issuedBefore, all } = selector
+  const { subject, group, issuedBefore, all } = selector
+  // Several are named only where all of them have one name.
+  const [server] = serversOf(selector) ?? []
   const [first] = tokens
   const token = node.tokens.get(first?.id ?? '')
   return {

@@ -93,11 +93,12 @@ export const revocationRoutes = (node: Node) => {
       const { actor } = personOf(request)
       const { rowsShownMax } = node.limits
       const after = new URL(request.url).searchParams.get('after')
+      const open = new Set(node.cluster.status()?.incomplete.map(({ id }) => id))
       const { items, next } = pageOf(
         node.reads.receipts(rowsShownMax + 1, after),
         rowsShownMax,
         ({ id }) => id,
-        (receipt) => rowOf(node, receipt),
+        (receipt) => rowOf(node, receipt, open),
       )
       return page(<RevocationsPage frame={frameOf(node, request)} rows={items} next={next} mayAct={mayAct(actor)} />)
     })
@@ -138,7 +139,10 @@ export const revocationRoutes = (node: Node) => {
           const typed = { reason, note: holdsSecret(note) ? '' : note }
           return question(request, wanted, actor, typed, sentenceOf(error).sentence)
         }
-        if (receipt.tokens.length === 0) return page(<DeadAlreadyPage frame={frameOf(node, request)} />)
+        // In a cluster it may name tokens that are not known here yet, and is recorded though it killed none.
+        if (receipt.tokens.length === 0 && node.reads.receipt(receipt.id) === null)
+          return page(<DeadAlreadyPage frame={frameOf(node, request)} />)
+        await node.cluster.settled(receipt.id, node.limits.ackWaitMs)
         if (receipt.durable) return seeOther(`/revocations/${receipt.id}`)
         return receiptPage(request, receipt, 507)
       },

@@ -53,8 +53,8 @@ const stateFilter = ({ tokens: { table }, now }: Node, wanted: TokenState): RowF
 
 const serverFilter = ({ tokens: { table }, servers }: Node, wanted: string): RowFilter => {
   if (wanted === '') return () => true
-  const id = servers.byName.get(wanted)?.id ?? ''
-  return (row) => table.serversAt(row).has(id)
+  const ids = servers.named(wanted).map(({ id }) => id)
+  return (row) => ids.some((id) => table.serversAt(row).has(id))
 }
 
 const lookFilter = async (node: Node, wanted: TokenQuery['look']): Promise<RowFilter> => {

@@ -37,8 +37,7 @@ const sectionOf = (command: Command, level: string): string[] => {
 const STARTS = new Set(['serve', 'demo'])
 
 export const commands = (program: Command): string => {
-  const later = program.commands.filter((command) => command.description() === 'not available yet')
-  const listed = program.commands.filter((command) => !STARTS.has(command.name()) && !later.includes(command))
+  const listed = program.commands.filter((command) => !STARTS.has(command.name()))
   const starts = program.commands.filter((command) => STARTS.has(command.name()))
   return page(
     'Commands',
@@ -50,6 +49,5 @@ export const commands = (program: Command): string => {
     ...starts.flatMap((command) => [`## portcullis ${command.name()}`, `${sentence(command.description())}.`]),
     'Both take the [settings](settings.md) as flags.',
     ...listed.flatMap((command) => sectionOf(command, '##')),
-    `Not available yet: ${later.map((command) => code(command.name())).join(', ')}.`,
   )
 }

@@ -1,3 +1,4 @@
+import { REFUSALS } from '../../../src/cluster-measures.ts'
 import { code, page, sentence, table } from './markdown.ts'
 
 interface Metric {
@@ -26,8 +27,14 @@ export const metricsIn = (exposition: string): Metric[] => {
 const LABELS: [name: string, what: string][] = [
   ['version', 'Which portcullis runs, such as `0.5.0`.'],
   ['commit', 'What it was built from; empty when it runs from the sources.'],
-  ['reason', 'Why the gate refused: a type of the [errors of the gate](errors.md#of-the-gate).'],
+  [
+    'reason',
+    'Why the gate refused: a type of the [errors of the gate](errors.md#of-the-gate). Of frames and links of other nodes: ' +
+      `${REFUSALS.map(code).join(', ')}.`,
+  ],
   ['cause', 'What cut it: a type of [the end of a stream](errors.md#the-end-of-a-stream).'],
+  ['node', 'The id of another member of the cluster.'],
+  ['stream', '`revocation`: what kills, which overtakes the rest. `change`: all else.'],
   ['server', 'The id of the server; names are for those who sign in.'],
   [
     'durable',

@@ -1,0 +1,260 @@
+import type { Cluster, ClusterPolicy, ClusterStatus, Completion, Removal } from '../cluster-view.ts'
+import { AppError, conflict, invalid, notFound } from '../error.ts'
+import type { StoredFact } from '../fact.ts'
+import { type Actor, requireRole } from '../operator.ts'
+import type { RevocationRecord } from '../revocation-record.ts'
+import type { Claim, Trust } from './handshake.ts'
+import type { Joiner, Welcome } from './join.ts'
+import type { MembershipChange } from './membership.ts'
+import type { Member, Membership } from './message.ts'
+import type { Running } from './running.ts'
+import type { Tickets } from './ticket.ts'
+
+/** What the folder keeps of the cluster, apart from what the protocol does. */
+export interface ClusterKeep {
+  identity(): {
+    clusterId: string
+    privateKey: Uint8Array
+    publicKey: string
+    formerly: readonly string[]
+    fresh: boolean
+  } | null
+  create(clusterId: string, fresh: boolean): NonNullable<ReturnType<ClusterKeep['identity']>>
+  setSynced(): void
+  forgetIdentity(): void
+  seal(secret: Uint8Array): string
+  /** The secret of a membership; it is kept from then on. */
+  open(membership: Membership): Uint8Array | null
+  secrets(): readonly { version: number; secret: Uint8Array }[]
+}
+
+export interface ClusterNodeDeps {
+  id: string
+  name: string
+  /** Where others reach it; null: it listens for nobody. */
+  url: string | null
+  policy: ClusterPolicy | 'auto'
+  leaseMs: number
+  keep: ClusterKeep
+  tickets: Tickets
+  newId(): string
+  /** Restates all that this node has as facts: before it, nobody else could have known them. */
+  found(): Promise<void>
+  /** The first membership, on the disk before anything else happens. */
+  putFirst(membership: Membership): void
+  /** The protocol at work, from here on. */
+  run(self: Member, clusterId: string, trust: Trust): Running
+  /** What a joiner is given beside the memberships. */
+  welcome(): Omit<Welcome, 'clusterId' | 'memberships'>
+  stopwatch(): number
+}
+
+const NO_LISTENER = 'this node listens for no other: restart it with --cluster-listen HOST:PORT'
+
+/** The node in its cluster, and the way into one. */
+export class ClusterNode implements Cluster {
+  #running: Running | null = null
+  #founding: Promise<void> | null = null
+  /** When a node that was restored last asked to be put in its own place, by the stopwatch. */
+  #replacing = false
+
+  constructor(readonly deps: ClusterNodeDeps) {}
+
+  /** Goes on as the member that the folder says; of one that says nothing nothing is asked. */
+  async start(): Promise<void> {
+    if (this.deps.keep.identity()) await this.#run()
+  }
+
+  async #run(): Promise<void> {
+    const { keep, run } = this.deps
+    const identity = keep.identity()
+    if (!identity) throw new Error('there is no identity to run with')
+    const running = run(this.#self(identity.publicKey), identity.clusterId, this.#trust(identity.privateKey))
+    this.#running = running
+    await running.start()
+  }
+
+  #self(key: string): Member {
+    const { id, name, url } = this.deps
+    return { id, name, url: url ?? '', key }
+  }
+
+  #trust(privateKey: Uint8Array): Trust {
+    const { keep, id, url } = this.deps
+    const identity = () => keep.identity() as NonNullable<ReturnType<ClusterKeep['identity']>>
+    return {
+      cluster: () => identity().clusterId,
+      self: () => ({ id, url: url ?? '', formerly: identity().formerly }),
+      privateKey,
+      secrets: () => keep.secrets(),
+      former: (claim) => this.#isFormer(claim),
+      removed: (node) => {
+        const membership = this.#running?.deps.protocol.membership ?? null
+        return membership?.members.some((member) => member.id === node) ? null : membership
+      },
+    }
+  }
+
+  /** A member's folder that was restored or copied: let in to put itself in its own place, while that is empty. */
+  #isFormer({ formerly, version }: Claim): boolean {
+    const running = this.#running
+    if (!running) return false
+    const { members } = running.deps.protocol.membership
+    // Who was removed took an older secret along, and could say that it was anybody.
+    const newest = Math.max(...this.deps.keep.secrets().map((secret) => secret.version))
+    if (version < newest) return false
+    const own = this.deps.keep.identity()?.formerly ?? []
+    return members.some(({ id }) => formerly.includes(id) || own.includes(id))
+  }
+
+  // Tickets and joining
+
+  async ticket(actor: Actor): Promise<{ ticket: string; expiresAt: number }> {
+    requireRole(actor, 'owner')
+    if (this.deps.url === null) throw invalid(NO_LISTENER)
+    await this.#founded(actor)
+    return this.deps.tickets.issue()
+  }
+
+  /** Makes this node the first member where there is no cluster. */
+  #founded(actor: Actor): Promise<void> {
+    if (this.#running) return Promise.resolve()
+    this.#founding ??= this.#found(actor).finally(() => {
+      this.#founding = null
+    })
+    return this.#founding
+  }
+
+  async #found(actor: Actor): Promise<void> {
+    const { keep, newId, found, putFirst, policy, leaseMs } = this.deps
+    await found()
+    const { publicKey } = keep.identity() ?? keep.create(newId(), false)
+    const self = this.#self(publicKey)
+    const membership: Membership = {
+      version: 1,
+      ballot: '',
+      members: [self],
+      policy: policy === 'auto' ? 'serve' : policy,
+      auto: policy === 'auto',
+      leaseMs,
+      void: [],
+      secret: keep.seal(crypto.getRandomValues(new Uint8Array(32))),
+      actor: actor.name,
+      change: `found ${self.name}`,
+    }
+    putFirst(membership)
+    await this.#run()
+  }
+
+  /** Lets in who has shown a ticket. Throws `conflict` with what to do. */
+  async admit(joiner: Joiner, actor: Actor): Promise<Welcome> {
+    const running = this.#running
+    if (!running) throw conflict('this node is in no cluster any more')
+    const { protocol, transport } = running.deps
+    const { id, name, url, key } = joiner
+    const member = { id, name, url, key }
+    const before = protocol.membership.members.find((other) => other.id === id)
+    const namesake = protocol.membership.members.find((other) => other.id !== id && other.name === name)
+    if (namesake && (namesake.id === this.deps.id || transport.linked().includes(namesake.id))) {
+      throw conflict(`a member that runs is called "${name}" already: give this one another --node-name`)
+    }
+    // The same may ask again, since it may have been stopped before it had its answer.
+    if (!before) {
+      const change: MembershipChange = namesake
+        ? { kind: 'replace', id: namesake.id, member, off: namesake.url === url, secret: this.#newSecret() }
+        : { kind: 'add', member }
+      await running.change(change, actor)
+    }
+    return { ...this.deps.welcome(), clusterId: running.deps.clusterId, memberships: protocol.view }
+  }
+
+  #newSecret(): string {
+    return this.deps.keep.seal(crypto.getRandomValues(new Uint8Array(32)))
+  }
+
+  // Members
+
+  async remove(node: string, how: { force: boolean; off: boolean }, actor: Actor): Promise<Removal> {
+    requireRole(actor, 'owner')
+    const running = this.#running
+    if (!running) throw notFound('no member has that name or id: this node stands alone')
+    const { members, void: gone } = running.deps.protocol.membership
+    const isIt = (member: Member) => member.id === node || member.name === node
+    const member = members.find(isIt)
+    if (!member) {
+      const left = gone.find(isIt)
+      if (!left) throw notFound('no member has that name or id')
+      if (!how.off) {
+        throw conflict(`"${left.name}" is removed already. Is it off for sure? portcullis cluster remove ${left.name} --off`)
+      }
+      await running.change({ kind: 'off', id: left.id }, actor)
+      return { id: left.id, name: left.name, off: true }
+    }
+    await running.change({ kind: 'remove', id: member.id, force: how.force, secret: this.#newSecret() }, actor)
+    if (how.off && running.deps.protocol.membership.void.some(({ id }) => id === member.id)) {
+      await running.change({ kind: 'off', id: member.id }, actor)
+    }
+    const off = !running.deps.protocol.membership.void.some(({ id }) => id === member.id)
+    return { id: member.id, name: member.name, off }
+  }
+
+  /** A policy that was asked for by a setting, where it is another than the cluster's. */
+  async putPolicy(actor: Actor): Promise<void> {
+    const running = this.#running
+    const { policy, leaseMs } = this.deps
+    if (!running || policy === 'auto') return
+    const now = running.deps.protocol.membership
+    if (!now.auto && now.policy === policy && now.leaseMs === leaseMs) return
+    await running.change({ kind: 'policy', policy, leaseMs }, actor)
+  }
+
+  /** A folder that was restored or copied asks to be put in the place of what it was, until it is. */
+  async retake(actor: Actor): Promise<void> {
+    const running = this.#running
+    const identity = this.deps.keep.identity()
+    if (!running || !identity || this.#replacing) return
+    const { members } = running.deps.protocol.membership
+    const former = members.find(({ id }) => identity.formerly.includes(id))
+    if (!former || members.some(({ id }) => id === this.deps.id)) return
+    this.#replacing = true
+    const member = { ...this.#self(identity.publicKey), name: former.name }
+    const change: MembershipChange = { kind: 'replace', id: former.id, member, off: true, secret: this.#newSecret() }
+    await running.change(change, actor).finally(() => {
+      this.#replacing = false
+    })
+  }
+
+  // The rest is the running member's
+
+  get clustered(): boolean {
+    return this.#running !== null
+  }
+
+  status(): ClusterStatus | null {
+    return this.#running?.status() ?? null
+  }
+
+  completion(revocation: string): Completion {
+    return this.#running?.completion(revocation) ?? { complete: true, peers: [] }
+  }
+
+  settled(revocation: string, waitMs: number, whole = false): Promise<void> {
+    return this.#running?.settled(revocation, waitMs, whole) ?? Promise.resolve()
+  }
+
+  committed(facts: readonly StoredFact[]): void {
+    this.#running?.committed(facts)
+  }
+
+  push(): void {
+    this.#running?.push()
+  }
+
+  relay(record: RevocationRecord, issuedUntil: number): void {
+    this.#running?.relay(record, issuedUntil)
+  }
+
+  stop(): void {
+    this.#running?.stop()
+  }
+}

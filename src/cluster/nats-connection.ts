@@ -1,0 +1,165 @@
+import { readFileSync } from 'node:fs'
+import { connect, credsAuthenticator, type NatsConnection } from '@nats-io/transport-node'
+import { invalid, messageOf } from '../error.ts'
+import type { Limits } from '../limits.ts'
+
+export interface NatsSettings {
+  /** `nats://HOST:PORT` or `tls://…`, with user and password or a token before the host if they are asked for. */
+  urls: readonly string[]
+  /** A credentials file of `nsc`; read again at each connection, so that it may be renewed. */
+  credsFile: string | null
+}
+
+export interface NatsConnectionDeps {
+  settings: NatsSettings
+  /** What the servers' monitoring shows this client as. */
+  name: string
+  limits: Pick<Limits, 'natsRetryMs' | 'natsPingMs' | 'natsConnectMs'>
+  /** Of every connection anew: subscribe here. */
+  onConnection(connection: NatsConnection): void
+  /** What an operator should know. */
+  warn(text: string): void
+}
+
+/** Known flaws that anybody who reaches the port can use are repaired from this version on. */
+const VERSION_MIN = [2, 10, 27] as const
+
+const isOld = (version: string): boolean => {
+  const parts = version.split('.').map((part) => Number.parseInt(part, 10))
+  const place = VERSION_MIN.findIndex((least, index) => parts[index] !== least)
+  return place !== -1 && !((parts[place] ?? 0) > (VERSION_MIN[place] as number))
+}
+
+/** The client's own way to name servers leaves out who connects. Throws `invalid`. */
+const parseServers = ({ urls }: NatsSettings) => {
+  const parsed = urls.map((text) => {
+    const url = URL.canParse(text) ? new URL(text) : null
+    if (!url || !/^(?:nats|tls):$/.test(url.protocol) || url.hostname === '' || !/^\/?$/.test(url.pathname)) {
+      throw invalid('--cluster-nats: write it like nats://HOST:4222 or tls://HOST:4222')
+    }
+    return url
+  })
+  const [first] = parsed
+  if (!first) throw invalid('--cluster-nats: name one server at the least')
+  const user = decodeURIComponent(first.username)
+  const pass = decodeURIComponent(first.password)
+  return {
+    servers: parsed.map(({ host }) => host),
+    ...(user !== '' && (pass === '' ? { token: user } : { user, pass })),
+    // Who writes tls:// once wants no server without it.
+    ...(parsed.some(({ protocol }) => protocol === 'tls:') && { tls: {} }),
+  }
+}
+
+/** One client of NATS that never gives up: it connects, and connects again. */
+export class NatsLine {
+  readonly #servers: ReturnType<typeof parseServers>
+  #connection: NatsConnection | null = null
+  #up = false
+  #stopped = false
+  /** What was warned of last: a server that is away is told once, and not each second. */
+  #warned = ''
+  #wait: { timer: NodeJS.Timeout; end: () => void } | null = null
+
+  /** Throws `invalid`, before anything is connected. */
+  constructor(readonly deps: NatsConnectionDeps) {
+    this.#servers = parseServers(deps.settings)
+    if (deps.settings.credsFile !== null) this.#readCreds(deps.settings.credsFile)
+  }
+
+  #readCreds(file: string): Uint8Array {
+    try {
+      return readFileSync(file)
+    } catch (error) {
+      throw invalid(`--cluster-nats-creds: ${messageOf(error)}`)
+    }
+  }
+
+  /** Resolves after the first try, whatever came of it: a node may have to serve without the others. */
+  start(): Promise<void> {
+    return new Promise((resolve) => {
+      void this.#keep(resolve)
+    })
+  }
+
+  /** The connection, while frames can go out on it. */
+  get up(): NatsConnection | null {
+    return this.#up ? this.#connection : null
+  }
+
+  async #keep(tried: () => void): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        await this.#connect(tried)
+      } catch (error) {
+        this.#warn(`NATS at ${this.#servers.servers.join(', ')}: ${messageOf(error)}`)
+      }
+      tried()
+      if (!this.#stopped) await this.#pause()
+    }
+  }
+
+  /** Returns when the connection is closed for good. */
+  async #connect(connected: () => void): Promise<void> {
+    const { settings, name, limits } = this.deps
+    const { credsFile } = settings
+    const connection = await connect({
+      ...this.#servers,
+      ...(credsFile !== null && { authenticator: credsAuthenticator(() => this.#readCreds(credsFile)) }),
+      name,
+      noEcho: true,
+      timeout: limits.natsConnectMs,
+      pingInterval: limits.natsPingMs,
+      maxPingOut: 2,
+      reconnectTimeWait: limits.natsRetryMs,
+      maxReconnectAttempts: -1,
+      // A server may refuse for a moment, while its accounts are loaded.
+      ignoreAuthErrorAbort: true,
+    })
+    if (this.#stopped) return connection.close()
+    this.#connection = connection
+    const statuses = connection.status()
+    this.#isUp(connection)
+    this.deps.onConnection(connection)
+    connected()
+    for await (const status of statuses) {
+      if (status.type === 'disconnect') this.#isDown()
+      else if (status.type === 'reconnect') this.#isUp(connection)
+      else if (status.type === 'error') this.#warn(`NATS: ${status.error.message}`)
+    }
+    this.#isDown()
+  }
+
+  #isUp({ info }: NatsConnection): void {
+    this.#up = true
+    this.#warned = ''
+    if (info && isOld(info.version)) {
+      this.#warn(`NATS server ${info.version} has known flaws: upgrade it to ${VERSION_MIN.join('.')} or newer`)
+    }
+  }
+
+  #isDown(): void {
+    this.#up = false
+    if (!this.#stopped) this.#warn(`no connection to NATS at ${this.#servers.servers.join(', ')}: trying again`)
+  }
+
+  #warn(text: string): void {
+    if (text === this.#warned) return
+    this.#warned = text
+    this.deps.warn(text)
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wait = { timer: setTimeout(resolve, this.deps.limits.natsRetryMs), end: resolve }
+    })
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#up = false
+    clearTimeout(this.#wait?.timer)
+    this.#wait?.end()
+    void this.#connection?.close()
+  }
+}

@@ -1,0 +1,321 @@
+import type { ClusterStatus, Completion, PeerReceipt } from '../cluster-view.ts'
+import { AppError } from '../error.ts'
+import type { FactId, StoredFact } from '../fact.ts'
+import type { Limits } from '../limits.ts'
+import type { Actor } from '../operator.ts'
+import type { Replica } from '../replica.ts'
+import type { RevocationRecord } from '../revocation-record.ts'
+import type { Standing } from '../standing.ts'
+import type { Clock, Stopwatch } from '../time.ts'
+import type { Member, Message } from './message.ts'
+import type { MembershipChange } from './membership.ts'
+import type { Protocol } from './protocol.ts'
+import type { Transport } from './transport.ts'
+
+/** Where a revocation stands among the facts, and what its peers did, as it is kept. */
+export interface CompletionStore {
+  factOf(revocation: string): FactId | null
+  revocationOf(fact: FactId): string | null
+  completionOf(revocation: string): { completedAt: number | null; peers: readonly PeerReceipt[] } | null
+  putCompletion(revocation: string, at: number, peers: readonly PeerReceipt[]): void
+  /** Those that are not known to be complete, the newest first. */
+  incomplete(limit: number): { id: string; origin: string; seq: number }[]
+}
+
+export interface RunningDeps {
+  self: Member
+  clusterId: string
+  protocol: Protocol
+  transport: Transport
+  replica: Replica & { adopt(record: RevocationRecord, issuedUntil: number): void }
+  completions: CompletionStore
+  standing: Standing
+  limits: Limits
+  now: Clock
+  stopwatch: Stopwatch
+  /** Told when the standing changed: why nobody is let in, or null. */
+  onStanding(unfit: 'not_synced' | 'node_stale' | null): void
+  /** The first time that a new identity knows all that its peers know. */
+  onSynced(): void
+  /** A peer knows facts of this node that it does not know itself: it needs another identity. */
+  onRolledBack(): void
+  onError(error: unknown, doing: string): void
+}
+
+interface Waiter {
+  done(): boolean
+  resolve(): void
+}
+
+/** The protocol at work: its messages on the transport, its clock, and what the rest of the node learns from it. */
+export class Running {
+  #timer: NodeJS.Timeout | null = null
+  #stale: NodeJS.Timeout | null = null
+  #unfit: 'not_synced' | 'node_stale' | null = null
+  #members = ''
+  #stopped = false
+  #rolledBack = false
+  #committed: StoredFact[] = []
+  readonly #waiters = new Set<Waiter>()
+  /** When requests came whose revocations are not complete yet, by the stopwatch. */
+  readonly #arrivals = new Map<string, number>()
+
+  constructor(readonly deps: RunningDeps) {}
+
+  async start(): Promise<void> {
+    const { protocol, transport, completions, limits } = this.deps
+    protocol.start(this.#now)
+    for (const { origin, seq } of completions.incomplete(limits.openRevocationsMax)) protocol.track(origin, seq, this.#now)
+    this.#turn()
+    await transport.start()
+    this.#turn()
+  }
+
+  get #now(): number {
+    return this.deps.stopwatch()
+  }
+
+  // What comes from the transport
+
+  linked(peer: string): void {
+    this.#run('link', () => this.deps.protocol.linked(peer, this.#now))
+  }
+
+  unlinked(peer: string): void {
+    this.#run('unlink', () => this.deps.protocol.unlinked(peer, this.#now))
+  }
+
+  message(peer: string, message: Message): void {
+    if (message.t === 'relay') return this.#adopt(message)
+    this.#run(message.t, () => this.deps.protocol.receive(peer, message, this.#now))
+  }
+
+  /** Another node's disk refused a revocation: it becomes a fact of this one. */
+  #adopt({ record, issuedUntil }: Extract<Message, { t: 'relay' }>): void {
+    this.#run('relay', () => this.deps.replica.adopt(record as unknown as RevocationRecord, issuedUntil))
+    this.push()
+  }
+
+  // What comes from this node
+
+  /** Facts of its own were committed: handed to the peers in this run, or by `push` before. */
+  committed(facts: readonly StoredFact[]): void {
+    if (this.#committed.length === 0) queueMicrotask(() => this.push())
+    this.#committed.push(...facts)
+  }
+
+  push(): void {
+    if (this.#committed.length === 0) return
+    const facts = this.#committed
+    this.#committed = []
+    this.#run('push', () => this.deps.protocol.committed(facts, this.#now))
+  }
+
+  relay(record: RevocationRecord, issuedUntil: number): void {
+    this.#run('relay', () => this.deps.protocol.relay({ ...record }, issuedUntil, this.#now))
+  }
+
+  /** When the request for a revocation came: its peers' acks are timed from there. */
+  arrived(revocation: string, at: number): void {
+    this.#arrivals.set(revocation, at)
+  }
+
+  /** Resolves once the change is in force. Throws `conflict` with why it is not. */
+  async change(change: MembershipChange, actor: Actor): Promise<void> {
+    const { protocol, limits } = this.deps
+    const id = protocol.change(change, actor.name, this.#now)
+    this.#turn()
+    await this.#until(() => protocol.changeOutcome(id) !== 'running', limits.clusterChangeMs)
+    const outcome = protocol.changeOutcome(id)
+    if (outcome === 'in_force') return
+    if (outcome === 'running') throw new AppError('unavailable', 'the change is not in force yet: not all members answer')
+    throw new AppError('conflict', outcome.failed)
+  }
+
+  // What it tells
+
+  completion(revocation: string): Completion {
+    const { completions, protocol } = this.deps
+    const kept = completions.completionOf(revocation)
+    if (kept?.completedAt) return { complete: true, peers: [...kept.peers] }
+    const fact = completions.factOf(revocation)
+    // It waits in the journal: told to the peers, and on no disk of the cluster as far as this node knows.
+    if (fact === null) return { complete: false, peers: this.#nobodyAcked() }
+    const { complete, peers } = protocol.completion(fact, this.#now)
+    const arrivedAt = this.#arrivals.get(revocation)
+    return {
+      complete,
+      peers: peers
+        .map(({ id, state, ackedAt, cut, leaseEndsAt }) => ({
+          id,
+          node: this.#nameOf(id),
+          state,
+          ms: ackedAt === null || arrivedAt === undefined ? null : round(ackedAt - arrivedAt),
+          cut,
+          leaseEndsAt: leaseEndsAt === null ? null : Math.round(this.deps.now() + leaseEndsAt - this.#now),
+        }))
+        .toSorted((a, b) => (a.node < b.node ? -1 : 1)),
+    }
+  }
+
+  #nobodyAcked(): PeerReceipt[] {
+    return this.deps.protocol.membership.members
+      .filter(({ id }) => id !== this.deps.self.id)
+      .map(({ id, name }) => ({ id, node: name, state: 'pending', ms: null, cut: null, leaseEndsAt: null }))
+  }
+
+  #nameOf(id: string): string {
+    const { members, void: gone } = this.deps.protocol.membership
+    return [...members, ...gone].find((member) => member.id === id)?.name ?? id
+  }
+
+  /** Resolves when a revocation is complete, all that are linked have acked, or the time is over. */
+  settled(revocation: string, waitMs: number): Promise<void> {
+    return this.#until(() => {
+      const { complete, peers } = this.completion(revocation)
+      const linked = this.deps.transport.linked()
+      return complete || !peers.some(({ id, state }) => state === 'pending' && linked.includes(id))
+    }, waitMs)
+  }
+
+  status(): ClusterStatus {
+    const { protocol, transport, clusterId, self, completions, limits, now } = this.deps
+    const status = protocol.status(this.#now)
+    const wall = (at: number | null) => (at === null ? null : Math.round(now() - (this.#now - at)))
+    const open = completions.incomplete(limits.openRevocationsMax)
+    const { policy, leaseMs, void: gone } = protocol.membership
+    return {
+      id: clusterId,
+      node: { id: self.id, name: this.#nameOf(self.id) },
+      transport: transport.name,
+      policy,
+      leaseMs,
+      serving: this.deps.standing.unfit === null,
+      reason: this.deps.standing.unfit,
+      leaseLeftMs: status.leaseLeftMs,
+      isolated: status.isolated,
+      behind: status.behind,
+      members: status.members
+        .map(({ heardAt, ...member }) => ({ ...member, heardAt: wall(heardAt) }))
+        .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+      void: gone.map(({ id, name, url }) => ({ id, name, url })),
+      changing: status.changing,
+      incomplete: open.slice(0, limits.incompleteShownMax).map(({ id }) => ({
+        id,
+        waitsFor: this.completion(id).peers.flatMap(({ node, state }) => (state === 'acked' ? [] : [node])),
+      })),
+      incompleteCount: open.length,
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer ?? undefined)
+    clearTimeout(this.#stale ?? undefined)
+    this.deps.transport.stop()
+    for (const { resolve } of this.#waiters) resolve()
+    this.#waiters.clear()
+  }
+
+  // Its turns
+
+  /** One peer's message, or one failure of the disk, must not end the process. */
+  #run(doing: string, step: () => void): void {
+    if (this.#stopped) return
+    try {
+      step()
+    } catch (error) {
+      this.deps.onError(error, doing)
+    }
+    this.#turn()
+  }
+
+  /** After every input: messages go out, and everybody learns what changed. */
+  #turn(): void {
+    if (this.#stopped) return
+    const { protocol, transport } = this.deps
+    for (const { to, message } of protocol.drain()) {
+      if (to === 'all') transport.broadcast(message)
+      else transport.send(to, message)
+    }
+    this.#tellMembers()
+    this.#tellStanding()
+    this.#tellCompleted()
+    if (protocol.rolledBack && !this.#rolledBack) {
+      this.#rolledBack = true
+      this.deps.onRolledBack()
+    }
+    for (const waiter of this.#waiters) {
+      if (!waiter.done()) continue
+      this.#waiters.delete(waiter)
+      waiter.resolve()
+    }
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer ?? undefined)
+    const waitMs = Math.max(0, this.deps.protocol.nextTickAt - this.#now)
+    this.#timer = setTimeout(() => this.#run('tick', () => this.deps.protocol.tick(this.#now)), waitMs)
+  }
+
+  /** Those to be linked to: whoever stands in any membership that counts. */
+  #tellMembers(): void {
+    const { protocol, transport, self } = this.deps
+    const members = new Map(
+      protocol.view.flatMap(({ members: own }) => own).map((member) => [member.id, member] as const),
+    )
+    members.delete(self.id)
+    const others = [...members.values()]
+    const text = JSON.stringify(others)
+    if (text === this.#members) return
+    this.#members = text
+    transport.members(others)
+  }
+
+  #tellStanding(): void {
+    const { protocol, standing } = this.deps
+    const { unfit, validUntil } = protocol.standing(this.#now)
+    const wasSynced = standing.synced
+    standing.synced = unfit !== 'not_synced'
+    standing.validUntil = validUntil
+    if (!wasSynced && standing.synced) this.deps.onSynced()
+    clearTimeout(this.#stale ?? undefined)
+    // The predicate asks the clock itself: this timer is for those who listen and send nothing.
+    if (validUntil !== Infinity && unfit === null) {
+      this.#stale = setTimeout(() => this.#turn(), Math.max(0, validUntil - this.#now) + 1)
+    }
+    if (standing.unfit === this.#unfit) return
+    this.#unfit = standing.unfit
+    this.deps.onStanding(this.#unfit)
+  }
+
+  #tellCompleted(): void {
+    const { protocol, completions, now } = this.deps
+    for (const fact of protocol.takeCompleted()) {
+      const revocation = completions.revocationOf(fact)
+      if (revocation === null) continue
+      try {
+        completions.putCompletion(revocation, now(), this.completion(revocation).peers)
+        this.#arrivals.delete(revocation)
+      } catch (error) {
+        this.deps.onError(error, 'completion')
+        protocol.track(fact.origin, fact.seq, this.#now)
+      }
+    }
+  }
+
+  #until(done: () => boolean, waitMs: number): Promise<void> {
+    if (done()) return Promise.resolve()
+    return new Promise((resolve) => {
+      const waiter = { done, resolve: () => (clearTimeout(timer), resolve()) }
+      const timer = setTimeout(() => {
+        this.#waiters.delete(waiter)
+        resolve()
+      }, waitMs)
+      this.#waiters.add(waiter)
+    })
+  }
+}
+
+const round = (ms: number): number => Math.round(Math.max(0, ms) * 1000) / 1000

@@ -1,0 +1,43 @@
+import { conflict } from '../error.ts'
+import type { RingKey } from '../key.ts'
+import { writeKeyFile } from './keyfile.ts'
+import { ADOPTING, type Store } from './open.ts'
+
+/** What a joiner gets of its cluster: the keys that all nodes share, and the id of the database that they are for. */
+export interface Ring {
+  database: string
+  keys: RingKey[]
+}
+
+/** Throws `conflict` for a folder that holds what the cluster does not know. */
+export const checkEmpty = ({ client }: Store): void => {
+  const tables = ['servers', 'tokens', 'operators', 'api_keys']
+  const used = tables.filter((table) => client.query(`SELECT 1 FROM ${table} LIMIT 1`).get() !== null)
+  if (used.length === 0) return
+  const what = used.join(', ').replace('_', ' ')
+  throw conflict(
+    `this folder has ${what} of its own, and a node brings nothing into a cluster: join with an empty folder (--data)`,
+  )
+}
+
+/**
+ * Makes an empty folder one of the cluster's: its key file and its database name the same database as all others. The
+ * intent comes first, the key file next, so that a crash leaves a folder that opens, and can do it again. Throws
+ * `conflict` for a folder that is not empty.
+ */
+export const adoptRing = (store: Store, { database, keys }: Ring): void => {
+  const { client, log } = store
+  const set = client.query('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)')
+  if (store.database !== database) {
+    checkEmpty(store)
+    log.write(() => set.run(ADOPTING, database))
+  }
+  writeKeyFile(store.keyFile, { database, keys })
+  log.write(() => {
+    set.run('database', database)
+    client.query('DELETE FROM meta WHERE key = ?').run(ADOPTING)
+  })
+  store.keys.data.database = database
+  store.keys.replace(keys)
+  store.database = database
+}

@@ -1,0 +1,176 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { eq } from 'drizzle-orm'
+import { AppError } from '../error.ts'
+import { limits } from '../limits.ts'
+import type { ProtocolDisk } from '../replica.ts'
+import type { Store } from './open.ts'
+import { meta } from './schema.ts'
+
+/** Who this node is in its cluster. */
+export interface ClusterIdentity {
+  clusterId: string
+  /** 32 bytes of X25519; the public part, base64, stands in the membership. */
+  privateKey: Uint8Array
+  publicKey: string
+  /** Ids that this folder had before it was copied or restored, the newest first. */
+  formerly: readonly string[]
+  /** This identity was never in step with the others: it must know what all of them know before it lets anybody in. */
+  fresh: boolean
+}
+
+/** A cluster's secret, from one membership on. */
+export interface ClusterSecret {
+  version: number
+  secret: Uint8Array
+}
+
+interface Sealed {
+  version: number
+  ballot: string
+  sealed: string
+}
+
+const ID = 'cluster.id'
+const STATE = 'cluster.state'
+const SECRETS = 'cluster.secrets'
+/** The node's own: never brought along by a copy or a restore, since two nodes must not prove to be one. */
+export const PRIVATE_KEY = 'cluster.key'
+export const FORMERLY = 'cluster.formerly'
+export const FRESH = 'cluster.fresh'
+
+const PRIVATE_KEY_PURPOSE = 'key of this node'
+const purposeOf = (version: number) => `cluster secret ${version}`
+
+/** What a node must find again of its cluster: rows of `meta`, secrets sealed under the ring. */
+export class ClusterStore {
+  constructor(readonly store: Store) {}
+
+  /** Null: this folder is in no cluster. */
+  identity(): ClusterIdentity | null {
+    const clusterId = this.#get(ID)
+    if (clusterId === null) return null
+    const { privateKey, publicKey } = this.#keys()
+    return { clusterId, privateKey, publicKey, formerly: this.#formerly(), fresh: this.#get(FRESH) !== null }
+  }
+
+  /** In a cluster from now on: as its first member, or as one that joins, and must first learn what the others know. */
+  create(clusterId: string, fresh: boolean): ClusterIdentity {
+    this.store.log.write(() => {
+      this.#set(ID, clusterId)
+      if (fresh) this.#set(FRESH, '1')
+      else this.#delete(FRESH)
+    })
+    return this.identity() as ClusterIdentity
+  }
+
+  /** It knows what all others know. */
+  setSynced(): void {
+    if (this.#get(FRESH) !== null) this.store.log.write(() => this.#delete(FRESH))
+  }
+
+  /** The next start takes another node id: for a machine that was rolled back behind the node's back. */
+  forgetIdentity(): void {
+    this.store.log.write(() => this.#delete('file'))
+  }
+
+  /** What the protocol must find again after a crash. */
+  state<T>(): ProtocolDisk<T> {
+    return {
+      load: () => {
+        const text = this.#get(STATE)
+        return text === null ? null : (JSON.parse(text) as T)
+      },
+      save: (state) => this.store.log.write(() => this.#set(STATE, JSON.stringify(state))),
+    }
+  }
+
+  /** A secret as it stands in a membership: for all who share the ring. */
+  seal(secret: Uint8Array, version: number): string {
+    return this.store.keys.encrypt(Buffer.from(secret).toString('base64'), purposeOf(version))
+  }
+
+  /**
+   * The secret of a membership, which is kept from now on: the key of the ring that it is sealed under may be removed.
+   * Null: it holds none, or one that this ring can't open.
+   */
+  open({ version, ballot, secret }: { version: number; ballot: string; secret: string }): Uint8Array | null {
+    if (secret === '') return null
+    const all = this.#sealed()
+    const known = all.find((one) => one.version === version && one.ballot === ballot)
+    const opened = this.#unseal(known?.sealed ?? secret, version)
+    if (opened === null || known) return opened
+    const kept = [{ version, ballot, sealed: this.seal(opened, version) }, ...all]
+      .toSorted((a, b) => b.version - a.version || (a.ballot < b.ballot ? 1 : -1))
+      .slice(0, limits.clusterSecretsMax)
+    this.store.log.write(() => this.#set(SECRETS, JSON.stringify(kept)))
+    return opened
+  }
+
+  /** The newest first; older ones too: a restored node proves itself with what it had. */
+  secrets(): ClusterSecret[] {
+    return this.#sealed().flatMap(({ version, sealed }) => {
+      const secret = this.#unseal(sealed, version)
+      return secret === null ? [] : [{ version, secret }]
+    })
+  }
+
+  /** Within the caller's transaction: seals what is kept here under the current key of the ring. */
+  reseal(): void {
+    const { keys } = this.store
+    const own = this.#get(PRIVATE_KEY)
+    if (own !== null)
+      this.#set(PRIVATE_KEY, keys.encrypt(keys.decrypt(own, PRIVATE_KEY_PURPOSE), PRIVATE_KEY_PURPOSE))
+    const all = this.#sealed()
+    if (all.length === 0) return
+    // What can't be opened any more is no loss: nobody can prove anything with it.
+    const again = all.flatMap(({ version, ballot, sealed }) => {
+      const secret = this.#unseal(sealed, version)
+      return secret === null ? [] : [{ version, ballot, sealed: this.seal(secret, version) }]
+    })
+    this.#set(SECRETS, JSON.stringify(again))
+  }
+
+  #keys(): { privateKey: Uint8Array; publicKey: string } {
+    const kept = this.#get(PRIVATE_KEY)
+    if (kept !== null) {
+      const [privateKey = '', publicKey = ''] = this.store.keys.decrypt(kept, PRIVATE_KEY_PURPOSE).split(' ')
+      return { privateKey: new Uint8Array(Buffer.from(privateKey, 'base64')), publicKey }
+    }
+    const pair = generateKeyPairSync('x25519')
+    // RFC 8410: both end with their 32 bytes.
+    const privateKey = pair.privateKey.export({ format: 'der', type: 'pkcs8' }).subarray(-32)
+    const publicKey = pair.publicKey.export({ format: 'der', type: 'spki' }).subarray(-32).toString('base64')
+    const text = `${privateKey.toString('base64')} ${publicKey}`
+    this.store.log.write(() => this.#set(PRIVATE_KEY, this.store.keys.encrypt(text, PRIVATE_KEY_PURPOSE)))
+    return { privateKey: new Uint8Array(privateKey), publicKey }
+  }
+
+  #formerly(): string[] {
+    return JSON.parse(this.#get(FORMERLY) ?? '[]') as string[]
+  }
+
+  #sealed(): Sealed[] {
+    return JSON.parse(this.#get(SECRETS) ?? '[]') as Sealed[]
+  }
+
+  #unseal(sealed: string, version: number): Uint8Array | null {
+    try {
+      return new Uint8Array(Buffer.from(this.store.keys.decrypt(sealed, purposeOf(version)), 'base64'))
+    } catch (error) {
+      if (error instanceof AppError) return null
+      throw error
+    }
+  }
+
+  #get(key: string): string | null {
+    return this.store.db.select().from(meta).where(eq(meta.key, key)).get()?.value ?? null
+  }
+
+  #set(key: string, value: string): void {
+    this.store.db.insert(meta).values({ key, value }).onConflictDoUpdate({ target: meta.key, set: { value } }).run()
+  }
+
+  #delete(key: string): void {
+    this.store.db.delete(meta).where(eq(meta.key, key)).run()
+  }
+}

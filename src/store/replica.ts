@@ -1,0 +1,247 @@
+import type { AuditEvent } from '../audit.ts'
+import { AppError } from '../error.ts'
+import { type FactId, type FactStream, reachOf, stampOf, type StoredFact, STREAMS, type Vector } from '../fact.ts'
+import type { Limits } from '../limits.ts'
+import type { Applied, Replica } from '../replica.ts'
+import type { RevocationRecord } from '../revocation-record.ts'
+import type { LoggedEvent } from './log.ts'
+import type { Store } from './open.ts'
+import { Batch, type Handlers, type ReadFact } from './replica/handler.ts'
+import { Parked } from './replica/parked.ts'
+import type { RevocationFacts } from './replica/revocation.ts'
+
+export interface ReplicaDeps {
+  store: Pick<Store, 'client' | 'log' | 'node'>
+  /** By kind of fact; `token.revoke` is `revocations`. */
+  handlers: Handlers
+  revocations: RevocationFacts
+  limits: Pick<Limits, 'catchUpRowsMax'>
+}
+
+/** What was written of one fact, and is done once it is committed. */
+interface Done {
+  fact: ReadFact
+  event: AuditEvent | null
+  plain: boolean
+  after(): number
+}
+
+const REVOKE = 'token.revoke'
+const kindTarget = (kind: string): string => `kind:${kind}`
+
+/** All facts in the database, and what they mean here. */
+export class ReplicaStore implements Replica {
+  readonly #handlers: Handlers
+  readonly #parked: Parked
+  readonly #behind
+  readonly #find
+
+  constructor(readonly deps: ReplicaDeps) {
+    const { client } = deps.store
+    this.#handlers = { ...deps.handlers, [REVOKE]: deps.revocations }
+    this.#parked = new Parked(client)
+    this.#behind = client.query<StoredFact, [string, FactStream, number]>(
+      'SELECT * FROM facts WHERE origin = ? AND stream = ? AND seq > ? ORDER BY seq',
+    )
+    this.#find = client.query<StoredFact, [string, FactStream, number]>(
+      'SELECT * FROM facts WHERE origin = ? AND stream = ? AND seq = ?',
+    )
+    this.#retry()
+  }
+
+  get vector(): Vector {
+    return this.deps.store.log.vector
+  }
+
+  get unknown(): readonly FactId[] {
+    return this.#parked.unknown
+  }
+
+  /** Reads again what it remembers: after facts were said anew. */
+  reload(): void {
+    this.#parked.load()
+    this.deps.revocations.reload()
+  }
+
+  behind(vector: Vector, bytesMax: number): { facts: StoredFact[]; more: boolean } {
+    const facts: StoredFact[] = []
+    let bytes = 0
+    for (const stream of STREAMS) {
+      for (const origin of Object.keys(this.vector)) {
+        const from = reachOf(vector, origin, stream)
+        if (from >= reachOf(this.vector, origin, stream)) continue
+        for (const fact of this.#behind.iterate(origin, stream, from)) {
+          bytes += fact.payload.length
+          if (bytes > bytesMax && facts.length > 0) return { facts, more: true }
+          facts.push(fact)
+        }
+      }
+    }
+    return { facts, more: false }
+  }
+
+  apply(facts: readonly StoredFact[], pulled: boolean): Applied {
+    const fresh = this.#following(facts)
+    if (fresh.length === 0) return { revocations: [], count: 0 }
+    let done: Done[] = []
+    try {
+      const batch = new Batch()
+      this.deps.store.log.merge(fresh, () => {
+        done = fresh.flatMap((fact) => this.#write(fact, batch))
+        return this.#eventsOf(done, pulled)
+      })
+    } catch (error) {
+      this.#parked.load()
+      this.#deny(fresh)
+      throw error
+    }
+    return { revocations: carryOut(done), count: fresh.length }
+  }
+
+  /**
+   * Stores a revocation that another node's disk refused, as a fact of this node's own; nothing when it is known. Returns
+   * the fact. Throws `storage`; what it names is denied and cut all the same. It kills whatever was issued without
+   * knowledge of it, like any revocation: `issuedUntil` is for the one whose disk refused, when it writes later.
+   */
+  adopt(record: RevocationRecord, _issuedUntil?: number): readonly StoredFact[] {
+    const { revocations, store } = this.deps
+    const fact = revocations.adoption(record)
+    if (!fact) return []
+    const id = store.log.nextId('revocation')
+    const read: ReadFact = { ...id, kind: REVOKE, hlc: '', payload: fact.payload }
+    const events: AuditEvent[] = []
+    let after = () => 0
+    try {
+      store.log.changes(events, [fact], () => {
+        const written = revocations.write(read, new Batch())
+        events.push(written.event)
+        after = written.after
+      })
+    } catch (error) {
+      revocations.deny(read)
+      throw error
+    }
+    after()
+    const stored = this.#find.get(id.origin, id.stream, id.seq)
+    return stored ? [stored] : []
+  }
+
+  /** Those that are new, each behind the one before it of its stream; revocations first, so that they overtake the rest. */
+  #following(facts: readonly StoredFact[]): StoredFact[] {
+    const reach = new Map<string, number>()
+    const fresh: Record<FactStream, StoredFact[]> = { revocation: [], change: [] }
+    for (const fact of facts) {
+      const key = `${fact.stream} ${fact.origin}`
+      const last = reach.get(key) ?? reachOf(this.vector, fact.origin, fact.stream)
+      if (fact.seq !== last + 1) continue
+      reach.set(key, fact.seq)
+      fresh[fact.stream].push(fact)
+    }
+    return [...fresh.revocation, ...fresh.change]
+  }
+
+  /** Within the transaction. */
+  #write(stored: StoredFact, batch: Batch): Done[] {
+    const { registers } = this.deps.store.log
+    const handler = this.#handlers[stored.kind]
+    const fact = handler ? readFact(stored) : null
+    if (!handler || !fact) {
+      this.#parked.add(kindTarget(stored.kind), stored)
+      return []
+    }
+    const stamp = stampOf(fact.hlc, fact.origin)
+    const keys = handler.registers?.(fact) ?? []
+    if (keys.some((key) => (registers.stamp(key) ?? '') >= stamp)) return []
+    const written = handler.write(fact, batch)
+    if ('missing' in written) {
+      this.#parked.add(written.missing, fact)
+      return []
+    }
+    for (const key of keys) registers.take(key, stamp)
+    for (const target of written.waits ?? []) this.#parked.add(target, fact)
+    const { event, plain = false, came = [] } = written
+    const done: Done[] = [{ fact, event, plain: plain || fact.stream === 'revocation', after: written.after }]
+    for (const target of typeof came === 'string' ? [came] : came) done.push(...this.#release(target, batch))
+    return done
+  }
+
+  /** Applies what waited for a target. */
+  #release(target: string, batch: Batch): Done[] {
+    return this.#parked.take(target).flatMap(({ origin, stream, seq }) => {
+      const fact = this.#find.get(origin, stream, seq)
+      return fact ? this.#write(fact, batch) : []
+    })
+  }
+
+  /** Facts of kinds that this program has come to know. A full disk must not keep a node from starting. */
+  #retry(): void {
+    const targets = Object.keys(this.#handlers)
+      .map(kindTarget)
+      .filter((target) => this.#parked.has(target))
+    if (targets.length === 0) return
+    let done: Done[] = []
+    try {
+      const batch = new Batch()
+      this.deps.store.log.merge([], () => {
+        done = targets.flatMap((target) => this.#release(target, batch))
+        return this.#eventsOf(done, true)
+      })
+    } catch (error) {
+      this.#parked.load()
+      if (!(error instanceof AppError)) throw error
+      // They stay what they were until the next start: told as unknown, and not acked.
+      return
+    }
+    carryOut(done)
+  }
+
+  #deny(facts: readonly StoredFact[]): void {
+    for (const stored of facts) {
+      const handler = this.#handlers[stored.kind]
+      const fact = handler?.deny ? readFact(stored) : null
+      if (fact) handler?.deny?.(fact)
+    }
+  }
+
+  /** Changes that come many at once are one row for each origin. */
+  #eventsOf(done: readonly Done[], pulled: boolean): LoggedEvent[] {
+    const logged = done.filter(({ event }) => event !== null)
+    const counts = new Map<string, Record<string, number>>()
+    if (pulled)
+      for (const { fact, plain } of logged) {
+        if (plain) continue
+        let kinds = counts.get(fact.origin)
+        if (!kinds) counts.set(fact.origin, (kinds = {}))
+        kinds[fact.kind] = (kinds[fact.kind] ?? 0) + 1
+      }
+    const folded: LoggedEvent[] = []
+    for (const [origin, kinds] of counts) {
+      const count = Object.values(kinds).reduce((sum, one) => sum + one, 0)
+      if (count <= this.deps.limits.catchUpRowsMax) counts.delete(origin)
+      else folded.push({ ...CATCH_UP, node: origin, targetId: origin, details: { count, kinds } })
+    }
+    const rows = logged.filter(({ fact, plain }) => plain || !counts.has(fact.origin))
+    return [...rows.map(({ fact, event }) => ({ ...(event as AuditEvent), node: fact.origin })), ...folded]
+  }
+}
+
+const CATCH_UP = { actor: 'system', action: 'cluster.catch-up' }
+
+/** After the commit. */
+const carryOut = (done: readonly Done[]): Applied['revocations'] =>
+  done.flatMap(({ fact: { origin, stream, seq, kind, payload }, after }) => {
+    const cut = after()
+    const revocation = kind === REVOKE ? String(payload.id) : null
+    return stream === 'revocation' ? [{ origin, seq, cut, revocation }] : []
+  })
+
+/** Null: it is none that this program can read. */
+const readFact = (stored: StoredFact): ReadFact | null => {
+  try {
+    const payload = JSON.parse(stored.payload) as Record<string, unknown> | null
+    return payload !== null && typeof payload === 'object' ? { ...stored, payload } : null
+  } catch (error) {
+    if (error instanceof SyntaxError) return null
+    throw error
+  }
+}

@@ -1,0 +1,99 @@
+import { randomBytes } from 'node:crypto'
+import { publicKeyOf, type Trust } from '../../src/cluster/handshake.ts'
+import type { Message } from '../../src/cluster/message.ts'
+import { NatsTransport } from '../../src/cluster/nats.ts'
+import type { Refusal } from '../../src/cluster/transport.ts'
+import { type Limits, limits } from '../../src/limits.ts'
+
+/** One node's end of the links, and all that it heard. */
+export class Peer {
+  readonly privateKey = randomBytes(32)
+  readonly key = publicKeyOf(this.privateKey)
+  readonly heard: { from: string; message: Message }[] = []
+  readonly links: string[] = []
+  readonly refused: Refusal[] = []
+  readonly warned: string[] = []
+  transport!: NatsTransport
+  onMessage: (from: string, message: Message) => void = () => {}
+
+  constructor(
+    readonly id: string,
+    public secret: Uint8Array,
+    readonly cluster: string,
+    readonly formerly: readonly string[] = [],
+  ) {}
+
+  get member() {
+    return { id: this.id, url: `ws://${this.id}`, key: this.key }
+  }
+
+  async start(urls: readonly string[], overrides: Partial<Limits & Trust> = {}, credsFile: string | null = null) {
+    const trust: Trust = {
+      cluster: () => this.cluster,
+      self: () => ({ id: this.id, url: `ws://${this.id}`, formerly: this.formerly }),
+      privateKey: this.privateKey,
+      secrets: () => [{ version: 1, secret: this.secret }],
+      former: () => false,
+      removed: () => null,
+      ...overrides,
+    }
+    this.transport = new NatsTransport({
+      trust,
+      settings: { urls, credsFile },
+      limits: { ...limits, ...overrides },
+      stopwatch: () => performance.now(),
+      warn: (text) => this.warned.push(text),
+      events: {
+        linked: (peer) => this.links.push(`+${peer}`),
+        unlinked: (peer) => this.links.push(`-${peer}`),
+        message: (from, message) => {
+          this.heard.push({ from, message })
+          this.onMessage(from, message)
+        },
+        refused: (reason) => this.refused.push(reason),
+      },
+    })
+    await this.transport.start()
+  }
+}
+
+/** Tells each of the others. */
+export const introduce = (peers: readonly Peer[]): void => {
+  for (const peer of peers) {
+    peer.transport.members(peers.filter(({ id }) => id !== peer.id).map(({ member }) => member))
+  }
+}
+
+/** Peers of one cluster, that know each other; they find each other over these servers. */
+export const startPeers = async (urls: readonly string[], ids: readonly string[], overrides: Partial<Limits> = {}) => {
+  const secret = randomBytes(32)
+  const cluster = `c${randomBytes(4).toString('hex')}`
+  const peers = ids.map((id) => new Peer(id, secret, cluster))
+  await Promise.all(peers.map((peer) => peer.start(urls, overrides)))
+  introduce(peers)
+  return Object.assign(peers, {
+    [Symbol.dispose]: () => {
+      for (const { transport } of peers) transport.stop()
+    },
+  })
+}
+
+export const areLinked = (peers: readonly Peer[]): boolean =>
+  peers.every(({ transport }) => transport.linked().length === peers.length - 1)
+
+export const digest = (ask: number): Message => ({
+  t: 'digest',
+  ask,
+  vector: {},
+  unknown: [],
+  view: [],
+  version: 'test',
+  synced: true,
+})
+
+export const facts = (origin: string, seq: number, payload = '{}'): Message => ({
+  t: 'facts',
+  facts: [{ origin, stream: 'change', seq, kind: 'server.put', hlc: '000000000-0000', payload }],
+  pulled: false,
+  more: false,
+})

@@ -1,0 +1,129 @@
+import type { Process } from './process.ts'
+import { Random } from '../support/random.ts'
+import { Violation } from './checks.ts'
+import { keyOf } from './store.ts'
+import type { World } from './world.ts'
+
+/** How long people may need to put the members right, and then the nodes to be equal. */
+const ADMINISTERED_MS = 90_000
+const CONVERGED_MS = 30_000
+const LOOKED_MS = 50
+const TRIED_MS = 1_000
+
+/** All trouble ends: links, machines and disks are mended, the dead are removed. Then everybody must be equal. */
+export class Healing {
+  readonly #random: Random
+  #triedAt = -Infinity
+
+  constructor(readonly world: World) {
+    this.#random = new Random(world.seed ^ world.steps)
+  }
+
+  /** Throws `Violation`. */
+  run(): void {
+    const { world } = this
+    world.trace(() => '— healing')
+    world.calm()
+    this.#mend()
+    this.#wait(() => this.#administered(), ADMINISTERED_MS)
+    world.trace(() => '— the members are right')
+    this.#wait(() => this.#lacking(), CONVERGED_MS)
+    for (const { store } of world.processes()) world.checks.settled(store)
+  }
+
+  #wait(lacking: () => string | null, ms: number): void {
+    const { world } = this
+    let why: string | null = null
+    let lookAt = world.now
+    const done = () => {
+      if (world.now < lookAt) return false
+      lookAt = world.now + LOOKED_MS
+      why = lacking()
+      return why === null
+    }
+    if (!world.until(done, ms)) throw new Violation(`not healed within ${ms} ms: ${why}`)
+  }
+
+  #mend(): void {
+    const { world } = this
+    for (const machine of world.machines) {
+      const { disk, process } = machine
+      if (!disk) continue
+      disk.broken = false
+      disk.crash = null
+      machine.program = 'new'
+      if (process?.stopped) process.wake(this.#random.chance(0.5))
+      // A program that is older than what others say is upgraded: it can't ack what it doesn't know.
+      if (machine.process?.program === 'old' && machine.process.store.unknown.length > 0) world.kill(machine.process, false)
+      world.boot(machine, this.#random)
+      machine.process?.flushJournal()
+    }
+  }
+
+  /** What is not right with the members yet; and does the next thing about it. */
+  #administered(): string | null {
+    const { world } = this
+    for (const machine of world.machines) {
+      if (machine.disk?.crashed || !machine.process) world.boot(machine, this.#random)
+      if (machine.process && machine.process.store.unknown.length > 0 && machine.process.program === 'old') {
+        world.kill(machine.process, false)
+        world.boot(machine, this.#random)
+      }
+    }
+    const processes = [...world.processes()]
+    const newest = this.#newest(processes)
+    if (!newest) return processes.length === 0 ? null : 'nobody is left in the cluster'
+    const { members, void: voided } = newest.membership
+    const isMember = (id: string) => members.some((member) => member.id === id)
+    const absent = members.filter(({ id }) => !world.process(id) && !world.joining.has(id))
+    const strangers = processes.filter(({ id }) => !isMember(id))
+    const unsettled = processes.filter(({ protocol, membership }) => {
+      return protocol.view.length > 1 || membership.version !== newest.membership.version
+    })
+    const wrong = [
+      ...absent.map(({ id }) => `${id} is gone and a member`),
+      ...strangers.map(({ id }) => `${id} runs and is none`),
+      ...voided.map(({ id }) => `${id} is void`),
+      ...[...world.joining.keys()].map((id) => `${id} joins`),
+      ...unsettled.map(({ id, protocol }) => `${id} has the view ${protocol.view.map(({ version }) => version).join()}`),
+    ]
+    if (wrong.length === 0) return null
+    if (world.now - this.#triedAt < TRIED_MS) return wrong.join(', ')
+    this.#triedAt = world.now
+    const [gone] = absent
+    const [off] = voided
+    if (gone) newest.change({ kind: 'remove', id: gone.id, force: this.#random.chance(0.3) })
+    else if (off && !world.process(off.id)) newest.change({ kind: 'off', id: off.id })
+    else if (world.joining.size > 0) world.welcome(this.#random)
+    else if (strangers.length > 0 && this.#random.chance(0.1)) this.#switchOff(strangers[0] as Process)
+    return wrong.join(', ')
+  }
+
+  /** Whoever is no member is stopped at last; it must not have served, which the checks see. */
+  #switchOff({ machine }: Process): void {
+    const found = this.world.machines.find(({ name }) => name === machine)
+    if (found) this.world.destroy(found)
+  }
+
+  #newest(processes: readonly Process[]): Process | undefined {
+    return processes
+      .filter(({ id, membership }) => membership.members.some((member) => member.id === id))
+      .toSorted((a, b) => b.membership.version - a.membership.version)[0]
+  }
+
+  /** What is not equal yet, or not as it should be; null: nothing. */
+  #lacking(): string | null {
+    const { world } = this
+    const [first, ...others] = [...world.processes()]
+    if (!first) return null
+    const print = first.store.fingerprint()
+    for (const { id, store } of others) if (store.fingerprint() !== print) return `${id} differs from ${first.id}`
+    for (const process of world.processes()) {
+      if (!process.fit) return `${process.id} does not serve: ${JSON.stringify(process.protocol.standing(process.mono))}`
+      if (process.store.unknown.length > 0) continue
+      const open = process.store.revocations.find((revocation) => !process.askCompletion(revocation))
+      if (open) return `${process.id} does not call ${keyOf(open)} complete`
+    }
+    return null
+  }
+}
