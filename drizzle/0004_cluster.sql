@@ -40,3 +40,13 @@ DROP TRIGGER facts_no_delete;
 CREATE TRIGGER facts_no_delete BEFORE DELETE ON facts
 WHEN NOT EXISTS (SELECT 1 FROM meta WHERE key = 'cluster.founding')
 BEGIN SELECT RAISE(ABORT, 'facts are immutable'); END;
+--> statement-breakpoint
+-- Who died of a revocation that was made before there was a cluster is told behind it: the list grows, and loses nobody.
+DROP TRIGGER revocations_no_update;
+--> statement-breakpoint
+CREATE TRIGGER revocations_no_update BEFORE UPDATE OF id, at, actor, reason, note, selector ON revocations
+BEGIN SELECT RAISE(ABORT, 'revocations are immutable'); END;
+--> statement-breakpoint
+CREATE TRIGGER revocations_only_grow BEFORE UPDATE OF tokens ON revocations
+WHEN substr(NEW.tokens, 1, length(OLD.tokens) - 1) <> substr(OLD.tokens, 1, length(OLD.tokens) - 1)
+BEGIN SELECT RAISE(ABORT, 'revocations are immutable'); END;

@@ -25,8 +25,7 @@ export interface ClusterConfig {
   leaseMs: number
   /** Where to join, and with which ticket; a node that is a member already needs neither. */
   join: { url: string; ticket: string | null } | null
-  /** `creds`: what stands in the file. */
-  nats: { urls: readonly string[]; creds: string | null } | null
+  nats: { urls: readonly string[]; credsFile: string | null } | null
 }
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
@@ -261,10 +260,9 @@ const NEEDS: readonly [setting: Setting, needs: readonly Setting[]][] = [
   ['ticket', ['cluster-join']],
   ['cluster-nats-creds', ['cluster-nats']],
   ['cluster-advertise', ['cluster-listen']],
-  ...(['cluster-join', 'cluster-policy', 'lease'] as const).map((setting): [Setting, Setting[]] => [
-    setting,
-    ['cluster-listen', 'cluster-nats'],
-  ]),
+  ['cluster-join', ['cluster-listen']],
+  ['cluster-policy', ['cluster-listen', 'cluster-nats']],
+  ['lease', ['cluster-listen', 'cluster-nats']],
 ]
 
 const clusterOf = (given: Partial<Record<Setting, Given>>): ClusterConfig | null => {
@@ -294,6 +292,10 @@ const clusterOf = (given: Partial<Record<Setting, Given>>): ClusterConfig | null
   const creds = given['cluster-nats-creds']
   const urls = nats?.values.flatMap((text) => text.split(',').map((part) => part.trim())).filter(Boolean) ?? []
   if (nats && urls.length === 0) throw invalid(`${nats.from}: names no server`)
+  if (own && listen?.port === 0 && !advertise)
+    throw invalid(
+      `${own.from}: name a port, or with --cluster-advertise where the others reach it; 0 is another each time`,
+    )
   return {
     listen,
     advertise,
@@ -301,7 +303,7 @@ const clusterOf = (given: Partial<Record<Setting, Given>>): ClusterConfig | null
     leaseMs: leaseOf(given.lease),
     join: join === null ? null : { url: join, ticket: ticket ?? null },
     nats: nats
-      ? { urls: urls.map((url) => peerUrl(NATS_SCHEMES, nats.from, url)), creds: creds ? readable(creds) : null }
+      ? { urls: urls.map((url) => peerUrl(NATS_SCHEMES, nats.from, url)), credsFile: credsFileOf(creds) }
       : null,
   }
 }
@@ -315,6 +317,12 @@ const readable = (given: Given): string => {
   } catch (error) {
     throw invalid(`${given.from}: ${messageOf(error)}`)
   }
+}
+
+/** Read again with each connection; that it can't be read is said before the first. */
+const credsFileOf = (given: Given | undefined): string | null => {
+  if (given) readable(given)
+  return given ? fileOf(given) : null
 }
 
 /** The certificate and its key, read anew; also what SIGHUP does. Throws `invalid`. */

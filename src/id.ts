@@ -2,7 +2,7 @@
 let latestMs = 0
 
 /** A new opaque id that sorts by its making, so that it serves as a page's cursor too: also when the clock is set back. */
-export const newId = (kind: 'tok' | 'srv' | 'rev' | 'key' | 'op' | 'node' | 'db' | 'req' | 'ses'): string => {
+export const newId = (kind: 'tok' | 'srv' | 'rev' | 'key' | 'op' | 'node' | 'db' | 'cls' | 'req' | 'ses'): string => {
   latestMs = Math.max(latestMs, Date.now())
   return `${kind}_${Bun.randomUUIDv7('hex', latestMs).replaceAll('-', '')}`
 }

@@ -317,8 +317,8 @@ export const limits = {
   natsConnectMs: 5_000,
   /** What a server of NATS takes at once, unless it says something else. */
   natsPayloadBytes: 1024 * 1024,
-  /** A peer that asks to be dialled has restarted if it was silent for so long: three of its digests. */
-  natsKnockMs: 750,
+  /** Frames of a peer that are known to have been lost, and are looked for in what JetStream keeps. */
+  natsMissedMax: 10_000,
   /** JetStream keeps facts for nodes that are away for minutes; who is away for longer pulls them from its peers. */
   natsStreamAgeMs: 3_600_000,
   natsStreamBytesMax: 64 * 1024 * 1024,
@@ -327,6 +327,22 @@ export const limits = {
   natsStreamRetryMs: 1_000,
   /** A joiner waits for its membership to be in force: that takes a round trip to each member, or fails in ten seconds. */
   clusterJoinMs: 30_000,
+  /** Whoever joins asks again while nobody answers there. */
+  joinRetryMs: 2_000,
+  /** What is known is told so often; a lease outlives many of them. */
+  digestMs: 250,
+  /** Clocks of two machines drift by far less than this, which is waited for beyond a lease. */
+  leaseGuard: 1.1,
+  /** One answer to a pull; the next is asked for at once. */
+  pullBytesMax: 1024 * 1024,
+  /** Under the policy `serve` a node whose peers all are away lets clients in after this. */
+  syncGraceMs: 3_000,
+  changeTimeoutMs: 10_000,
+  /** Who asked for a change of members hears by then, whatever became of it: `replace` is two changes. */
+  clusterChangeMs: 25_000,
+  /** Revocations that are watched until they are complete; the oldest of more are looked at when one of these is. */
+  openRevocationsMax: 10_000,
+  incompleteShownMax: 20,
   /** A ticket goes from one screen to another; longer, and it lies around. */
   ticketMs: 600_000,
   ticketsMax: 100,

@@ -4,7 +4,6 @@ import { uptime } from 'node:os'
 import { resolve } from 'node:path'
 import { Access } from './access.ts'
 import { Activity } from './activity.ts'
-import { alone } from './alone.ts'
 import { ApiKeys } from './apikey.ts'
 import { AttentionRounds } from './attention.ts'
 import { Fold } from './audit.ts'
@@ -25,6 +24,7 @@ import { KeyRotation } from './key-rotation.ts'
 import { connectionsFor, limits } from './limits.ts'
 import { createLogger, type Logger } from './log.ts'
 import { LoopDelay } from './loop-delay.ts'
+import { createCluster, joinFirst } from './main/cluster.ts'
 import type { Node } from './node.ts'
 import { SYSTEM } from './operator.ts'
 import { Pulse } from './pulse.ts'
@@ -41,7 +41,7 @@ import { listen, openFilesLimit, preflight } from './server/doors/listen.ts'
 import { socketDoor } from './server/doors/socket.ts'
 import { createMetrics } from './server/metrics.ts'
 import { Sightings } from './sightings.ts'
-import { Standing } from './standing.ts'
+import { Standing, UNFIT_PROBLEMS } from './standing.ts'
 import { ActivityStore } from './store/activity.ts'
 import { AnswerStore } from './store/answers.ts'
 import { ApiKeyStore } from './store/apikey.ts'
@@ -109,6 +109,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     },
   })
 
+  await joinFirst(config, store, version.version, log)
+
   // The domain, and its doors to the disk
   const serverStore = new ServerStore(store)
   const tokenStore = new TokenStore(store)
@@ -140,6 +142,28 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       )
     else log.info({}, 'the database took what waited in the journal')
   })
+  const receipts = new Receipts({
+    store: revocationStore,
+    emergency,
+    limits,
+    onLate: (error) =>
+      log.warn({ err: error }, 'the figures of a revocation can not be kept yet; the revocation itself is'),
+  })
+  const access = new Access({
+    store: new OperatorStore(store),
+    onUnaudited: (error, session) =>
+      log.error({ err: error, session }, 'a session was ended, and that could not be written to the audit log'),
+    fold,
+    limits,
+    now,
+    stopwatch: uptimeMs,
+  })
+  const apiKeys = new ApiKeys({ store: new ApiKeyStore(store), ring: store.keys, fold, now })
+  const clusterMeasures = new ClusterMeasures()
+  const { cluster, ...clustered } = createCluster({
+    ...{ config, version: version.version, store, tokens, servers, registry, standing, access, apiKeys, receipts },
+    ...{ revocationStore, measures: clusterMeasures, now, stopwatch, log },
+  })
   // What a crash left in the journal holds before the first request, whether the database takes it or not.
   for (const entry of emergency.pending) {
     if (entry.op === 'revocation') entry.record = denyRecord(entry.record, tokens, entry.issuedUntil)
@@ -153,30 +177,14 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   emergency.flush()
   const control = new Control({ servers, registry, emergency, store: serverStore, now })
   const issuance = new Issuance({ tokens, servers, registry, keys: store.keys, store: tokenStore, now })
-  const receipts = new Receipts({
-    store: revocationStore,
-    emergency,
-    limits,
-    onLate: (error) =>
-      log.warn({ err: error }, 'the figures of a revocation can not be kept yet; the revocation itself is'),
-  })
   const revocations = new Revocations({
     tokens,
     servers,
     registry,
     emergency,
     receipts,
-    peers: alone,
+    peers: cluster,
     now,
-  })
-  const access = new Access({
-    store: new OperatorStore(store),
-    onUnaudited: (error, session) =>
-      log.error({ err: error, session }, 'a session was ended, and that could not be written to the audit log'),
-    fold,
-    limits,
-    now,
-    stopwatch: uptimeMs,
   })
   const attention = new AttentionRounds({
     tokens,
@@ -204,7 +212,6 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     onBroken: ({ message }) => log.error({ found: message }, 'the audit log does not hold'),
     onFailed: (error) => log.warn({ err: error }, 'the audit log could not be verified'),
   })
-  const apiKeys = new ApiKeys({ store: new ApiKeyStore(store), ring: store.keys, fold, now })
   const keys = new KeyRotation({
     ring: store.keys,
     tokens,
@@ -288,9 +295,12 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     deadTries: gate.counts.deadTries,
   }))
   const problems = (): string[] =>
-    [emergency.problem ?? store.log.problem(), verifier.problem, selfTest.problem()].filter(
-      (problem) => problem !== null,
-    )
+    [
+      emergency.problem ?? store.log.problem(),
+      verifier.problem,
+      selfTest.problem(),
+      standing.unfit && UNFIT_PROBLEMS[standing.unfit],
+    ].filter((problem) => problem !== null)
   const loop = new LoopDelay(limits)
   const metrics = createMetrics({
     revocations,
@@ -299,8 +309,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     servers,
     health,
     gate: gate.counts,
-    cluster: alone,
-    clusterMeasures: new ClusterMeasures(),
+    cluster,
+    clusterMeasures,
     tokens: () => tokens.size,
     writes: store.log.writes,
     emergency,
@@ -349,7 +359,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     attention: () => attention.find(),
     fold,
     emergency,
-    cluster: alone,
+    cluster,
     answers,
     reads: {
       activityOf: (id, since) => activityStore.rowsOf(id, since, limits.activityRowsSlice),
@@ -404,6 +414,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   })
   // Clients are let in first: what the console is made of takes as long to load as all the rest. The loop turns between
   // its parts, its sockets included, so that nobody waits for all of it.
+  await clustered.start()
   listener.serveGate(gate.handlers)
   await Bun.sleep(1)
   const { createApi } = await import('./server/app.ts')
@@ -463,6 +474,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       () => [...registry.all()].every((connection) => connection.kind !== 'request'),
       limits.shutdownMs / 2,
     )
+    clustered.stop()
     gate.stop()
     health.stop()
     pulse.stop()

@@ -8,6 +8,8 @@ export interface Merged {
   operators: number
   /** Servers that were closed since, and stay closed. */
   closed: number
+  /** Facts of the cluster that the backup did not have: kept, and applied by the next start. */
+  facts: number
   /** Names of live tokens that the backup does not know: they are gone. */
   gone: string[]
 }

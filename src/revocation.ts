@@ -93,7 +93,9 @@ export class Revocations {
       selector,
       tokens: dead.map(({ id, name, subject }) => ({ id, name, subject })),
     }
-    if (request.dryRun || dead.length === 0) {
+    // Another node may have issued what this one has not heard of: whoever is not named by id is told of all the same.
+    const mayReachOthers = peers.clustered && selector.tokens === undefined
+    if (request.dryRun || (dead.length === 0 && !mayReachOthers)) {
       const cut = registry.ofTokens(dead).length
       const timings = { ...NOT_MEASURED }
       return Promise.resolve({ ...record, dryRun: request.dryRun ?? false, cut, timings, durable: true })

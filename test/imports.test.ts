@@ -7,6 +7,7 @@ const MAY: Record<string, string[]> = {
   domain: [],
   store: ['domain'],
   gate: ['domain'],
+  cluster: ['domain'],
   worker: ['domain'],
   views: ['domain'],
   demo: ['domain'],
@@ -16,7 +17,7 @@ const MAY: Record<string, string[]> = {
   doctor: ['domain', 'server/api/schemas.ts'],
   cli: ['domain', 'server/api/schemas.ts'],
   server: ['domain', 'views'],
-  main: ['domain', 'store', 'gate', 'selftest', 'worker', 'demo', 'doctor', 'cli', 'server'],
+  main: ['domain', 'store', 'gate', 'cluster', 'cluster', 'selftest', 'worker', 'demo', 'doctor', 'cli', 'server'],
 }
 
 /** What the domain must not know, wherever it comes from. */

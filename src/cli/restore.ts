@@ -20,6 +20,14 @@ const keptText = (merged: Merged): string => {
   return parts.length === 0 ? 'Nothing had died since.' : `What ended since the backup stays so: ${parts.join(', ')}.`
 }
 
+const factsText = ({ facts }: Merged): string[] =>
+  facts === 0
+    ? []
+    : [
+        `Kept for its cluster: ${counted(facts, 'fact')} that the backup did not have. The next start applies ` +
+          `${facts === 1 ? 'it' : 'them'}, and lets nobody in before it knows what the other nodes know.`,
+      ]
+
 const goneText = ({ gone }: Merged): string[] => {
   if (gone.length === 0) return []
   const names = gone.slice(0, NAMES_SHOWN).join(', ')
@@ -33,7 +41,7 @@ const textOf = ({ at, folder, merged, replaced, settings }: Restored): string =>
   [
     `Restored the backup of ${at} to ${folder}.`,
     ...(merged
-      ? [keptText(merged), ...goneText(merged)]
+      ? [keptText(merged), ...factsText(merged), ...goneText(merged)]
       : [`No database was in place to compare with: what was revoked after ${at} is live again. Revoke it again now.`]),
     ...(replaced ? [`The database that was in place is kept as ${replaced}: remove it when all is well.`] : []),
     ...(settings === 'kept' ? ["portcullis.toml stays as it is; the backup's was not used."] : []),

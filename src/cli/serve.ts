@@ -40,7 +40,7 @@ const FLAGS: [flag: string, description: string][] = [
   ],
   [
     '--cluster-policy <POLICY>',
-    'for the first member: lease, a node without a majority stops; serve, it goes on ' +
+    'lease: a node that hears from no majority stops; serve: it goes on; for all members ' +
       '(PORTCULLIS_CLUSTER_POLICY; default: lease from three members on)',
   ],
   ['--lease <DURATION>', 'how long it still goes on under lease, 1s to 60s (PORTCULLIS_LEASE; default: 5s)'],

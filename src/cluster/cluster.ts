@@ -4,7 +4,7 @@ import type { StoredFact } from '../fact.ts'
 import { type Actor, requireRole } from '../operator.ts'
 import type { RevocationRecord } from '../revocation-record.ts'
 import type { Claim, Trust } from './handshake.ts'
-import type { Joiner, Welcome } from './join.ts'
+import type { Welcome } from './join.ts'
 import type { MembershipChange } from './membership.ts'
 import type { Member, Membership } from './message.ts'
 import type { Running } from './running.ts'
@@ -39,14 +39,13 @@ export interface ClusterNodeDeps {
   tickets: Tickets
   newId(): string
   /** Restates all that this node has as facts: before it, nobody else could have known them. */
-  found(): Promise<void>
+  found(actor: Actor): Promise<void>
   /** The first membership, on the disk before anything else happens. */
   putFirst(membership: Membership): void
   /** The protocol at work, from here on. */
   run(self: Member, clusterId: string, trust: Trust): Running
   /** What a joiner is given beside the memberships. */
-  welcome(): Omit<Welcome, 'clusterId' | 'memberships'>
-  stopwatch(): number
+  welcome(): Pick<Welcome, 'database' | 'keys'>
 }
 
 const NO_LISTENER = 'this node listens for no other: restart it with --cluster-listen HOST:PORT'
@@ -55,8 +54,6 @@ const NO_LISTENER = 'this node listens for no other: restart it with --cluster-l
 export class ClusterNode implements Cluster {
   #running: Running | null = null
   #founding: Promise<void> | null = null
-  /** When a node that was restored last asked to be put in its own place, by the stopwatch. */
-  #replacing = false
 
   constructor(readonly deps: ClusterNodeDeps) {}
 
@@ -113,7 +110,7 @@ export class ClusterNode implements Cluster {
     requireRole(actor, 'owner')
     if (this.deps.url === null) throw invalid(NO_LISTENER)
     await this.#founded(actor)
-    return this.deps.tickets.issue()
+    return this.deps.tickets.issue(actor.name)
   }
 
   /** Makes this node the first member where there is no cluster. */
@@ -127,17 +124,20 @@ export class ClusterNode implements Cluster {
 
   async #found(actor: Actor): Promise<void> {
     const { keep, newId, found, putFirst, policy, leaseMs } = this.deps
-    await found()
+    await found(actor)
     const { publicKey } = keep.identity() ?? keep.create(newId(), false)
     const self = this.#self(publicKey)
     const membership: Membership = {
       version: 1,
       ballot: '',
+      floor: { vector: {}, unknown: [] },
       members: [self],
       policy: policy === 'auto' ? 'serve' : policy,
       auto: policy === 'auto',
       leaseMs,
       void: [],
+      off: [],
+      heir: null,
       secret: keep.seal(crypto.getRandomValues(new Uint8Array(32))),
       actor: actor.name,
       change: `found ${self.name}`,
@@ -147,12 +147,11 @@ export class ClusterNode implements Cluster {
   }
 
   /** Lets in who has shown a ticket. Throws `conflict` with what to do. */
-  async admit(joiner: Joiner, actor: Actor): Promise<Welcome> {
+  async admit(member: Member, actor: Actor): Promise<Welcome> {
     const running = this.#running
     if (!running) throw conflict('this node is in no cluster any more')
-    const { protocol, transport } = running.deps
-    const { id, name, url, key } = joiner
-    const member = { id, name, url, key }
+    const { protocol, transport, clusterId } = running.deps
+    const { id, name, url } = member
     const before = protocol.membership.members.find((other) => other.id === id)
     const namesake = protocol.membership.members.find((other) => other.id !== id && other.name === name)
     if (namesake && (namesake.id === this.deps.id || transport.linked().includes(namesake.id))) {
@@ -165,7 +164,15 @@ export class ClusterNode implements Cluster {
         : { kind: 'add', member }
       await running.change(change, actor)
     }
-    return { ...this.deps.welcome(), clusterId: running.deps.clusterId, memberships: protocol.view }
+    const secret = this.deps.keep.open(protocol.membership)
+    if (!secret) throw new AppError('unavailable', "this node can't open the cluster's secret itself yet; try again")
+    const { view } = protocol
+    return {
+      ...this.deps.welcome(),
+      cluster: clusterId,
+      secret: Buffer.from(secret).toString('base64'),
+      memberships: view,
+    }
   }
 
   #newSecret(): string {
@@ -185,7 +192,9 @@ export class ClusterNode implements Cluster {
       const left = gone.find(isIt)
       if (!left) throw notFound('no member has that name or id')
       if (!how.off) {
-        throw conflict(`"${left.name}" is removed already. Is it off for sure? portcullis cluster remove ${left.name} --off`)
+        throw conflict(
+          `"${left.name}" is removed already. Is it off for sure? portcullis cluster remove ${left.name} --off`,
+        )
       }
       await running.change({ kind: 'off', id: left.id }, actor)
       return { id: left.id, name: left.name, off: true }
@@ -206,22 +215,6 @@ export class ClusterNode implements Cluster {
     const now = running.deps.protocol.membership
     if (!now.auto && now.policy === policy && now.leaseMs === leaseMs) return
     await running.change({ kind: 'policy', policy, leaseMs }, actor)
-  }
-
-  /** A folder that was restored or copied asks to be put in the place of what it was, until it is. */
-  async retake(actor: Actor): Promise<void> {
-    const running = this.#running
-    const identity = this.deps.keep.identity()
-    if (!running || !identity || this.#replacing) return
-    const { members } = running.deps.protocol.membership
-    const former = members.find(({ id }) => identity.formerly.includes(id))
-    if (!former || members.some(({ id }) => id === this.deps.id)) return
-    this.#replacing = true
-    const member = { ...this.#self(identity.publicKey), name: former.name }
-    const change: MembershipChange = { kind: 'replace', id: former.id, member, off: true, secret: this.#newSecret() }
-    await running.change(change, actor).finally(() => {
-      this.#replacing = false
-    })
   }
 
   // The rest is the running member's

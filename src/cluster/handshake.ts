@@ -157,12 +157,16 @@ const partyOf = (trust: Trust, once: string): Static<typeof Party> => {
 const fingerprint = (trust: Trust, secret: Uint8Array) => fingerprintOf(secret, `cluster secret of ${trust.cluster()}`)
 
 /** Both sides hash what both said, field by field: whoever changes one on the way gets other keys. */
-const transcriptOf = (
-  hello: Static<typeof Hello>,
-  answerer: Static<typeof Party>,
-  frames: number,
-  secret: string,
-) => [hello.frames, hello.cluster, hello.to, fields(hello.from), hello.secrets, fields(answerer), frames, secret]
+const transcriptOf = (hello: Static<typeof Hello>, answerer: Static<typeof Party>, frames: number, secret: string) => [
+  hello.frames,
+  hello.cluster,
+  hello.to,
+  fields(hello.from),
+  hello.secrets,
+  fields(answerer),
+  frames,
+  secret,
+]
 
 const fields = ({ id, key, once, url, formerly }: Static<typeof Party>) => [id, key, once, url, formerly]
 

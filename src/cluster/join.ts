@@ -143,9 +143,9 @@ export const joinDoor =
   }
 
 /** The side of the joiner. Throws `invalid`, `conflict` or `unavailable`, with what to do. */
-export const join = (url: string, ticketText: string, member: Member, version: string): Promise<Welcome> => {
+export const join = async (url: string, ticketText: string, member: Member, version: string): Promise<Welcome> => {
   const ticket = readTicket(ticketText)
-  const address = `${url.replace(/\/+$/, '')}${JOIN_PATH}`
+  const address = `${url.replace(/\/+$/, '')}${JOIN_PATH}?from=${member.id}`
   if (!URL.canParse(address)) throw invalid(`--cluster-join ${url}: not a URL like ws://HOST:PORT`)
   const { promise, resolve, reject } = Promise.withResolvers<Welcome>()
   const step = dialWithTicket(ticket)
@@ -183,6 +183,7 @@ export const join = (url: string, ticketText: string, member: Member, version: s
   return promise.finally(() => clearTimeout(late))
 }
 
-const NOBODY = 'no node of a cluster answers there: does it run with --cluster-listen, and does a firewall let this machine in?'
+const NOBODY =
+  'no node of a cluster answers there: does it run with --cluster-listen, and does a firewall let this machine in?'
 const BROKEN = 'what answers there is not the node that made this ticket'
 const GONE = 'the node there did not answer in the end: look at its log, and try again with the same ticket'

@@ -22,7 +22,10 @@ interface Guest {
 type GuestSocket = ServerWebSocket<Guest>
 
 const problem = (status: number, title: string) =>
-  Response.json({ type: 'about:blank', title, status }, { status, headers: { 'content-type': 'application/problem+json' } })
+  Response.json(
+    { type: 'about:blank', title, status },
+    { status, headers: { 'content-type': 'application/problem+json' } },
+  )
 
 /** The cluster's port: WebSockets for links and joiners, and nothing else. Few at once may have proved nothing yet. */
 export class ClusterListener {

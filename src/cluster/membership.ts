@@ -50,6 +50,8 @@ const withMembers = (now: Membership, members: readonly Member[], change: Partia
   auto: now.auto,
   leaseMs: now.leaseMs,
   void: now.void,
+  off: [],
+  heir: null,
   secret: now.secret,
   change: '',
   ...change,
@@ -68,11 +70,10 @@ export const nextStep = (now: Membership, change: MembershipChange): Draft | nul
       return remove(now, change.id, change.secret, change.force)
     case 'replace': {
       // In two steps: majorities of memberships that follow each other must meet, and with one in, one out they need not.
-      if (isMember(now, change.id) && now.members.length > 1) {
-        return remove(now, change.id, change.secret, !change.off && now.policy === 'serve')
-      }
-      if (isMember(now, change.id)) return withMembers(now, [change.member], { change: `replace ${change.member.name}` })
-      return add(now, change.member)
+      if (!isMember(now, change.id)) return add(now, change.member)
+      const off = change.off ? [change.id] : []
+      const step = { off, heir: change.member, secret: change.secret || now.secret }
+      return { ...remove(now, change.id, change.secret, !change.off && now.policy === 'serve'), ...step }
     }
     case 'policy': {
       const auto = change.policy === 'auto'
@@ -84,7 +85,7 @@ export const nextStep = (now: Membership, change: MembershipChange): Draft | nul
     case 'off': {
       const rest = now.void.filter(({ id }) => id !== change.id)
       if (rest.length === now.void.length) return null
-      return withMembers(now, now.members, { void: rest, change: `off ${nameOf(now, change.id)}` })
+      return withMembers(now, now.members, { void: rest, off: [change.id], change: `off ${nameOf(now, change.id)}` })
     }
   }
 }

@@ -27,6 +27,10 @@ export interface Membership {
   leaseMs: number
   /** Removed by force, and not known to be off. */
   void: readonly Member[]
+  /** Members of before that certainly run nowhere any more: nobody waits for them. */
+  off: readonly string[]
+  /** It takes the place of a member that this version removed; to be added next. */
+  heir: Member | null
   /** The cluster's secret from this version on, sealed under the key ring that all members share. */
   secret: string
   /** Who changed it, for the audit log, and what: `add b`, `remove c`, … */
@@ -64,8 +68,11 @@ export type Message =
       synced: boolean
       former: Former | null
     }
-  /** The answer to a digest: the lease is granted, or not. */
-  | { t: 'answer'; ask: number; granted: boolean }
+  /**
+   * The answer to a digest. A lease is granted to a member of the newest membership; it counts once the asker has applied
+   * all that the answerer had applied, `known`: facts that are under way then don't cost the lease.
+   */
+  | { t: 'answer'; ask: number; granted: boolean; known: Known }
   /** New facts as they are made; or what was pulled. `more`: the sender has more than this of what was asked for. */
   | { t: 'facts'; facts: readonly StoredFact[]; pulled: boolean; more: boolean }
   /** Asks for everything behind what `vector` reaches, revocations first; at most `bytesMax` of it. */

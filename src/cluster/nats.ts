@@ -19,7 +19,6 @@ import type { Refusal, Transport, TransportEvents } from './transport.ts'
  */
 
 /** The first byte of what goes to one node; then eight that name the handshake and the session that came of it. */
-const KNOCK = 0
 const HELLO = 1
 const WELCOME = 2
 const PROOF = 3
@@ -122,7 +121,7 @@ export class NatsTransport implements Transport {
       if (key !== undefined) link.key = key
       else if (!stays) this.#forget(id)
     }
-    for (const [id, key] of keys) if (!this.#links.has(id)) this.#links.set(id, this.#newLink(key))
+    for (const [id, key] of keys) if (!this.#links.has(id)) this.#links.set(id, this.#newLink(key, id))
   }
 
   #isFormer({ key, claim }: Link): boolean {
@@ -134,7 +133,8 @@ export class NatsTransport implements Transport {
     this.#accepts.delete(id)
   }
 
-  #newLink(key: string | null): Link {
+  /** The larger id waits a little: mostly it is dialled by then. */
+  #newLink(key: string | null, id = ''): Link {
     return {
       key,
       claim: null,
@@ -147,7 +147,7 @@ export class NatsTransport implements Transport {
       parts: [],
       partBytes: 0,
       tries: 0,
-      dueMs: 0,
+      dueMs: id > this.deps.trust.self().id ? 0 : 2 * this.deps.limits.clusterRedialMsMin,
     }
   }
 
@@ -190,7 +190,7 @@ export class NatsTransport implements Transport {
       const silent = link.session !== null && link.silentMs > limits.clusterSilentMs
       if (silent && this.#end(link)) this.deps.events.unlinked(id)
       if (link.key === null && !link.session) this.#forget(id)
-      else if (link.dueMs <= 0 && this.#line.up && !this.#reached(id)) this.#reach(id, link)
+      else if (link.dueMs <= 0 && this.#line.up && !this.#reached(id)) this.#dial(id, link)
     }
   }
 
@@ -199,14 +199,6 @@ export class NatsTransport implements Transport {
     if (this.#links.get(id)?.heard) return true
     for (const { heard, claim } of this.#links.values()) if (heard && claim?.formerly.includes(id)) return true
     return false
-  }
-
-  /** One of two dials, so that handshakes don't cross. Who was restored is unknown to the others, and dials itself. */
-  #reach(id: string, link: Link): void {
-    this.#wait(link)
-    const self = this.deps.trust.self()
-    if (self.id < id || self.formerly.length > 0) this.#dial(id)
-    else this.#publish(this.#to(id), Buffer.concat([Buffer.of(KNOCK), NO_ID]))
   }
 
   #wait(link: Link): void {
@@ -220,7 +212,8 @@ export class NatsTransport implements Transport {
 
   #keyOf: KeyOf = (id) => this.#links.get(id)?.key ?? null
 
-  #dial(to: string): void {
+  #dial(to: string, link: Link): void {
+    this.#wait(link)
     for (const [id, pending] of this.#dials) if (pending.to === to) this.#dials.delete(id)
     const { hello, finish } = dial(this.deps.trust, this.#keyOf, to)
     const id = randomBytes(ID_BYTES)
@@ -228,18 +221,8 @@ export class NatsTransport implements Transport {
     this.#publish(this.#to(to), Buffer.concat([Buffer.of(HELLO), id, Buffer.from(hello)]))
   }
 
-  #onKnock(from: string): void {
-    const link = this.#links.get(from)
-    const { limits, trust } = this.deps
-    if (!link || trust.self().id > from || link.dueMs > 0) return
-    // Anybody on these servers can knock: a link that works is not made anew for it.
-    if (link.heard && link.silentMs < limits.natsKnockMs) return
-    this.#wait(link)
-    this.#dial(from)
-  }
-
   #onHello(from: string, id: Buffer, text: string): void {
-    // Of two that dial each other, one is heard.
+    // Of two that dial each other, the smaller id is heard.
     const own = [...this.#dials].find(([, { to }]) => to === from)
     if (own && this.deps.trust.self().id < from) return
     if (own) this.#dials.delete(own[0])
@@ -275,9 +258,10 @@ export class NatsTransport implements Transport {
 
   #establish(id: Buffer, { peer, session, claim, former, removal }: Established): void {
     if (removal) {
-      // It does not know yet; the secret of the others is none of its business.
+      // It does not know yet. The key of the others' secret is none of its business, nor what they say to all.
       const chosen = encodeMessage({ t: 'chosen', membership: { ...removal, secret: '' } })
-      this.#publish(this.#to(peer), this.#seal(id, session, Buffer.concat([partHead(LAST_PART, 0, 0), chosen])))
+      this.#seal(peer, { id, session }, Buffer.concat([Buffer.of(KEY), new SenderKey().told()]))
+      this.#seal(peer, { id, session }, Buffer.concat([partHead(LAST_PART, 1, 0), chosen]))
       return this.#refuse('not_a_member')
     }
     if (former && !this.#links.has(peer)) this.#links.set(peer, this.#newLink(null))
@@ -298,17 +282,15 @@ export class NatsTransport implements Transport {
     for (const [peer, link] of this.#links) this.#tellKey(peer, link)
   }
 
-  #tellKey(peer: string, { id, session }: Link): void {
-    if (!session) return
-    const plain = Buffer.concat([Buffer.of(KEY), this.#key.told()])
-    this.#publish(this.#to(peer), this.#seal(id, session, plain))
+  #tellKey(peer: string, link: Link): void {
+    this.#seal(peer, link, Buffer.concat([Buffer.of(KEY), this.#key.told()]))
   }
 
   // What is said
 
   send(to: string, message: Message): boolean {
     const link = this.#links.get(to)
-    if (!link?.heard || !link.session || !this.#line.up) return false
+    if (!link?.heard || !this.#line.up) return false
     const bytes = encodeMessage(message)
     if (bytes.length > this.deps.limits.clusterFrameBytesMax) {
       this.#refuse('too_large')
@@ -319,8 +301,7 @@ export class NatsTransport implements Transport {
     for (let index = 0; index * partBytesMax < bytes.length; index += 1) {
       const part = bytes.subarray(index * partBytesMax, (index + 1) * partBytesMax)
       const kind = (index + 1) * partBytesMax < bytes.length ? PART : LAST_PART
-      const plain = Buffer.concat([partHead(kind, link.messages, index), part])
-      this.#publish(this.#to(to), this.#seal(link.id, link.session, plain))
+      this.#seal(to, link, Buffer.concat([partHead(kind, link.messages, index), part]))
     }
     return true
   }
@@ -347,8 +328,8 @@ export class NatsTransport implements Transport {
     if (message.t === 'facts') line.flush().catch(() => undefined)
   }
 
-  #seal(id: Buffer, session: Session, plain: Uint8Array): Buffer {
-    return Buffer.concat([Buffer.of(SEALED), id, session.seal(plain)])
+  #seal(peer: string, { id, session }: Pick<Link, 'id' | 'session'>, plain: Uint8Array): void {
+    if (session) this.#publish(this.#to(peer), Buffer.concat([Buffer.of(SEALED), id, session.seal(plain)]))
   }
 
   #to(peer: string): string {
@@ -400,7 +381,6 @@ export class NatsTransport implements Transport {
     if (frame.length < HEAD_BYTES) return this.#refuse('truncated')
     const id = frame.subarray(1, HEAD_BYTES)
     const rest = frame.subarray(HEAD_BYTES)
-    if (frame[0] === KNOCK) return this.#onKnock(from)
     if (frame[0] === HELLO) return this.#onHello(from, id, rest.toString())
     if (frame[0] === WELCOME) return this.#onWelcome(from, id, rest.toString())
     if (frame[0] === PROOF) return this.#onProof(from, id, rest.toString())

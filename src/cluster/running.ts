@@ -7,7 +7,7 @@ import type { Replica } from '../replica.ts'
 import type { RevocationRecord } from '../revocation-record.ts'
 import type { Standing } from '../standing.ts'
 import type { Clock, Stopwatch } from '../time.ts'
-import type { Member, Message } from './message.ts'
+import type { Member, Membership, Message } from './message.ts'
 import type { MembershipChange } from './membership.ts'
 import type { Protocol } from './protocol.ts'
 import type { Transport } from './transport.ts'
@@ -39,6 +39,8 @@ export interface RunningDeps {
   onSynced(): void
   /** A peer knows facts of this node that it does not know itself: it needs another identity. */
   onRolledBack(): void
+  /** The newest membership, whenever it is another, and once at the start. */
+  onMembership(membership: Membership): void
   onError(error: unknown, doing: string): void
 }
 
@@ -53,6 +55,7 @@ export class Running {
   #stale: NodeJS.Timeout | null = null
   #unfit: 'not_synced' | 'node_stale' | null = null
   #members = ''
+  #membership = ''
   #stopped = false
   #rolledBack = false
   #committed: StoredFact[] = []
@@ -65,7 +68,8 @@ export class Running {
   async start(): Promise<void> {
     const { protocol, transport, completions, limits } = this.deps
     protocol.start(this.#now)
-    for (const { origin, seq } of completions.incomplete(limits.openRevocationsMax)) protocol.track(origin, seq, this.#now)
+    for (const { origin, seq } of completions.incomplete(limits.openRevocationsMax))
+      protocol.track(origin, seq, this.#now)
     this.#turn()
     await transport.start()
     this.#turn()
@@ -128,7 +132,8 @@ export class Running {
     await this.#until(() => protocol.changeOutcome(id) !== 'running', limits.clusterChangeMs)
     const outcome = protocol.changeOutcome(id)
     if (outcome === 'in_force') return
-    if (outcome === 'running') throw new AppError('unavailable', 'the change is not in force yet: not all members answer')
+    if (outcome === 'running')
+      throw new AppError('unavailable', 'the change is not in force yet: not all members answer')
     throw new AppError('conflict', outcome.failed)
   }
 
@@ -169,12 +174,12 @@ export class Running {
     return [...members, ...gone].find((member) => member.id === id)?.name ?? id
   }
 
-  /** Resolves when a revocation is complete, all that are linked have acked, or the time is over. */
-  settled(revocation: string, waitMs: number): Promise<void> {
+  /** As `Cluster.settled`. */
+  settled(revocation: string, waitMs: number, whole: boolean): Promise<void> {
     return this.#until(() => {
       const { complete, peers } = this.completion(revocation)
       const linked = this.deps.transport.linked()
-      return complete || !peers.some(({ id, state }) => state === 'pending' && linked.includes(id))
+      return complete || (!whole && !peers.some(({ id, state }) => state === 'pending' && linked.includes(id)))
     }, waitMs)
   }
 
@@ -261,7 +266,12 @@ export class Running {
 
   /** Those to be linked to: whoever stands in any membership that counts. */
   #tellMembers(): void {
-    const { protocol, transport, self } = this.deps
+    const { protocol, transport, self, onMembership } = this.deps
+    const { version, ballot } = protocol.membership
+    if (this.#membership !== `${version} ${ballot}`) {
+      this.#membership = `${version} ${ballot}`
+      onMembership(protocol.membership)
+    }
     const members = new Map(
       protocol.view.flatMap(({ members: own }) => own).map((member) => [member.id, member] as const),
     )

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { limits } from '../limits.ts'
 import { keysFrom, openFrame, sealFrame } from './seal.ts'
 import type { Refusal } from './transport.ts'
 
@@ -43,6 +44,8 @@ export class HeardKey {
   readonly #id: Buffer
   readonly #keys: ReturnType<typeof keysOf>
   readonly #after: Record<'digests' | 'facts' | 'stored', number>
+  /** Facts that were sent and did not come; of what is stored the others came already. */
+  readonly #missed = new Set<number>()
 
   private constructor(told: Buffer) {
     this.#id = told.subarray(0, ID_BYTES)
@@ -57,13 +60,24 @@ export class HeardKey {
     return new HeardKey(Buffer.from(told))
   }
 
-  /** null: it is sealed under another key, of before a start or of after a change that was not told yet. */
-  open(what: 'digests' | 'facts' | 'stored', frame: Uint8Array): Buffer | Refusal | null {
-    if (!this.#id.equals(frame.subarray(0, ID_BYTES))) return null
+  /** null: it came already, or was sealed under another key, of before a start or of after a change not told yet. */
+  open(what: 'digests' | 'facts' | 'stored', bytes: Uint8Array): Buffer | Refusal | null {
+    if (!this.#id.equals(bytes.subarray(0, ID_BYTES))) return null
+    const frame = bytes.subarray(ID_BYTES)
     const key = what === 'digests' ? this.#keys.digests : this.#keys.facts
-    const opened = openFrame(key, this.#after[what], frame.subarray(ID_BYTES))
+    const opened = openFrame(key, this.#after[what], frame)
     if (typeof opened === 'string') return opened
-    this.#after[what] = opened.sequence
-    return opened.plain
+    const { sequence, plain } = opened
+    if (what === 'facts') this.#miss(this.#after.facts + 1, sequence)
+    this.#after[what] = sequence
+    if (what === 'stored' && sequence <= this.#after.facts && !this.#missed.delete(sequence)) return null
+    return plain
+  }
+
+  /** More than so many at once are found by digests. */
+  #miss(from: number, before: number): void {
+    for (let missed = from; missed < before && this.#missed.size < limits.natsMissedMax; missed += 1) {
+      this.#missed.add(missed)
+    }
   }
 }

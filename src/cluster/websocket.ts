@@ -165,7 +165,8 @@ export class WebSocketTransport implements Transport {
   }
 
   #dial(target: Target): void {
-    const url = `${target.url.replace(/\/+$/, '')}${PATH}`
+    // Who dials proves nothing by its name; what stands between nodes can tell their links apart by it.
+    const url = `${target.url.replace(/\/+$/, '')}${PATH}?from=${this.trust.self().id}`
     if (!URL.canParse(url)) return this.#wait(target)
     const step = dial(this.trust, this.#keyOf, target.id)
     let link: Link | null = null

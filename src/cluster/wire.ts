@@ -125,7 +125,9 @@ class DialledWire implements Wire {
     const expected = createHash('sha1').update(`${this.#key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
     return (
       /^HTTP\/1\.1 101(?: |$)/.test(status) &&
-      lines.some((line) => /^sec-websocket-accept:/i.test(line) && line.slice(line.indexOf(':') + 1).trim() === expected)
+      lines.some(
+        (line) => /^sec-websocket-accept:/i.test(line) && line.slice(line.indexOf(':') + 1).trim() === expected,
+      )
     )
   }
 

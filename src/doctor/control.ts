@@ -1,6 +1,6 @@
 import { accessSync, constants } from 'node:fs'
 import { messageOf } from '../error.ts'
-import type { NodeJson, OperatorJson, ServerJson } from '../server/api/schemas.ts'
+import type { ClusterJson, NodeJson, OperatorJson, ServerJson } from '../server/api/schemas.ts'
 import { seen } from './path.ts'
 
 /** A node of an earlier version says less of itself. */
@@ -35,6 +35,16 @@ export const listen = async (socket: string, timeoutMs: number): Promise<Said | 
     return { servers: servers.items, operators: operators.items }
   } catch {
     // A node that stops right now, or is of another version: the database tells the same.
+    return null
+  }
+}
+
+/** What a node says of its cluster; null: it does not say. */
+export const clusterOf = async (socket: string, timeoutMs: number): Promise<ClusterJson | null> => {
+  try {
+    return await ask<ClusterJson>(socket, '/cluster', timeoutMs)
+  } catch {
+    // One that stops right now, or of a version that knew of no cluster.
     return null
   }
 }

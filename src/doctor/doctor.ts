@@ -3,6 +3,7 @@ import { type Finding, finding } from '../finding.ts'
 import { address, trustedProxies } from './addresses.ts'
 import { certificate } from './certificate.ts'
 import { clock } from './clock.ts'
+import { cluster } from './cluster.ts'
 import { auditLog, database, log, owner } from './database.ts'
 import { disk, fsync } from './disk.ts'
 import { files, leftOvers } from './files.ts'
@@ -42,6 +43,7 @@ export const CHECKS: Record<string, (subject: Subject) => Finding[] | Promise<Fi
   'trusted proxies': trustedProxies,
   certificate,
   servers,
+  cluster,
 }
 
 /** Looks at what a node stands on, beside it or without it. Changes nothing, and never throws. */

@@ -14,6 +14,8 @@ export interface ClusterIdentity {
   publicKey: string
   /** Ids that this folder had before it was copied or restored, the newest first. */
   formerly: readonly string[]
+  /** Those certainly run nowhere any more: the folder was restored in place. Of a copy nobody knows. */
+  retired: boolean
   /** This identity was never in step with the others: it must know what all of them know before it lets anybody in. */
   fresh: boolean
 }
@@ -34,12 +36,13 @@ const ID = 'cluster.id'
 const STATE = 'cluster.state'
 const SECRETS = 'cluster.secrets'
 /** The node's own: never brought along by a copy or a restore, since two nodes must not prove to be one. */
-export const PRIVATE_KEY = 'cluster.key'
-export const FORMERLY = 'cluster.formerly'
-export const FRESH = 'cluster.fresh'
+const PRIVATE_KEY = 'cluster.key'
+const FORMERLY = 'cluster.formerly'
+const RETIRED = 'cluster.retired'
+const FRESH = 'cluster.fresh'
 
 const PRIVATE_KEY_PURPOSE = 'key of this node'
-const purposeOf = (version: number) => `cluster secret ${version}`
+const SECRET_PURPOSE = 'cluster secret'
 
 /** What a node must find again of its cluster: rows of `meta`, secrets sealed under the ring. */
 export class ClusterStore {
@@ -49,8 +52,10 @@ export class ClusterStore {
   identity(): ClusterIdentity | null {
     const clusterId = this.#get(ID)
     if (clusterId === null) return null
-    const { privateKey, publicKey } = this.#keys()
-    return { clusterId, privateKey, publicKey, formerly: this.#formerly(), fresh: this.#get(FRESH) !== null }
+    const { privateKey, publicKey } = this.keys()
+    const formerly = JSON.parse(this.#get(FORMERLY) ?? '[]') as string[]
+    const [fresh, retired] = [FRESH, RETIRED].map((key) => this.#get(key) !== null)
+    return { clusterId, privateKey, publicKey, formerly, fresh: fresh === true, retired: retired === true }
   }
 
   /** In a cluster from now on: as its first member, or as one that joins, and must first learn what the others know. */
@@ -63,9 +68,12 @@ export class ClusterStore {
     return this.identity() as ClusterIdentity
   }
 
-  /** It knows what all others know. */
+  /** It knows what all others know, and is one of them by its own id. */
   setSynced(): void {
-    if (this.#get(FRESH) !== null) this.store.log.write(() => this.#delete(FRESH))
+    if (this.#get(FRESH) === null) return
+    this.store.log.write(() => {
+      for (const key of [FRESH, FORMERLY, RETIRED]) this.#delete(key)
+    })
   }
 
   /** The next start takes another node id: for a machine that was rolled back behind the node's back. */
@@ -85,8 +93,8 @@ export class ClusterStore {
   }
 
   /** A secret as it stands in a membership: for all who share the ring. */
-  seal(secret: Uint8Array, version: number): string {
-    return this.store.keys.encrypt(Buffer.from(secret).toString('base64'), purposeOf(version))
+  seal(secret: Uint8Array): string {
+    return this.store.keys.encrypt(Buffer.from(secret).toString('base64'), SECRET_PURPOSE)
   }
 
   /**
@@ -97,9 +105,9 @@ export class ClusterStore {
     if (secret === '') return null
     const all = this.#sealed()
     const known = all.find((one) => one.version === version && one.ballot === ballot)
-    const opened = this.#unseal(known?.sealed ?? secret, version)
+    const opened = this.#unseal(known?.sealed ?? secret)
     if (opened === null || known) return opened
-    const kept = [{ version, ballot, sealed: this.seal(opened, version) }, ...all]
+    const kept = [{ version, ballot, sealed: this.seal(opened) }, ...all]
       .toSorted((a, b) => b.version - a.version || (a.ballot < b.ballot ? 1 : -1))
       .slice(0, limits.clusterSecretsMax)
     this.store.log.write(() => this.#set(SECRETS, JSON.stringify(kept)))
@@ -109,7 +117,7 @@ export class ClusterStore {
   /** The newest first; older ones too: a restored node proves itself with what it had. */
   secrets(): ClusterSecret[] {
     return this.#sealed().flatMap(({ version, sealed }) => {
-      const secret = this.#unseal(sealed, version)
+      const secret = this.#unseal(sealed)
       return secret === null ? [] : [{ version, secret }]
     })
   }
@@ -124,13 +132,14 @@ export class ClusterStore {
     if (all.length === 0) return
     // What can't be opened any more is no loss: nobody can prove anything with it.
     const again = all.flatMap(({ version, ballot, sealed }) => {
-      const secret = this.#unseal(sealed, version)
-      return secret === null ? [] : [{ version, ballot, sealed: this.seal(secret, version) }]
+      const secret = this.#unseal(sealed)
+      return secret === null ? [] : [{ version, ballot, sealed: this.seal(secret) }]
     })
     this.#set(SECRETS, JSON.stringify(again))
   }
 
-  #keys(): { privateKey: Uint8Array; publicKey: string } {
+  /** This node's own pair; made when first it is asked for. */
+  keys(): { privateKey: Uint8Array; publicKey: string } {
     const kept = this.#get(PRIVATE_KEY)
     if (kept !== null) {
       const [privateKey = '', publicKey = ''] = this.store.keys.decrypt(kept, PRIVATE_KEY_PURPOSE).split(' ')
@@ -140,22 +149,23 @@ export class ClusterStore {
     // RFC 8410: both end with their 32 bytes.
     const privateKey = pair.privateKey.export({ format: 'der', type: 'pkcs8' }).subarray(-32)
     const publicKey = pair.publicKey.export({ format: 'der', type: 'spki' }).subarray(-32).toString('base64')
-    const text = `${privateKey.toString('base64')} ${publicKey}`
-    this.store.log.write(() => this.#set(PRIVATE_KEY, this.store.keys.encrypt(text, PRIVATE_KEY_PURPOSE)))
-    return { privateKey: new Uint8Array(privateKey), publicKey }
+    return this.putKeys({ privateKey: new Uint8Array(privateKey), publicKey })
   }
 
-  #formerly(): string[] {
-    return JSON.parse(this.#get(FORMERLY) ?? '[]') as string[]
+  /** The same pair under another ring: that of the cluster, which this node has just adopted. */
+  putKeys(pair: { privateKey: Uint8Array; publicKey: string }): typeof pair {
+    const text = `${Buffer.from(pair.privateKey).toString('base64')} ${pair.publicKey}`
+    this.store.log.write(() => this.#set(PRIVATE_KEY, this.store.keys.encrypt(text, PRIVATE_KEY_PURPOSE)))
+    return pair
   }
 
   #sealed(): Sealed[] {
     return JSON.parse(this.#get(SECRETS) ?? '[]') as Sealed[]
   }
 
-  #unseal(sealed: string, version: number): Uint8Array | null {
+  #unseal(sealed: string): Uint8Array | null {
     try {
-      return new Uint8Array(Buffer.from(this.store.keys.decrypt(sealed, purposeOf(version)), 'base64'))
+      return new Uint8Array(Buffer.from(this.store.keys.decrypt(sealed, SECRET_PURPOSE), 'base64'))
     } catch (error) {
       if (error instanceof AppError) return null
       throw error

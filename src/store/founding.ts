@@ -20,18 +20,21 @@ const FOUNDING = 'cluster.founding'
 export interface FoundingDeps {
   store: Store
   tokens: Pick<TokenIndex, 'table' | 'at'>
-  limits: Limits
 }
+
+type Slices = Pick<Limits, 'foundingRowsSlice' | 'factsForgottenSlice' | 'deadPerFactMax'>
+type Founding = FoundingDeps & { limits: Slices }
 
 /**
  * Says all that this node holds anew, as facts of its own, so that from then on facts say everything: who joins pulls them
  * from the first one, and there is no other snapshot. In slices, between which the node goes on as ever; what changes
  * meanwhile is a fact behind, and wins. After a crash it is begun again: nobody has pulled before it is done.
  */
-export const found = async (deps: FoundingDeps, actor: Actor): Promise<void> => {
+export const found = async (node: FoundingDeps, limits: Slices, actor: Actor): Promise<void> => {
+  const deps = { ...node, limits }
   await forgetFacts(deps)
   // What is made from here on tells itself.
-  const { client } = deps.store
+  const { client, log } = node.store
   const last = (table: 'tokens' | 'revocations') =>
     (client.query(`SELECT coalesce(max(rowid), 0) AS last FROM ${table}`).get() as { last: number }).last
   const [lastToken, lastRevocation] = [last('tokens'), last('revocations')]
@@ -40,14 +43,14 @@ export const found = async (deps: FoundingDeps, actor: Actor): Promise<void> => 
   restatePeople(deps, actor)
   await restateTokens(deps, lastToken)
   await restateDead(deps, lastRevocation)
-  const { log, db, node } = deps.store
-  log.change({ actor: actor.name, action: 'cluster.found', targetId: node }, [], () =>
+  const { db, node: id } = node.store
+  log.change({ actor: actor.name, action: 'cluster.found', targetId: id }, [], () =>
     db.delete(meta).where(eq(meta.key, FOUNDING)).run(),
   )
 }
 
 /** The numbers begin at 1 again, and what stood under them before was read by nobody. */
-const forgetFacts = async ({ store, limits }: FoundingDeps): Promise<void> => {
+const forgetFacts = async ({ store, limits }: Founding): Promise<void> => {
   const { client, log } = store
   const some = client.query<never, [number]>(
     'DELETE FROM facts WHERE rowid IN (SELECT rowid FROM facts ORDER BY rowid LIMIT ?)',
@@ -81,7 +84,7 @@ interface RevocationRow {
  * Of those that they killed it is said by name. They reach no others: whatever comes later is told by one who knows them,
  * also what was issued between two slices.
  */
-const restateRevocations = async ({ store, limits }: FoundingDeps, last: number): Promise<void> => {
+const restateRevocations = async ({ store, limits }: Founding, last: number): Promise<void> => {
   const { client, log, db } = store
   const rows = client.query<RevocationRow, [number, number, number]>(
     `SELECT rowid, id, at, actor, reason, note, selector FROM revocations WHERE rowid > ? AND rowid <= ?
@@ -160,7 +163,7 @@ interface TokenRow {
 }
 
 /** Tokens as they are, the dead too: whoever shows one is told that it was revoked. */
-const restateTokens = async ({ store, tokens, limits }: FoundingDeps, last: number): Promise<void> => {
+const restateTokens = async ({ store, tokens, limits }: Founding, last: number): Promise<void> => {
   const { client, log } = store
   const rows = client.query<TokenRow, [number, number, number]>(
     `SELECT rowid, id, name, subject, group_name AS "group", created_at AS createdAt, created_by AS createdBy,
@@ -197,7 +200,7 @@ const restateTokens = async ({ store, tokens, limits }: FoundingDeps, last: numb
 }
 
 /** Which tokens died of a revocation: in pieces, since all of them may have. */
-const restateDead = async ({ store, limits }: FoundingDeps, last: number): Promise<void> => {
+const restateDead = async ({ store, limits }: Founding, last: number): Promise<void> => {
   const { client, log } = store
   const row = client.query<RevocationRow, [number, number]>(
     'SELECT rowid, id, tokens FROM revocations WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT 1',

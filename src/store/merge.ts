@@ -3,6 +3,7 @@ import type { Merged } from '../restored.ts'
 import { denyRecord } from '../revocation.ts'
 import type { RevocationRecord } from '../revocation-record.ts'
 import { TokenIndex } from '../token-index.ts'
+import { carryFacts } from './carried.ts'
 import type { Store } from './open.ts'
 import { TokenStore } from './token.ts'
 
@@ -133,6 +134,7 @@ export const mergeDead = (store: Store): Merged => {
   const remove = client.query('DELETE FROM main.operators WHERE id = ?')
   const operators = removedIn(client, 'old', 'operator.remove').reduce((sum, id) => sum + remove.run(id).changes, 0)
 
+  const facts = carryFacts(client)
   const known = new Set((client.query('SELECT id FROM main.tokens').all() as { id: string }[]).map(({ id }) => id))
   const made = client
     .query('SELECT id, name, revoked_at AS revokedAt, expires_at AS expiresAt FROM old.tokens ORDER BY id')
@@ -141,5 +143,7 @@ export const mergeDead = (store: Store): Merged => {
   const gone = made.filter(
     ({ id, revokedAt, expiresAt }) => !known.has(id) && revokedAt === null && (expiresAt === null || expiresAt > now),
   )
-  return { tokens, secrets, servers, closed, apiKeys, operators, gone: gone.map(({ name }) => name) }
+  // What a cluster's facts tell is not gone: the next start makes it again.
+  const names = facts > 0 ? [] : gone.map(({ name }) => name)
+  return { tokens, secrets, servers, closed, apiKeys, operators, facts, gone: names }
 }

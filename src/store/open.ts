@@ -71,7 +71,7 @@ const becomeFresh = (client: Database, formerId: string): void => {
   const formerly = JSON.parse(get('cluster.formerly') ?? '[]') as string[]
   set('cluster.formerly', JSON.stringify([formerId, ...formerly.filter((id) => id !== formerId)]))
   set('cluster.fresh', '1')
-  client.query("DELETE FROM meta WHERE key = 'cluster.key'").run()
+  client.query("DELETE FROM meta WHERE key IN ('cluster.key', 'cluster.retired')").run()
 }
 
 const checkIsDatabase = (client: Database, file: string): void => {

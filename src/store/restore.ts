@@ -18,6 +18,7 @@ import type { Merged, Restored } from '../restored.ts'
 import type { Clock } from '../time.ts'
 import { type Backup, NAMES } from './archive.ts'
 import { stagingOf, unite } from './backup.ts'
+import { ClusterStore } from './cluster.ts'
 import { filesOf } from './folder.ts'
 import { readKeyFile, writeKeyFile } from './keyfile.ts'
 import { mergeDead, removedIn } from './merge.ts'
@@ -215,6 +216,7 @@ const settle = (store: Store, backup: Backup, old: InPlace | null, options: Rest
         Object.assign(details, { kept, gone: gone.length, keysRemoved, operatorsRemoved })
       }
       servers.reseal(all)
+      new ClusterStore(store).reseal()
     })
     if (old) store.client.run('DETACH DATABASE old')
     // By this connection: until its statements are collected it is not really closed.

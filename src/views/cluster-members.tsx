@@ -87,7 +87,7 @@ const Line = ({ member, card }: { member: MemberCard; card: MembersCard }) => {
           <DangerLink
             id={`remove-${id}`}
             href={`/cluster/members/${encodeURIComponent(id)}/removal`}
-            label={`Remove ${name}`}
+            label={state === 'self' ? 'Leave the cluster' : `Remove ${name}`}
           >
             {state === 'self' ? 'Leave' : 'Remove'}
           </DangerLink>
@@ -226,8 +226,8 @@ export const OffPage = ({ frame, gone: { id, name }, failure }: OffProps) => (
           <strong>
             <bdi>{name}</bdi>
           </strong>{' '}
-          was removed by force. Say this only if its process has ended and does not start again: the machine is off, or
-          its data folder is gone.
+          is no member any more, but could not be asked to stop. Say this only if its process has ended and does not
+          start again: the machine is off, or its data folder is gone.
         </p>
         <p>
           Revocations then count as complete without it. If it runs after all, it lets revoked tokens in, and no receipt

@@ -83,12 +83,15 @@ const Facts = ({ card }: { card: ClusterCard }) => (
   </section>
 )
 
-/** Removed by force: nobody but a person can know that they are off. */
+/** No members any more: nobody but a person can know that they are off. */
 const Void = ({ removed, mayManage }: { removed: ClusterCard['void']; mayManage: boolean }) =>
   removed.length === 0 ? null : (
     <section aria-labelledby="void-title">
-      <h2 id="void-title">Removed by force, and not known to be off</h2>
-      <p class="hint">They may still let revoked tokens in. No revocation counts as complete until each is off.</p>
+      <h2 id="void-title">Removed, and not known to be off</h2>
+      <p class="hint">
+        They could not be asked, and may still let revoked tokens in. No revocation counts as complete until each is
+        off.
+      </p>
       <ul class="lines">
         {removed.map(({ id, name, url }) => (
           <li id={`removed-${id}`}>
@@ -101,9 +104,9 @@ const Void = ({ removed, mayManage }: { removed: ClusterCard['void']; mayManage:
                 <DangerLink
                   id={`off-${id}`}
                   href={`/cluster/removed/${encodeURIComponent(id)}/off`}
-                  label={`${name} is off`}
+                  label={`It is off: ${name}`}
                 >
-                  It is off…
+                  It is off
                 </DangerLink>
               )}
             </div>

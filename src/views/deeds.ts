@@ -3,6 +3,8 @@ export const VERBS: Record<string, string> = {
   'apikey.create': 'made the API key',
   'apikey.refused': 'showed an API key that is no good',
   'apikey.remove': 'removed the API key',
+  'cluster.catch-up': 'brought this node up to date with the changes of',
+  'cluster.found': 'made the first node of a cluster of',
   'connection.kill': 'cut one connection to',
   'gate.dead-token': 'tried the dead token',
   'gate.policy': 'was refused by the policy of the token',

@@ -8,7 +8,7 @@ import { count } from './words.ts'
 export interface Holdout {
   id: string
   node: string
-  /** `lease`: not longer than its lease runs; `unreachable`: until it hears of it; `silent`: linked; `removed`: by force. */
+  /** `lease`: not longer than its lease runs; `unreachable`: until it hears of it; `silent`: linked; `removed`: it may still run. */
   why: 'lease' | 'unreachable' | 'silent' | 'removed'
   /** Until when its lease can run; null but for `lease`. */
   until: string | null
@@ -50,7 +50,7 @@ const Clause = ({ why, holdouts, what, policy, now }: ClauseProps) => {
   if (why === 'removed')
     return (
       <>
-        {names} {isOne ? 'was' : 'were'} removed by force, and may let {what} in until {they} {isOne ? 'is' : 'are'} off
+        {names} {isOne ? 'was' : 'were'} removed, and may let {what} in until {they} {isOne ? 'is' : 'are'} off
       </>
     )
   if (why === 'silent')

@@ -74,7 +74,7 @@ const State = ({ peer, holdout, now }: StateProps) => (
     {holdout?.why === 'unreachable' && <span class="detail">until it hears of it, it may let it in</span>}
     {holdout?.why === 'removed' && (
       <span class="detail">
-        by force, and it may still let it in: <a href="/cluster">say so once it is off</a>
+        it may still let it in: <a href="/cluster">say so once it is off</a>
       </span>
     )}
     {holdout?.why === 'lease' && holdout.until !== null && (

@@ -14,6 +14,8 @@ export interface Measured {
   lostOnRestart?: true
   peers: PeerCard[]
   promisedMs: number
+  /** The name of the node that was asked for it, where that is another; null: this one. */
+  askedAt: string | null
   isNew: boolean
 }
 
@@ -79,14 +81,23 @@ const Promised = ({ receipt: { timings, promisedMs } }: { receipt: Measured }) =
 export const Times = ({ receipt }: { receipt: Measured }) => (
   <section aria-labelledby="timeline-title">
     <h2 id="timeline-title">Since the request arrived</h2>
-    <div class="card">
-      <Timeline phases={phasesOf(receipt)} labelledBy="timeline-title" />
-      <Promised receipt={receipt} />
-      {receipt.durable && isUnmeasured(receipt.timings) && (
-        <p class="hint">
-          No times are kept of it: the node that did it stopped before they were written, or merged it.
-        </p>
-      )}
-    </div>
+    {receipt.askedAt === null ? (
+      <Drawn receipt={receipt} />
+    ) : (
+      <p class="card">
+        The request came to node <bdi>{receipt.askedAt}</bdi>: how long it took was measured there, and stands in the
+        receipt there.
+      </p>
+    )}
   </section>
+)
+
+const Drawn = ({ receipt }: { receipt: Measured }) => (
+  <div class="card">
+    <Timeline phases={phasesOf(receipt)} labelledBy="timeline-title" />
+    <Promised receipt={receipt} />
+    {receipt.durable && isUnmeasured(receipt.timings) && (
+      <p class="hint">No times are kept of it: the node that did it stopped before they were written, or merged it.</p>
+    )}
+  </div>
 )

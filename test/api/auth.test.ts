@@ -205,6 +205,7 @@ describe('roles', () => {
       '/apikeys',
       '/operators',
       '/keys',
+      '/cluster',
     ].map((path): Row => ['auditor', 'GET', path]),
     ['auditor', 'GET', '/tokens/{token}'],
     ['auditor', 'GET', '/tokens/{token}/usage'],
@@ -243,6 +244,9 @@ describe('roles', () => {
     ['owner', 'DELETE', '/keys/none'],
     ['owner', 'DELETE', '/keys/none?revoke=true'],
     ['owner', 'GET', '/backup'],
+    ['owner', 'POST', '/cluster/tickets', {}],
+    ['owner', 'DELETE', '/cluster/members/none'],
+    ['owner', 'DELETE', '/cluster/members/none?force=true'],
     ['operator', 'DELETE', '/servers/by-role'],
   ]
   // A row as one value: to a row that is too short, bun:test adds a callback of its own.

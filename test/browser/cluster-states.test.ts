@@ -51,7 +51,7 @@ describe('over every page', () => {
     ['waiting-lease', [/^2 revocations are not known to be complete: c can't be reached, .* for another 0:04/]],
     ['waiting-serve', [/^1 revocation is .*: c and d can't be reached: under the policy serve they go on/]],
     ['waiting-linked', [/^1 revocation is .*: b has not said yet that it refuses its tokens/]],
-    ['void', [/^51 revocations are .* was removed by force, and may let their tokens in until it is off/]],
+    ['void', [/^51 revocations are .* was removed, and may let their tokens in until it is off/]],
   ] as [string, RegExp[]][])('one sentence of what it means: %s', async (name, wanted) => {
     world.show(stateOf(name))
     const said = await alarmsOn('/revocations')
@@ -144,7 +144,7 @@ describe('the page of the cluster', () => {
     expect(html).toContain('href="/revocations/rev_1"')
     expect(textOf(html)).toContain('and 49 before these')
     expect(textOf(html)).toContain('3 tokens of the group contractors-phoenix')
-    expect(textOf(html)).toContain('Removed by force, and not known to be off')
+    expect(textOf(html)).toContain('Removed, and not known to be off')
     expect(html).toContain('href="/cluster/removed/node_c/off"')
   })
 
@@ -341,7 +341,7 @@ describe.skipIf(!hasChromium())('in a browser', () => {
         await page.close()
       }
       const { page } = await open(narrow, path)
-      expect([path, await page.evaluate(() => document.documentElement.scrollWidth)]).toEqual([path, 320])
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320)
       await page.close()
     }
   })
@@ -357,7 +357,7 @@ describe.skipIf(!hasChromium())('in a browser', () => {
       await page.evaluate(axe.source)
       const { violations } = await page.evaluate(() => (globalThis as unknown as { axe: typeof axe }).axe.run())
       expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)).toEqual([])
-      expect([step, await page.evaluate(() => document.documentElement.scrollWidth)]).toEqual([step, 320])
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320)
       if (step === 1) await page.locator('form.stack button[type=submit]').click()
     }
     await page.close()

@@ -63,6 +63,8 @@ export const sweep = ({ ids }: World): SweptPage[] => [
   { title: 'operator-removal', path: `/access/operators/${ids.person}/removal` },
   { title: 'api-key-new', path: '/access/keys/new' },
   { title: 'api-key-removal', path: `/access/keys/${ids.apiKey}/removal` },
+  { title: 'cluster', path: '/cluster' },
+  { title: 'cluster-ticket', path: '/cluster/tickets/new' },
   { title: 'node', path: '/node' },
   { title: 'ring-rotate', path: '/node/keys/new' },
   { title: 'ring-removal', path: `/node/keys/${ids.oldKey}/removal` },

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { publicKeyOf, type Trust } from '../../src/cluster/handshake.ts'
-import type { Message } from '../../src/cluster/message.ts'
+import { type Claim, publicKeyOf, type Trust } from '../../src/cluster/handshake.ts'
+import type { Membership, Message } from '../../src/cluster/message.ts'
 import { NatsTransport } from '../../src/cluster/nats.ts'
 import type { Refusal } from '../../src/cluster/transport.ts'
 import { type Limits, limits } from '../../src/limits.ts'
@@ -14,6 +14,9 @@ export class Peer {
   readonly refused: Refusal[] = []
   readonly warned: string[] = []
   transport!: NatsTransport
+  /** What removed others, by their ids. */
+  removal: Record<string, Membership> = {}
+  lets: (claim: Claim) => boolean = () => false
   onMessage: (from: string, message: Message) => void = () => {}
 
   constructor(
@@ -27,15 +30,14 @@ export class Peer {
     return { id: this.id, url: `ws://${this.id}`, key: this.key }
   }
 
-  async start(urls: readonly string[], overrides: Partial<Limits & Trust> = {}, credsFile: string | null = null) {
+  async start(urls: readonly string[], overrides: Partial<Limits> = {}, credsFile: string | null = null) {
     const trust: Trust = {
       cluster: () => this.cluster,
       self: () => ({ id: this.id, url: `ws://${this.id}`, formerly: this.formerly }),
       privateKey: this.privateKey,
       secrets: () => [{ version: 1, secret: this.secret }],
-      former: () => false,
-      removed: () => null,
-      ...overrides,
+      former: (claim) => this.lets(claim),
+      removed: (id) => this.removal[id] ?? null,
     }
     this.transport = new NatsTransport({
       trust,
@@ -89,6 +91,7 @@ export const digest = (ask: number): Message => ({
   view: [],
   version: 'test',
   synced: true,
+  former: null,
 })
 
 export const facts = (origin: string, seq: number, payload = '{}'): Message => ({

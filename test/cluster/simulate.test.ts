@@ -17,12 +17,20 @@ test(`nobody lets in what was called complete, and all are equal in the end (SEE
   expect(steps).toBeGreaterThanOrEqual(STEPS)
 }, 300_000)
 
-test.each(PINNED)('seed %i, which failed once', (seed) => {
-  expect(toldOf(replay(seed))).toBe(`seed ${seed}: nothing`)
-}, 60_000)
+test.each(PINNED)(
+  'seed %i, which failed once',
+  (seed) => {
+    expect(toldOf(replay(seed))).toBe(`seed ${seed}: nothing`)
+  },
+  60_000,
+)
 
-test.each(BREAKS)('the simulator finds $name', (broken) => {
-  const { steps, failures } = simulate(BREAK_STEPS, 1, broken)
-  expect(failures.length).toBe(1)
-  console.log(`${broken.name}: after ${steps} steps: ${failures[0]?.failure?.message}`)
-}, 120_000)
+test.each(BREAKS)(
+  'the simulator finds $name',
+  (broken) => {
+    const { steps, failures } = simulate(BREAK_STEPS, 1, broken)
+    expect(failures.length).toBe(1)
+    console.log(`${broken.name}: after ${steps} steps: ${failures[0]?.failure?.message}`)
+  },
+  120_000,
+)

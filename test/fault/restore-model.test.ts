@@ -267,7 +267,7 @@ class World {
   removeOperator(pick: number) {
     const operator = this.#pick(this.node.operators.all(), pick)
     if (!operator) return
-    this.node.operators.remove(operator, SYSTEM)
+    this.node.operators.remove([operator], SYSTEM)
     for (const known of this.operators) if (known.id === operator.id) known.dead = true
   }
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { makeKey } from '../api/console.ts'
 import { type Exposition, readExposition } from '../support/exposition.ts'
-import { startNode } from '../support/node.ts'
+import { startCluster, type TestMember } from '../support/cluster.ts'
 import { eventually } from '../support/poll.ts'
 import { open } from '../support/raw.ts'
 import { bearer, unknownSecret } from '../support/secret.ts'
@@ -28,16 +28,20 @@ export const PRIVATE = {
 }
 
 /**
- * A node with TLS to which most of what is measured has happened: a revocation that cut streams and one of a token that
+ * One of two nodes, with TLS, to which most of what is measured has happened: a revocation that cut streams and one of a token that
  * was used by nobody, dead and unknown tokens, live connections of each kind, servers that answer and one that does not.
  */
 export const startUsedNode = async () => {
   const folder = tempFolder()
   const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
   await Bun.$`openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ${key} -out ${cert} -days 2 -subj /CN=localhost`.quiet()
-  const node = await startNode({
-    args: ['--tls-cert', cert, '--tls-key', key, '--trusted-proxy', '127.0.0.0/8', '--probe-every', '1s'],
+  const cluster = await startCluster(2, {
+    args: [
+      ...['--tls-cert', cert, '--tls-key', key, '--trusted-proxy', '127.0.0.0/8', '--probe-every', '1s'],
+      ...['--cluster-policy', 'lease'],
+    ],
   })
+  const { running: node } = cluster.members[0] as TestMember
   const events = await startEvents()
   const mcp = await startSessionMcp()
   const apiKey = (await makeKey(node, 'prometheus', 'auditor')).key
@@ -94,8 +98,9 @@ export const startUsedNode = async () => {
     const text = await response.text()
     return { text, read: readExposition(text) }
   }
-  // The node's own test: it counts at its end.
-  await eventually(async () => /^portcullis_probe_success 1$/m.test((await scrape()).text), { timeoutMs: 15_000 })
+  // The node's own test counts at its end, a question to the other node with its answer.
+  for (const wanted of [/^portcullis_probe_success 1$/m, /^portcullis_cluster_round_trip_seconds\{/m])
+    await eventually(async () => wanted.test((await scrape()).text), { timeoutMs: 15_000 })
   return {
     node,
     mcp,
@@ -105,7 +110,7 @@ export const startUsedNode = async () => {
     scrape,
     [Symbol.asyncDispose]: async () => {
       for (const client of live) client.close()
-      await node.stop()
+      await cluster[Symbol.asyncDispose]()
       await events.stop()
       await mcp.stop()
     },

@@ -51,7 +51,10 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
     ['--log-format', ['xml']],
     ['--probe-every', ['often', '500ms', '1', '-1s', '2d', '0.5s', '']],
     ['--node-name', ['', 'a b', '-a', 'a/b', 'é', 'a'.repeat(64), '..']],
-    ['--cluster-listen', ['nonsense', '127.0.0.1', '203.0.113.9:0', ':7072', '0.0.0.0:7072', '[::]:7072']],
+    [
+      '--cluster-listen',
+      ['nonsense', '127.0.0.1', '203.0.113.9:0', ':7072', '0.0.0.0:7072', '[::]:7072', '127.0.0.1:0'],
+    ],
     ['--ticket', ['pcj_x']],
     ['--cluster-advertise', ['ws://127.0.0.1:1']],
     ['--cluster-policy', ['lease']],
@@ -94,7 +97,7 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
   ]
   test.concurrent.each(ofACluster)('%s %p of a node that listens for others', async (flag, values) => {
     for (const value of values) {
-      const { ran, data } = await serve({ '--cluster-listen': '127.0.0.1:0', [flag]: value })
+      const { ran, data } = await serve({ '--cluster-listen': '127.0.0.1:7072', [flag]: value })
       expectRefused(ran, flag)
       expect(ran.stderr).not.toContain('secret')
       expect(existsSync(data)).toBeFalse()
@@ -103,7 +106,7 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
 
   test.concurrent('a ticket that is none, and it is not repeated', async () => {
     for (const ticket of ['', 'pcj_', `pcl_${'a'.repeat(43)}`, `pcj_${'a'.repeat(42)}`, `pcj_${'a'.repeat(44)}`]) {
-      const flags = { '--cluster-listen': '127.0.0.1:0', '--cluster-join': 'ws://127.0.0.1:1', '--ticket': ticket }
+      const flags = { '--cluster-listen': '127.0.0.1:7072', '--cluster-join': 'ws://127.0.0.1:1', '--ticket': ticket }
       const { ran, data } = await serve(flags)
       expectRefused(ran, '--ticket')
       if (ticket !== '') expect(ran.stderr).not.toContain('aaaa')

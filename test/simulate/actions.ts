@@ -1,4 +1,5 @@
 import type { Message } from '../../src/cluster/message.ts'
+import type { ClusterPolicy } from '../../src/cluster-view.ts'
 import type { RevocationRecord, Selector } from '../../src/revocation-record.ts'
 import type { Random } from '../support/random.ts'
 import type { Process } from './process.ts'
@@ -124,7 +125,10 @@ export const ACTIONS: Readonly<Record<ActionName, Action>> = {
     const token = process && random.any([...process.store.live.keys()])
     if (!process || !token) return null
     const diesAt = process.deps.wallNow(process.machine) + random.below(3) * 10_000
-    const made = process.commit('change', 'token.rotate', { token, deaths: { [`${token}.${random.below(2)}`]: diesAt } })
+    const made = process.commit('change', 'token.rotate', {
+      token,
+      deaths: { [`${token}.${random.below(2)}`]: diesAt },
+    })
     return made && `${process.id} rotates ${token}`
   },
   gate: (world, random) => {
@@ -275,8 +279,7 @@ export const ACTIONS: Readonly<Record<ActionName, Action>> = {
     const backup = machine && random.any(machine.backups)
     if (!machine?.disk || !backup) return null
     if (machine.process) world.kill(machine.process, false)
-    world.gone.add(machine.disk.identity)
-    world.adoptDisk(machine, backup.copy())
+    world.restore(machine, backup.copy(), random.chance(0.7))
     world.boot(machine, random)
     return `${machine.name} is ${machine.disk.identity} now`
   },
@@ -305,21 +308,22 @@ export const ACTIONS: Readonly<Record<ActionName, Action>> = {
   leave: (world, random) => {
     const process = anyRunning(world, random)
     if (!process || process.membership.members.length < 2) return null
-    process.change({ kind: 'remove', id: process.id, force: false })
+    process.change({ kind: 'remove', id: process.id, force: false, secret: world.newSecret() })
     return process.id
   },
   remove: (world, random) => {
     const process = anyRunning(world, random)
     const member = process && random.any(process.membership.members)
     if (!process || !member || process.membership.members.length < 3) return null
-    process.change({ kind: 'remove', id: member.id, force: false })
+    process.change({ kind: 'remove', id: member.id, force: false, secret: world.newSecret() })
     return `${process.id} removes ${member.id}`
   },
   removeByForce: (world, random) => {
     const process = anyRunning(world, random)
     const member = process && random.any(process.membership.members)
     if (!process || !member || member.id === process.id) return null
-    process.change({ kind: 'remove', id: member.id, force: true })
+    world.checks.suspended = true
+    process.change({ kind: 'remove', id: member.id, force: true, secret: world.newSecret() })
     return `${process.id} removes ${member.id}`
   },
   sayOff: (world, random) => {
@@ -332,7 +336,7 @@ export const ACTIONS: Readonly<Record<ActionName, Action>> = {
   policy: (world, random) => {
     const process = anyRunning(world, random)
     if (!process) return null
-    const policy = random.pick(['lease', 'serve', 'auto'])
+    const policy = random.pick<ClusterPolicy | 'auto'>(['lease', 'serve', 'auto'])
     const leaseMs = world.leaseMs * random.pick([1, 1, 2])
     process.change({ kind: 'policy', policy, leaseMs })
     return `${process.id}: ${policy} ${leaseMs}`

@@ -31,8 +31,16 @@ const ackAtOnce = (process: Process, peer: string, message: Extract<Message, { t
     const [revocation, change] = vector[origin] ?? [0, 0]
     vector[origin] = stream === 'revocation' ? [Math.max(seq, revocation), change] : [revocation, Math.max(seq, change)]
   }
-  const acks = message.facts.flatMap(({ stream, origin, seq }) => (stream === 'revocation' ? [{ origin, seq, cut: 0 }] : []))
-  process.deps.network.send(process.id, peer, { t: 'ack', acks, vector, view: process.protocol.view })
+  const acks = message.facts.flatMap(({ stream, origin, seq }) =>
+    stream === 'revocation' ? [{ origin, seq, cut: 0 }] : [],
+  )
+  process.deps.network.send(process.id, peer, {
+    t: 'ack',
+    acks,
+    vector,
+    unknown: process.store.unknown,
+    view: process.protocol.view,
+  })
 }
 
 export const BREAKS: readonly Break[] = [
@@ -47,7 +55,9 @@ export const BREAKS: readonly Break[] = [
       const later = { ...message }
       acked.add(later)
       ackAtOnce(process, peer, message)
-      process.deps.at(process.deps.now() + APPLIED_LATER_MS, () => process.deliver({ t: 'message', peer, message: later }))
+      process.deps.at(process.deps.now() + APPLIED_LATER_MS, () =>
+        process.deliver({ t: 'message', peer, message: later }),
+      )
       return []
     },
   },

@@ -1,6 +1,8 @@
+import type { Membership } from '../../src/cluster/message.ts'
 import { type FactId, type StoredFact, type Vector, reachOf } from '../../src/fact.ts'
 import { matches } from '../../src/revocation.ts'
 import type { RevocationRecord, Selector } from '../../src/revocation-record.ts'
+import type { Disk } from './disk.ts'
 import type { Process } from './process.ts'
 import { type SimRevocation, type SimToken, type Store, type StoreEvents, keyOf, kills } from './store.ts'
 
@@ -19,11 +21,22 @@ export class Checks implements StoreEvents {
   readonly #complete = new Map<string, SimRevocation>()
   /** By token: the revocation that named it and was called complete. */
   readonly #doomed = new Map<string, string>()
+  /**
+   * After a removal by force, until all is healed: it was the operator's word that those removed serve nobody any more, and
+   * that nothing they alone knew counts.
+   */
+  suspended = false
+  /** By version: who counts. Only a removal by force makes two of one. */
+  readonly #memberships = new Map<number, string>()
+  readonly #seen = new WeakSet<Membership>()
+  forced = false
   /** Records that were denied before they became facts. */
   readonly relayed: RevocationRecord[] = []
 
   constructor(
     readonly processes: () => Iterable<Process>,
+    readonly disks: () => Iterable<Disk>,
+    readonly gone: ReadonlySet<string>,
     readonly trace: (tell: () => string) => void,
   ) {}
 
@@ -40,7 +53,8 @@ export class Checks implements StoreEvents {
     const plain = JSON.parse(fact.payload) as SimToken
     const token = { ...plain, servers: new Set(plain.servers as unknown as string[]) }
     this.tokens.set(token.id, token)
-    for (const revocation of this.#complete.values()) if (kills(revocation, token, false)) this.#doom(token.id, revocation)
+    for (const revocation of this.#complete.values())
+      if (kills(revocation, token, false)) this.#doom(token.id, revocation)
   }
 
   lives(store: Store, token: SimToken): void {
@@ -54,7 +68,9 @@ export class Checks implements StoreEvents {
 
   declared(process: Process, fact: FactId): void {
     const key = keyOf(fact)
-    if (this.#complete.has(key)) return
+    if (process.membership.void.length > 0)
+      throw new Violation(`${process.id} calls ${key} complete, with members void`)
+    if (this.suspended || this.#complete.has(key)) return
     const revocation = this.revocationOf(fact)
     if (!revocation) throw new Violation(`${process.id} calls ${key} complete, which never was`)
     this.counts.complete += 1
@@ -71,11 +87,13 @@ export class Checks implements StoreEvents {
   /** After every step. */
   stepped(process: Process): void {
     if (!process.served && process.fit) this.#serves(process)
+    this.#oneMembership(process)
     this.look()
   }
 
   /** Complete means: nobody can let it in any more, as it runs or as it would wake now. */
   look(): void {
+    if (this.suspended) return
     for (const process of this.processes()) {
       const [token] = process.store.doomed
       if (token === undefined) continue
@@ -102,6 +120,32 @@ export class Checks implements StoreEvents {
     }
   }
 
+  #oneMembership({ id, membership }: Process): void {
+    if (this.#seen.has(membership)) return
+    this.#seen.add(membership)
+    this.forced ||= this.suspended
+    const { version, members, policy, leaseMs } = membership
+    const said = JSON.stringify([members.map((member) => member.id), policy, leaseMs])
+    const known = this.#memberships.get(version) ?? said
+    this.#memberships.set(version, known)
+    if (known !== said && !this.forced)
+      throw new Violation(`${id} has ${said} as version ${version}, others have ${known}`)
+  }
+
+  /** What no folder knows any more, after some were lost, nobody can keep to. */
+  forget(): void {
+    const lost = [...this.#complete].filter(([, { origin, seq }]) => {
+      return ![...this.disks()].some(({ facts }) => (facts.get(origin)?.revocation.length ?? 0) >= seq)
+    })
+    if (lost.length === 0) return
+    for (const [key] of lost) this.#complete.delete(key)
+    this.#doomed.clear()
+    for (const { store } of this.processes()) store.doomed.clear()
+    for (const revocation of this.#complete.values()) {
+      for (const token of this.tokens.values()) if (kills(revocation, token, false)) this.#doom(token.id, revocation)
+    }
+  }
+
   #doom(token: string, revocation: SimRevocation): void {
     if (this.#doomed.has(token)) return
     this.counts.doomed += 1
@@ -114,10 +158,14 @@ export class Checks implements StoreEvents {
     process.served = true
     this.counts.served += 1
     const { vector } = process.store
-    const others = [...process.bootVectors].filter(([id]) => process.membership.members.some((member) => member.id === id))
+    if (this.suspended) return
+    const isMember = (id: string) => process.membership.members.some((member) => member.id === id)
+    const others = [...process.bootVectors].filter(([id]) => isMember(id) && !this.gone.has(id))
     const lacking = others.filter(([, known]) => !coversRevocations(vector, known))
     if (process.wasFresh && lacking.length > 0) {
-      throw new Violation(`${process.id} serves, and lacks what ${lacking.map(([id]) => id).join()} knew when it started`)
+      throw new Violation(
+        `${process.id} serves, and lacks what ${lacking.map(([id]) => id).join()} knew when it started`,
+      )
     }
     const alone = others.length === 0 || process.mayServeAlone
     if (!alone && lacking.length === others.length) {

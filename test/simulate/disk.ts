@@ -1,5 +1,5 @@
 import { AppError } from '../../src/error.ts'
-import type { FactStream, StoredFact } from '../../src/fact.ts'
+import { type FactStream, type StoredFact, STREAMS } from '../../src/fact.ts'
 import type { ProtocolDisk } from '../../src/replica.ts'
 import type { RevocationRecord } from '../../src/revocation-record.ts'
 
@@ -20,8 +20,10 @@ export type Streams = Record<FactStream, StoredFact[]>
 
 /** A data folder: what is here was synced, and is found again by the next start. */
 export class Disk {
-  /** What the folder's node was called before it was restored or copied. */
+  /** What the folder's node was called before it was restored or copied, the newest first. */
   formerly: string[] = []
+  /** Those run nowhere any more: it was restored in their place. */
+  retired = false
   /** This identity was never synced. */
   fresh = true
   readonly facts = new Map<string, Streams>()
@@ -68,6 +70,7 @@ export class Disk {
   copy(): Disk {
     const copy = new Disk(this.identity)
     copy.formerly = [...this.formerly]
+    copy.retired = this.retired
     copy.fresh = this.fresh
     copy.state = this.state
     copy.journal = [...this.journal]
@@ -78,9 +81,17 @@ export class Disk {
     return copy
   }
 
+  /** What a folder that is replaced by this one knows beyond it. */
+  carry(from: Disk): void {
+    for (const [origin, streams] of from.facts) {
+      const mine = this.streamsOf(origin)
+      for (const stream of STREAMS) mine[stream].push(...streams[stream].slice(mine[stream].length))
+    }
+  }
+
   /** Another node from now on: what a restored or copied folder becomes at its start. */
   rename(identity: string): void {
-    if (!this.formerly.includes(this.identity)) this.formerly.push(this.identity)
+    if (!this.formerly.includes(this.identity)) this.formerly.unshift(this.identity)
     this.identity = identity
     this.fresh = true
   }

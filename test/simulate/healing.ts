@@ -54,7 +54,8 @@ export class Healing {
       machine.program = 'new'
       if (process?.stopped) process.wake(this.#random.chance(0.5))
       // A program that is older than what others say is upgraded: it can't ack what it doesn't know.
-      if (machine.process?.program === 'old' && machine.process.store.unknown.length > 0) world.kill(machine.process, false)
+      if (machine.process?.program === 'old' && machine.process.store.unknown.length > 0)
+        world.kill(machine.process, false)
       world.boot(machine, this.#random)
       machine.process?.flushJournal()
     }
@@ -85,15 +86,22 @@ export class Healing {
       ...strangers.map(({ id }) => `${id} runs and is none`),
       ...voided.map(({ id }) => `${id} is void`),
       ...[...world.joining.keys()].map((id) => `${id} joins`),
-      ...unsettled.map(({ id, protocol }) => `${id} has the view ${protocol.view.map(({ version }) => version).join()}`),
+      ...unsettled.map(
+        ({ id, protocol }) => `${id} has the view ${protocol.view.map(({ version }) => version).join()}`,
+      ),
     ]
     if (wrong.length === 0) return null
     if (world.now - this.#triedAt < TRIED_MS) return wrong.join(', ')
     this.#triedAt = world.now
     const [gone] = absent
     const [off] = voided
-    if (gone) newest.change({ kind: 'remove', id: gone.id, force: this.#random.chance(0.3) })
-    else if (off && !world.process(off.id)) newest.change({ kind: 'off', id: off.id })
+    if (gone) {
+      const force = this.#random.chance(0.3)
+      world.checks.suspended ||= force
+      newest.change({ kind: 'remove', id: gone.id, force, secret: world.newSecret() })
+    }
+    if (gone) return wrong.join(', ')
+    if (off && !world.process(off.id)) newest.change({ kind: 'off', id: off.id })
     else if (world.joining.size > 0) world.welcome(this.#random)
     else if (strangers.length > 0 && this.#random.chance(0.1)) this.#switchOff(strangers[0] as Process)
     return wrong.join(', ')
@@ -119,7 +127,8 @@ export class Healing {
     const print = first.store.fingerprint()
     for (const { id, store } of others) if (store.fingerprint() !== print) return `${id} differs from ${first.id}`
     for (const process of world.processes()) {
-      if (!process.fit) return `${process.id} does not serve: ${JSON.stringify(process.protocol.standing(process.mono))}`
+      if (!process.fit)
+        return `${process.id} does not serve: ${JSON.stringify(process.protocol.standing(process.mono))}`
       if (process.store.unknown.length > 0) continue
       const open = process.store.revocations.find((revocation) => !process.askCompletion(revocation))
       if (open) return `${process.id} does not call ${keyOf(open)} complete`

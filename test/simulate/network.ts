@@ -11,6 +11,8 @@ export interface Endpoint {
   readonly id: string
   /** Whether it keeps a link to that peer, by the members that it knows. */
   accepts(peer: string): boolean
+  /** What it says to a peer that it does not accept. */
+  farewell(peer: string): Message | null
   /** A stopped process neither dials nor answers, but what was sent to it waits. */
   readonly stopped: boolean
   deliver(input: Input): void
@@ -102,7 +104,8 @@ export class Network {
         const other = link[0] === side ? link[1] : link[0]
         const endpoint = this.deps.endpoint(side.id)
         if (side.closed || !endpoint || endpoint.stopped) continue
-        if (!endpoint.accepts(other.id) || (side.told && now() - side.heardAt > SILENT_MS)) this.#close(link, side, true)
+        if (!endpoint.accepts(other.id) || (side.told && now() - side.heardAt > SILENT_MS))
+          this.#close(link, side, true)
       }
     }
     const all = [...this.deps.endpoints()].filter(({ stopped }) => !stopped)
@@ -111,7 +114,11 @@ export class Network {
         const link = this.#links.get(pairOf(one.id, other.id))
         if (link && !link[0].closed && !link[1].closed) continue
         if (!this.#open(one.id, other.id) || !this.#open(other.id, one.id)) continue
-        if (one.accepts(other.id) && other.accepts(one.id) && random.chance(DIALLED)) this.#link(one.id, other.id)
+        if (!random.chance(DIALLED)) continue
+        const [wanted, wants] = [one.accepts(other.id), other.accepts(one.id)]
+        if (wanted && wants) this.#link(one.id, other.id)
+        else if (wanted) this.#refuse(one, other)
+        else if (wants) this.#refuse(other, one)
       }
     }
   }
@@ -129,6 +136,12 @@ export class Network {
   drop(a: string, b: string): void {
     const link = this.#links.get(pairOf(a, b))
     if (link) for (const side of link) this.#close(link, side, false)
+  }
+
+  #refuse(dialler: Endpoint, by: Endpoint): void {
+    const message = by.farewell(dialler.id)
+    if (message)
+      this.deps.at(this.deps.now() + this.#delay(), () => dialler.deliver({ t: 'message', peer: by.id, message }))
   }
 
   #link(a: string, b: string): void {

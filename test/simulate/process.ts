@@ -21,6 +21,8 @@ export interface ProcessDeps extends StoreEvents {
   declared(process: Process, fact: FactId): void
   died(process: Process): void
   wallNow(machine: string): number
+  /** What a peer says that it was, before its folder was restored or copied. */
+  formerly(peer: string): readonly string[]
 }
 
 /** How a timer is late: the loop was busy. */
@@ -68,6 +70,7 @@ export class Process implements Endpoint {
       version: program,
       fresh: disk.fresh,
       formerly: disk.formerly,
+      retired: disk.retired,
     })
   }
 
@@ -91,7 +94,13 @@ export class Process implements Endpoint {
   }
 
   accepts(peer: string): boolean {
-    return this.protocol.view.some(({ members }) => members.some(({ id }) => id === peer))
+    const names = [peer, ...this.deps.formerly(peer)]
+    return this.protocol.view.some(({ members }) => members.some(({ id }) => names.includes(id)))
+  }
+
+  /** What is said to one that was removed, before its link is refused. */
+  farewell(peer: string): Message | null {
+    return this.accepts(peer) ? null : { t: 'chosen', membership: { ...this.membership, secret: '' } }
   }
 
   /** Whether it lets in whoever shows a live token, now. */
@@ -158,7 +167,15 @@ export class Process implements Endpoint {
 
   change(change: MembershipChange): string | null {
     let id: string | null = null
-    this.#run(() => void (id = this.protocol.change(change, 'sim', this.mono)))
+    this.#run(() => {
+      try {
+        id = this.protocol.change(change, 'sim', this.mono)
+      } catch (error) {
+        // What can't be done is refused at once, in words.
+        if (!(error instanceof AppError)) throw error
+        this.deps.trace(() => `${this.id} refuses: ${error.message}`)
+      }
+    })
     return id
   }
 
@@ -210,6 +227,7 @@ export class Process implements Endpoint {
       return
     }
     this.#send()
+    if (this.disk.fresh && this.protocol.standing(this.mono).unfit !== 'not_synced') this.disk.fresh = false
     for (const fact of this.protocol.takeCompleted()) {
       this.disk.completed.add(keyOf(fact))
       this.deps.declared(this, fact)

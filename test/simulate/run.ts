@@ -51,7 +51,11 @@ export const shrink = (outcome: Outcome, broken: Break = SOUND): Outcome => {
 
 export const toldOf = ({ seed, failure, steps }: Outcome): string =>
   failure
-    ? [`seed ${seed}, step ${failure.step} of ${steps}, ${failure.actions.length} actions`, ...failure.trace, failure.message].join('\n')
+    ? [
+        `seed ${seed}, step ${failure.step} of ${steps}, ${failure.actions.length} actions`,
+        ...failure.trace,
+        failure.message,
+      ].join('\n')
     : `seed ${seed}: nothing`
 
 if (import.meta.main) {

@@ -42,7 +42,15 @@ export interface SimRevocation extends FactId {
 /** What a program of today knows; the second is of one to come. */
 export const KNOWN: Readonly<Record<'old' | 'new', ReadonlySet<string>>> = {
   old: new Set(['token.issue', 'token.revoke', 'token.rotate', 'gate.put', 'apikey.remove']),
-  new: new Set(['token.issue', 'token.revoke', 'token.rotate', 'gate.put', 'apikey.remove', 'token.quench', 'gate.tint']),
+  new: new Set([
+    'token.issue',
+    'token.revoke',
+    'token.rotate',
+    'gate.put',
+    'apikey.remove',
+    'token.quench',
+    'gate.tint',
+  ]),
 }
 
 /** What is looked at from outside; `kills` may be broken to see that somebody notices. */
@@ -170,7 +178,8 @@ export class Store implements Replica {
 
   /** All that must be the same everywhere in the end. */
   fingerprint(): string {
-    const sorted = (entries: Iterable<unknown>) => JSON.stringify([...entries].map((entry) => JSON.stringify(entry)).toSorted())
+    const sorted = (entries: Iterable<unknown>) =>
+      JSON.stringify([...entries].map((entry) => JSON.stringify(entry)).toSorted())
     return [
       sorted(Object.entries(this.vector)),
       sorted(this.live.keys()),

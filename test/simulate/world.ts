@@ -1,8 +1,7 @@
 import type { Member, Membership } from '../../src/cluster/message.ts'
 import type { ClusterPolicy } from '../../src/cluster-view.ts'
 import type { StoredFact, Vector } from '../../src/fact.ts'
-import type { ProtocolState, Timing } from '../../src/cluster/protocol.ts'
-import { limits } from '../../src/limits.ts'
+import { type Timing, stateOf } from '../../src/cluster/protocol.ts'
 import { Random, randomOf } from '../support/random.ts'
 import { ACTIONS, type ActionName, WEIGHTS } from './actions.ts'
 import { type Break, SOUND } from './breaks.ts'
@@ -97,6 +96,8 @@ export class World {
     }))
     this.checks = new Checks(
       () => this.processes(),
+      () => this.machines.flatMap(({ disk }) => disk ?? []),
+      this.gone,
       (tell) => this.trace(tell),
     )
     this.network = new Network({
@@ -126,6 +127,8 @@ export class World {
       while (this.steps < stepsMax) {
         this.#trouble(this.#random.pick(TROUBLE_STEPS))
         new Healing(this).run()
+        this.checks.suspended = false
+        this.checks.forget()
         this.count('healed')
       }
     } catch (error) {
@@ -178,9 +181,26 @@ export class World {
     machine.disk = disk
   }
 
+  /** A folder of before takes the place of this one; `carrying` what this one knew, as `restore` does. */
+  restore(machine: Machine, backup: Disk, carrying: boolean): void {
+    const { disk } = machine
+    if (disk) {
+      this.gone.add(disk.identity)
+      if (carrying) backup.carry(disk)
+      backup.retired = backup.formerly.length === 0 || backup.retired
+      if (backup.identity !== disk.identity) backup.formerly.unshift(disk.identity)
+    }
+    this.adoptDisk(machine, backup)
+    this.checks.forget()
+  }
+
   #newIdentity(machine: Machine): string {
     machine.identities += 1
     return `${machine.name}${machine.identities}`
+  }
+
+  newSecret(): string {
+    return `sealed ${(this.made += 1)}`
   }
 
   memberOf(machine: Machine, disk: Disk): Member {
@@ -211,6 +231,7 @@ export class World {
       trace: (tell) => this.trace(tell),
       declared: (one, fact) => this.checks.declared(one, fact),
       died: (one) => this.kill(one, false),
+      formerly: (id) => this.process(id)?.disk.formerly ?? [],
       wallNow: () => START_WALL + this.now + machine.skewMs,
     })
     machine.process = process
@@ -235,6 +256,7 @@ export class World {
     }
     machine.disk = null
     machine.backups = []
+    this.checks.forget()
   }
 
   // Joining
@@ -243,8 +265,11 @@ export class World {
   askIn(machine: Machine, by: Process): string {
     const disk = (machine.disk ??= this.newDisk(machine))
     this.joining.set(disk.identity, machine)
-    by.change({ kind: 'add', member: this.memberOf(machine, disk) })
-    return `${by.id} adds ${disk.identity}`
+    const member = this.memberOf(machine, disk)
+    const old = by.membership.members.find(({ id, name }) => name === machine.name && id !== member.id)
+    if (!old) by.change({ kind: 'add', member })
+    else by.change({ kind: 'replace', id: old.id, member, off: this.gone.has(old.id), secret: this.newSecret() })
+    return `${by.id} adds ${disk.identity}${old ? ` for ${old.id}` : ''}`
   }
 
   /** A joiner that is a member now is told all that it needs; one that was forgotten asks another member. */
@@ -278,6 +303,7 @@ export class World {
     const membership: Membership = {
       version: 1,
       ballot: `0 ${(first[0] as Member).id}`,
+      floor: { vector: {}, unknown: [] },
       members: first,
       policy,
       auto,
@@ -295,8 +321,7 @@ export class World {
 
   /** What a member has on its disk before it starts for the first time. */
   remember(disk: Disk, memberships: readonly Membership[]): void {
-    const state: ProtocolState = stateOf(memberships)
-    disk.state = JSON.stringify(state)
+    disk.state = JSON.stringify(stateOf(memberships, !disk.fresh))
   }
 
   #sweep(): void {
@@ -345,11 +370,3 @@ const vectorOf = (disk: Disk): Vector =>
 
 const isIn = (membership: Membership | undefined, id: string): boolean =>
   membership?.members.some((member) => member.id === id) ?? false
-
-const stateOf = (memberships: readonly Membership[]): ProtocolState => ({
-  memberships: [...memberships],
-  promised: null,
-  accepted: null,
-})
-
-void limits

@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { nkeys } from '@nats-io/transport-node'
 import { eventually } from './poll.ts'
 import { removeFolder, tempFolder } from './temp.ts'
 
@@ -150,6 +152,53 @@ export const hasLeader = (servers: readonly NatsServer[]): Promise<unknown> =>
     },
     { timeoutMs: 40_000, everyMs: 50, what: 'JetStream has a leader' },
   )
+
+/**
+ * Accounts of NATS as `nsc` makes them: lines for a server's configuration, and the credentials file of a user that it lets in.
+ */
+export const natsCreds = (): { config: string; creds: string } => {
+  const [operator, system, account, user] = [
+    nkeys.createOperator(),
+    nkeys.createAccount(),
+    nkeys.createAccount(),
+    nkeys.createUser(),
+  ]
+  const base64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const sign = (issuer: typeof operator, subject: typeof operator, nats: Record<string, unknown>): string => {
+    const claims = {
+      jti: randomBytes(16).toString('hex'),
+      iat: Math.floor(Date.now() / 1_000),
+      iss: issuer.getPublicKey(),
+      sub: subject.getPublicKey(),
+      name: String(nats['type']),
+      nats: { version: 2, ...nats },
+    }
+    const text = `${base64({ typ: 'JWT', alg: 'ed25519-nkey' })}.${base64(claims)}`
+    return `${text}.${Buffer.from(issuer.sign(new TextEncoder().encode(text))).toString('base64url')}`
+  }
+  const unlimited = { subs: -1, conn: -1, data: -1, payload: -1, imports: -1, exports: -1, leaf: -1, wildcards: true }
+  const stored = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 }
+  const [systemKey, accountKey] = [system.getPublicKey(), account.getPublicKey()]
+  const systemJwt = sign(operator, system, { type: 'account', limits: unlimited })
+  const accountJwt = sign(operator, account, { type: 'account', limits: { ...unlimited, ...stored } })
+  return {
+    config: [
+      `operator: "${sign(operator, operator, { type: 'operator', system_account: systemKey })}"`,
+      `system_account: ${systemKey}`,
+      'resolver: MEMORY',
+      `resolver_preload: { ${accountKey}: "${accountJwt}", ${systemKey}: "${systemJwt}" }`,
+    ].join('\n'),
+    creds: [
+      '-----BEGIN NATS USER JWT-----',
+      sign(account, user, { type: 'user', subs: -1, data: -1, payload: -1 }),
+      '------END NATS USER JWT------',
+      '-----BEGIN USER NKEY SEED-----',
+      new TextDecoder().decode(user.getSeed()),
+      '------END USER NKEY SEED------',
+      '',
+    ].join('\n'),
+  }
+}
 
 const freePort = async (): Promise<number> => {
   const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })

@@ -524,15 +524,14 @@ export const Clustered = Type.Object({
   incompleteCount: Type.Integer({ description: 'how many those are; the list may be shorter' }),
 })
 const Alone = Type.Object({ clustered: Type.Literal(false), node: NodeName })
+const { clustered, node: ownName, ...ofACluster } = Clustered.properties
 /** One object, so that a reader sees one; a node that stands alone leaves out what it has not. */
 export const Cluster = Type.Unsafe<Static<typeof Clustered> | Static<typeof Alone>>(
-  Type.Composite([
-    Type.Object({
-      clustered: Type.Boolean({ description: Clustered.properties.clustered.description }),
-      node: NodeName,
-    }),
-    Type.Partial(Type.Omit(Clustered, ['clustered', 'node'])),
-  ]),
+  Type.Object({
+    clustered: Type.Boolean({ description: clustered.description }),
+    node: ownName,
+    ...Object.fromEntries(Object.entries(ofACluster).map(([name, field]) => [name, Type.Optional(field)])),
+  }),
 )
 export const ClusterTicket = Type.Object({
   ticket: Nullable(Type.String({ description: 'to join with: here, once' })),

@@ -76,7 +76,7 @@ export const clusterPageRoutes = (node: Node) => {
 
   const offPage = (request: Request, id: string, refused: AppError | null) => {
     const gone = statusHere().void.find((candidate) => candidate.id === id)
-    if (!gone) throw notFound('no node of that id was removed by force, or it counts as off already')
+    if (!gone) throw notFound('no removed node of that id may still run: it counts as off')
     const { status, sentence } = refused ? sentenceOf(refused) : { status: 200, sentence: null }
     return page(<OffPage frame={frameOf(node, request)} gone={gone} failure={sentence} />, status)
   }

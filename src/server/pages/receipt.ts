@@ -1,3 +1,5 @@
+import type { AuditRow } from '../../audit.ts'
+import type { ClusterStatus } from '../../cluster-view.ts'
 import type { Node } from '../../node.ts'
 import type { Receipt } from '../../revocation-record.ts'
 import { formatTime } from '../../time.ts'
@@ -11,6 +13,12 @@ import { selectorCard } from './revocation-form.ts'
 /** How many connections died; null where only that it was done is known. */
 const cutOf = ({ cut, timings }: Receipt): number | null => (cut === 0 && timings.commitMs === null ? null : cut)
 
+/** The name of the node that was asked for it; null: this one. What waits in the journal has no row, and is this one's. */
+const askedAtOf = (node: Node, row: AuditRow | null, status: ClusterStatus | null): string | null =>
+  row === null || row.node === node.id || status === null
+    ? null
+    : (status.members.find(({ id }) => id === row.node)?.name ?? row.node)
+
 /** A receipt with all that is known of it. */
 export const receiptCard = async (node: Node, receipt: Receipt, after: string | null): Promise<ReceiptCard> => {
   const { limits, reads } = node
@@ -20,8 +28,10 @@ export const receiptCard = async (node: Node, receipt: Receipt, after: string | 
   const found = reads.receiptConnections(receipt.id, limits.rowsShownMax + 1, numberAfter(after))
   const tries = await reads.triesOf(receipt)
   const row = reads.auditOf(receipt)
+  const askedAt = askedAtOf(node, row, status)
   return {
     ...json,
+    askedAt,
     url: `${node.consoleUrl}/revocations/${receipt.id}`,
     selector: selectorCard(node, receipt),
     peers,
@@ -31,7 +41,8 @@ export const receiptCard = async (node: Node, receipt: Receipt, after: string | 
     now: node.now(),
     tokens: tokens.length,
     first: tokens.slice(0, limits.rowsShownMax),
-    cut: cutOf(receipt),
+    // Elsewhere nothing was timed, and what was cut here is known all the same.
+    cut: askedAt === null ? cutOf(receipt) : receipt.cut,
     connections: {
       ...pageOf(
         found,

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { programFor } from '../../../src/cli/program.ts'
 import { startDemoUpstream } from '../../../src/demo/upstream.ts'
-import { startNode } from '../../support/node.ts'
+import { startCluster, type TestMember } from '../../support/cluster.ts'
 import { bearer } from '../../support/secret.ts'
 import { api, type OpenApi } from './api.ts'
 import { audit } from './audit.ts'
@@ -30,9 +30,10 @@ export const commandLine = () =>
     defaultDataFolders: () => [],
   }).program
 
-/** What a node says of itself after one refusal, one cut and one look at a server, so that each metric has its labels. */
+/** What one of two nodes says of itself after a refusal, a cut and a look at a server, so that each metric has its labels. */
 const asked = async () => {
-  await using node = await startNode()
+  await using cluster = await startCluster(2)
+  const { running: node } = cluster.members[0] as TestMember
   const upstream = startDemoUpstream()
   await node.addServer('demo', upstream.url)
   await node.api('POST', '/servers/demo/probes')

@@ -1,0 +1,300 @@
+import type { Access } from '../access.ts'
+import { alone } from '../alone.ts'
+import type { ApiKeys } from '../apikey.ts'
+import { ClusterNode } from '../cluster/cluster.ts'
+import type { ClusterMeasures } from '../cluster-measures.ts'
+import type { Cluster } from '../cluster-view.ts'
+import { joinDoor, JOIN_PATH, join } from '../cluster/join.ts'
+import { ClusterListener } from '../cluster/listener.ts'
+import { NatsTransport } from '../cluster/nats.ts'
+import { Protocol, type ProtocolState, stateOf } from '../cluster/protocol.ts'
+import { Running } from '../cluster/running.ts'
+import { Tickets } from '../cluster/ticket.ts'
+import type { TransportEvents } from '../cluster/transport.ts'
+import { WebSocketTransport } from '../cluster/websocket.ts'
+import type { ClusterConfig, Config } from '../config.ts'
+import { AppError, invalid } from '../error.ts'
+import type { StoredFact } from '../fact.ts'
+import { newId } from '../id.ts'
+import { limits } from '../limits.ts'
+import type { Logger } from '../log.ts'
+import { SYSTEM } from '../operator.ts'
+import type { Receipts } from '../receipt.ts'
+import type { Registry } from '../registry.ts'
+import { RevocationIndex } from '../revocation-index.ts'
+import { NOT_MEASURED } from '../revocation-record.ts'
+import type { Standing } from '../standing.ts'
+import { adoptRing, checkEmpty } from '../store/adopt.ts'
+import { applyCarried } from '../store/carried.ts'
+import { ClusterStore } from '../store/cluster.ts'
+import { found } from '../store/founding.ts'
+import type { Store } from '../store/open.ts'
+import { keyHandlers } from '../store/replica/key.ts'
+import { peopleHandlers } from '../store/replica/people.ts'
+import { receiptHandlers } from '../store/replica/receipt.ts'
+import { RevocationFacts } from '../store/replica/revocation.ts'
+import { serverHandlers } from '../store/replica/server.ts'
+import { tokenHandlers } from '../store/replica/token.ts'
+import { ReplicaStore } from '../store/replica.ts'
+import type { RevocationStore } from '../store/revocation.ts'
+import type { Clock, Stopwatch } from '../time.ts'
+import type { TokenIndex } from '../token-index.ts'
+import type { UpstreamIndex } from '../upstream.ts'
+
+/** Where others reach this node; null: it listens for nobody. */
+const urlOf = ({ listen, advertise }: ClusterConfig): string | null => {
+  if (!listen) return null
+  return advertise ?? `ws://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${listen.port}`
+}
+
+/**
+ * A folder that is of no cluster yet becomes one of it, with the ticket of the settings. Before anything is read out of
+ * it: the keys that it was opened with are not the cluster's. Throws what the other side says.
+ */
+export const joinFirst = async (config: Config, store: Store, version: string, log: Logger): Promise<void> => {
+  const { cluster, nodeName } = config
+  const keep = new ClusterStore(store)
+  if (!cluster?.join || keep.identity()) return
+  const { url, ticket } = cluster.join
+  const own = urlOf(cluster)
+  if (!ticket) throw invalid('--cluster-join: needs --ticket too; `portcullis cluster ticket` on a member makes one')
+  if (own === null) throw invalid('--cluster-join: needs --cluster-listen too, where the others reach this node')
+  checkEmpty(store)
+  log.info({ to: url }, 'joining a cluster')
+  const keys = keep.keys()
+  const welcome = await joinPatiently(
+    () => join(url, ticket, { id: store.node, name: nodeName, url: own, key: keys.publicKey }, version),
+    log,
+  )
+  adoptRing(store, {
+    database: welcome.database,
+    keys: welcome.keys.map(({ secret, ...key }) => ({ ...key, secret: new Uint8Array(Buffer.from(secret, 'base64')) })),
+  })
+  // What was sealed under the ring that went.
+  keep.putKeys(keys)
+  keep.state<ProtocolState>().save(stateOf(welcome.memberships, false))
+  for (const membership of welcome.memberships) keep.open(membership)
+  keep.create(welcome.cluster, true)
+  log.info({ cluster: welcome.cluster }, 'joined; now it learns what the others know')
+}
+
+/** The other side may be starting just now; what it refuses is refused for good. */
+const joinPatiently = async <T>(ask: () => Promise<T>, log: Logger): Promise<T> => {
+  const until = performance.now() + limits.ticketMs
+  for (;;) {
+    try {
+      return await ask()
+    } catch (error) {
+      const passing = error instanceof AppError && error.kind === 'unavailable'
+      if (!passing || performance.now() > until) throw error
+      log.warn({ err: error }, 'the cluster can not be joined yet; trying again')
+      await Bun.sleep(limits.joinRetryMs)
+    }
+  }
+}
+
+export interface ClusterServices {
+  config: Config
+  version: string
+  store: Store
+  tokens: TokenIndex
+  servers: UpstreamIndex
+  registry: Registry
+  standing: Standing
+  access: Access
+  apiKeys: ApiKeys
+  receipts: Receipts
+  revocationStore: RevocationStore
+  measures: ClusterMeasures
+  now: Clock
+  stopwatch: Stopwatch
+  log: Logger
+}
+
+/** The cluster of a node, and what it starts and stops with. */
+export interface Clustered {
+  cluster: Cluster
+  start(): Promise<void>
+  stop(): void
+}
+
+/** Everything that makes a node a member, or able to become one. */
+export const createCluster = (services: ClusterServices): Clustered => {
+  const { config, version, store, tokens, servers, registry, standing, access, apiKeys } = services
+  const { receipts, revocationStore, measures, now, stopwatch, log } = services
+  const keep = new ClusterStore(store)
+  const revocations = new RevocationIndex()
+  const facts = new RevocationFacts({
+    store,
+    tokens,
+    revocations,
+    registry,
+    onRevoked: ({ id }, result) => void receipts.keep({ id, timings: { ...NOT_MEASURED }, result, endedAt: now() }),
+  })
+  revocationStore.shared = facts
+  const replica = new ReplicaStore({
+    store,
+    limits,
+    revocations: facts,
+    handlers: {
+      ...tokenHandlers({ store, tokens, revocations, registry, now }),
+      ...serverHandlers({ store, servers, registry }),
+      ...peopleHandlers({ store, access, apiKeys }),
+      ...keyHandlers({ store, tokens, registry, now }),
+      ...receiptHandlers(store),
+    },
+  })
+  const counted = {
+    ...{ behind: replica.behind.bind(replica), adopt: replica.adopt.bind(replica) },
+    get vector() {
+      return replica.vector
+    },
+    get unknown() {
+      return replica.unknown
+    },
+    apply(given: readonly StoredFact[], pulled: boolean) {
+      const applied = replica.apply(given, pulled)
+      measures.applied.revocation += applied.revocations.length
+      measures.applied.change += applied.count - applied.revocations.length
+      return applied
+    },
+  }
+  // What a restore brought along, before anybody is let in.
+  applyCarried(store, counted)
+  const settings = config.cluster
+  if (!settings) {
+    const identity = keep.identity()
+    // Serving without the others would let in what they revoked.
+    if (identity) throw invalid(`--cluster-listen: this folder is of the cluster ${identity.clusterId}, and needs it`)
+    return { cluster: alone, start: () => Promise.resolve(), stop() {} }
+  }
+  const tickets = new Tickets(now, stopwatch)
+  const refused = (reason: keyof ClusterMeasures['refused']) => {
+    measures.refused[reason] += 1
+  }
+  const listener = settings.listen ? new ClusterListener(settings.listen, refused) : null
+  const disk = keep.state<ProtocolState>()
+  const url = urlOf(settings)
+
+  const node: ClusterNode = new ClusterNode({
+    id: store.node,
+    name: config.nodeName,
+    url,
+    policy: settings.policy,
+    leaseMs: settings.leaseMs,
+    keep,
+    tickets,
+    newId: () => newId('cls'),
+    async found(actor) {
+      await found({ store, tokens }, limits, actor)
+      replica.reload()
+    },
+    putFirst: (membership) => disk.save(stateOf([membership], true)),
+    welcome: () => ({
+      database: store.database,
+      keys: store.keys.data.keys.map(({ id, createdAt, secret }) => ({
+        id,
+        createdAt,
+        secret: Buffer.from(secret).toString('base64'),
+      })),
+    }),
+    run(self, clusterId, trust) {
+      const identity = keep.identity()
+      const protocol = new Protocol({
+        self,
+        replica: counted,
+        disk,
+        timing: {
+          digestMs: limits.digestMs,
+          leaseGuard: limits.leaseGuard,
+          pullBytesMax: limits.pullBytesMax,
+          syncGraceMs: limits.syncGraceMs,
+          changeTimeoutMs: limits.changeTimeoutMs,
+        },
+        version,
+        fresh: identity?.fresh ?? true,
+        formerly: identity?.formerly ?? [],
+        retired: identity?.retired ?? false,
+      })
+      let running: Running | null = null
+      const events: TransportEvents = {
+        linked: (peer) => running?.linked(peer),
+        unlinked(peer) {
+          measures.linksLost += 1
+          running?.unlinked(peer)
+        },
+        message: (peer, message) => running?.message(peer, message),
+        refused,
+      }
+      const warn = (text: string) => log.warn({}, text)
+      const transport = settings.nats
+        ? new NatsTransport({ trust, settings: settings.nats, events, limits, stopwatch, warn })
+        : new WebSocketTransport(trust, listener as ClusterListener, stopwatch, events)
+      running = new Running({
+        self,
+        clusterId,
+        protocol,
+        transport,
+        replica: counted,
+        completions: revocationStore,
+        standing,
+        limits,
+        now,
+        stopwatch,
+        onStanding(unfit) {
+          if (unfit === null) return log.info({}, 'this node lets clients in')
+          // Whoever is listening hears it now; what is asked is refused by the predicate.
+          const { cut } = registry.cut(registry.all(), 'node_stale')
+          log.error({ unfit, cut }, 'this node lost touch with its cluster and lets nobody in')
+        },
+        onSynced: () => keep.setSynced(),
+        onRolledBack() {
+          log.fatal(
+            {},
+            'the others know more of this node than it does itself: its machine was rolled back. It restarts as another',
+          )
+          keep.forgetIdentity()
+          process.kill(process.pid, 'SIGTERM')
+        },
+        onMembership(membership) {
+          keep.open(membership)
+          const names = membership.members.map(({ name }) => name)
+          log.info(
+            { version: membership.version, change: membership.change, members: names },
+            'the members of the cluster',
+          )
+        },
+        onError: (error, doing) => log.error({ err: error, doing }, 'the cluster: a step failed'),
+      })
+      return running
+    },
+  })
+  listener?.open(
+    JOIN_PATH,
+    joinDoor({
+      keyOf: (ticket) => tickets.keyOf(ticket),
+      redeem: (ticket, publicKey) => tickets.redeem(ticket, publicKey),
+      admit: (member, { actor }) => node.admit(member, { name: actor, role: 'owner' }),
+      failed: (error) => log.error({ err: error }, 'a node could not join'),
+      refused,
+    }),
+  )
+  store.log.onCommitted = (committed) => node.committed(committed)
+  return {
+    cluster: node,
+    async start() {
+      if (keep.identity()) {
+        standing.synced = false
+      }
+      listener?.start()
+      await node.start()
+      node
+        .putPolicy(SYSTEM)
+        .catch((error: unknown) => log.warn({ err: error }, 'the policy of the settings is not in force'))
+    },
+    stop() {
+      node.stop()
+      listener?.stop()
+    },
+  }
+}

@@ -1,0 +1,160 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import type { Browser } from 'playwright-core'
+import type { RevocationJson } from '../../src/server/api/schemas.ts'
+import { TestCluster, type TestMember } from '../support/cluster.ts'
+import { eventually } from '../support/poll.ts'
+import { open } from '../support/raw.ts'
+import { bearer } from '../support/secret.ts'
+import { startEvents } from '../support/upstreams/events.ts'
+import { hasChromium, launch, openSignedIn } from './chromium.ts'
+import { fieldsOf, textOf } from './text.ts'
+import { PASSWORD, setupLinkOf, Visitor } from './visitor.ts'
+
+/** What the consoles of real nodes say of their cluster; every state that can't be brought about is in cluster-states.test.ts. */
+
+const LEASE_MS = 2_000
+const args = ['--lease', '2s']
+
+let events: Awaited<ReturnType<typeof startEvents>>
+let cluster: TestCluster
+let a: TestMember
+let b: TestMember
+let c: TestMember
+const owners = new Map<TestMember, Visitor>()
+
+const ownerOf = (member: TestMember): Visitor => {
+  const owner = owners.get(member)
+  if (!owner) throw new Error(`nobody has signed in to ${member.name}`)
+  return owner
+}
+const read = async (member: TestMember, path: string) => (await ownerOf(member).get(path)).text()
+const alarmOn = async (member: TestMember): Promise<string> =>
+  textOf(/<p id="alarm-[^>]*>(.*?)<\/p>/s.exec(await read(member, '/tokens'))?.[1] ?? '')
+
+/** Cuts a node off from all others, or joins it to them again. */
+const isolate = async (member: TestMember, cut = true) => {
+  for (const other of cluster.members) if (other !== member) await cluster.cut(member, other, cut)
+}
+
+beforeAll(async () => {
+  events = await startEvents({ intervalMs: 100, burst: 1 })
+  cluster = new TestCluster({ proxied: true, args })
+  a = cluster.member()
+  await a.start()
+  const owner = new Visitor(a.running.console)
+  await owner.usePasswordLink(setupLinkOf(a.running), 'ada')
+  owners.set(a, owner)
+  await a.running.addServer('events', events.url)
+})
+afterAll(async () => {
+  await cluster[Symbol.asyncDispose]()
+  events.stop()
+})
+
+test('a node is added by what its console says, and lets in whoever the others know', async () => {
+  expect(textOf(await read(a, '/cluster'))).toContain('This node stands alone')
+  for (const member of [cluster.member(), cluster.member()]) {
+    const made = await ownerOf(a).post('/cluster/tickets/new', fieldsOf(await read(a, '/cluster/tickets/new')))
+    expect(made.status).toBe(201)
+    const command = textOf(await made.text())
+    const [, url = '', ticket = ''] = /--cluster-join (\S+) \\ --ticket (pcj_\S+)/.exec(command) ?? []
+    expect(url).toBe(a.url)
+    await member.start('--cluster-join', url, '--ticket', ticket)
+  }
+  ;[, b, c] = cluster.members as [TestMember, TestMember, TestMember]
+  await cluster.settled()
+  for (const member of [b, c]) {
+    const owner = new Visitor(member.running.console)
+    await eventually(async () => (await owner.post('/sign-in', { name: 'ada', password: PASSWORD })).status === 303)
+    owners.set(member, owner)
+  }
+  for (const member of [a, b, c]) {
+    const text = await eventually(async () => {
+      const shown = textOf(await read(member, '/cluster'))
+      return shown.includes('All is well') && shown.includes('lease left') && shown
+    })
+    expect(text).toContain('this node is linked with all 2 others')
+    expect(text).toContain('lease of 2 s')
+    expect(await alarmOn(member)).toBe('')
+  }
+})
+
+test('a revocation on one node: its receipt says what each of the others did', async () => {
+  const { id, token } = await a.running.createToken('Cursor IDE', ['events'])
+  const streams = await Promise.all(
+    [a, b, b].map(async (member) => {
+      const stream = await eventually(async () => {
+        const tried = await open(member.running.gate, { target: '/s/events/sse', headers: bearer(token) })
+        await tried.until(({ text, ended }) => text.includes('data:') || ended !== 'open' || text.includes('401'))
+        return tried.text.includes('data:') && tried
+      })
+      return stream
+    }),
+  )
+  const answer = await ownerOf(a).post('/revocations', { token: id, reason: 'compromised', note: '' })
+  const path = answer.headers.get('location') ?? ''
+  for (const stream of streams) {
+    await stream.done()
+    expect(stream.text).toContain('token_revoked')
+    stream[Symbol.dispose]()
+  }
+  const { json } = await a.running.api<RevocationJson>('GET', path)
+  expect(json.complete).toBe(true)
+  const text = textOf(await read(a, path))
+  expect(text).toContain('Complete: no node anywhere lets it in any more.')
+  expect(text).toMatch(/1 connection was cut in [\d.]+ ms, and 2 on other nodes\./)
+  for (const { node, ms, cut } of json.peers) expect(text).toContain(`${node} refuses it ${ms?.toFixed(3)} ms ${cut}`)
+  expect(json.peers.map(({ node, cut }) => [node, cut])).toEqual([
+    ['b', 2],
+    ['c', 0],
+  ])
+  const elsewhere = textOf(await read(b, path))
+  expect(elsewhere).toContain('Cursor IDE is dead.')
+  expect(elsewhere).toContain('operator:ada')
+  for (const member of [a, b, c]) expect(await alarmOn(member)).toBe('')
+})
+
+describe.skipIf(!hasChromium())('in a browser', () => {
+  let browser: Browser
+  beforeAll(async () => {
+    browser = await launch()
+  })
+  afterAll(() => browser.close())
+
+  test('a node that is cut off: what that means is said on both sides, until it is over', async () => {
+    const { id } = await a.running.createToken('lost laptop', ['events'])
+    await eventually(async () => (await c.running.api('GET', `/tokens/${id}`)).status === 200)
+    const { page, complaints } = await openSignedIn(browser, ownerOf(c))
+    await isolate(c)
+    await page.locator('#alarm-stale').waitFor()
+    expect(await page.locator('#alarm-stale').innerText()).toContain('Clients get 503 here')
+    expect(await page.locator('#state').innerText()).toBe('This node lets nobody in')
+    expect(await alarmOn(a)).toBe('')
+
+    const { page: receipt } = await openSignedIn(browser, ownerOf(a))
+    const answer = await ownerOf(a).post('/revocations', { token: id, reason: 'lost_device', note: '' })
+    await receipt.goto(a.running.console + (answer.headers.get('location') ?? ''))
+    // Which of the two is seen first is a matter of when the lease of c ran out.
+    await receipt.locator('#completion', { hasText: /^Complete$/ }).waitFor({ timeout: 10 * LEASE_MS })
+    expect(await receipt.locator('#peers').innerText()).toContain('its lease has run out')
+
+    await isolate(c, false)
+    await page.locator('#alarm-stale').waitFor({ state: 'detached' })
+    expect(complaints).toEqual([])
+    await receipt.context().close()
+    await page.context().close()
+  })
+
+  test('who is told to go, goes, and says so itself', async () => {
+    const { page, complaints } = await openSignedIn(browser, ownerOf(a))
+    await page.goto(`${a.running.console}/cluster`)
+    await page.locator(`#remove-${await c.id()}`).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Remove it' }).click()
+    await page.getByText('The node is removed from the cluster.').waitFor()
+    await page.getByText('2 nodes').waitFor()
+    await eventually(async () => (await alarmOn(c)).startsWith('This node was removed from its cluster.'))
+    expect(await alarmOn(a)).toBe('')
+    expect(complaints).toEqual([])
+    await page.context().close()
+  })
+})

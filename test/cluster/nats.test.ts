@@ -1,0 +1,352 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { randomBytes } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { connect, type NatsConnection } from '@nats-io/transport-node'
+import { limits } from '../../src/limits.ts'
+import { hasNats, NatsServer, natsCreds, startNats, streamOf } from '../support/nats.ts'
+import { eventually } from '../support/poll.ts'
+import { tempFolder } from '../support/temp.ts'
+import { areLinked, digest, facts, introduce, Peer, startPeers } from './nats-peer.ts'
+
+const there = hasNats()
+
+/** Digests as the protocol sends them, faster: without any, all are silent. */
+const talk = (peers: readonly Peer[], everyMs = 100) => {
+  let ask = 0
+  const timer = setInterval(() => {
+    ask += 1
+    for (const { transport } of peers) transport.broadcast(digest(ask))
+  }, everyMs)
+  return { [Symbol.dispose]: () => clearInterval(timer) }
+}
+
+const heardOf = (peer: Peer, from: string, kind: string) =>
+  peer.heard.filter((heard) => heard.from === from && heard.message.t === kind).map(({ message }) => message)
+
+describe.skipIf(!there)('over one server', () => {
+  let server: Awaited<ReturnType<typeof startNats>>
+  let raw: NatsConnection
+  beforeAll(async () => {
+    server = await startNats()
+    raw = await connect({ servers: server.url })
+  })
+  afterAll(async () => {
+    await raw.close()
+    await server.stop()
+  })
+
+  /** Every frame of a cluster, as anybody on the server can read it. */
+  const sniff = (cluster: string) => {
+    const seen: { subject: string; frame: Uint8Array }[] = []
+    const subscription = raw.subscribe(`portcullis.${cluster}.>`, {
+      callback: (_error, { subject, data }) => void seen.push({ subject, frame: data.slice() }),
+    })
+    return { seen, [Symbol.dispose]: () => subscription.unsubscribe() }
+  }
+
+  test('three find each other; what is for one goes to one, what is for all is sent once', async () => {
+    using peers = await startPeers([server.url], ['a', 'b', 'c'])
+    const [a, b, c] = peers as [Peer, Peer, Peer]
+    await eventually(() => areLinked(peers))
+    using wire = sniff(a.cluster)
+    await raw.flush()
+    a.transport.broadcast(digest(7))
+    a.transport.broadcast(facts('a', 1))
+    expect(a.transport.send('b', { t: 'answer', ask: 7, granted: true })).toBe(true)
+    await eventually(() => b.heard.length >= 3 && c.heard.length >= 2)
+    expect(b.heard.map(({ from, message }) => [from, message.t])).toEqual([
+      ['a', 'digest'],
+      ['a', 'facts'],
+      ['a', 'answer'],
+    ])
+    expect(c.heard.map(({ message }) => message.t)).toEqual(['digest', 'facts'])
+    expect(a.heard).toEqual([])
+    expect(wire.seen.map(({ subject }) => subject.split('.').slice(2).join('.'))).toEqual([
+      'digest.a',
+      'facts.a',
+      'to.b.a',
+    ])
+    expect([a, b, c].flatMap(({ refused }) => refused)).toEqual([])
+  })
+
+  test('nothing of it can be read on the server, and JetStream keeps each fact once', async () => {
+    using peers = await startPeers([server.url], ['a', 'b'])
+    const [a, b] = peers as [Peer, Peer]
+    await eventually(() => areLinked(peers))
+    using wire = sniff(a.cluster)
+    await raw.flush()
+    const stream = `portcullis_${a.cluster}`
+    await eventually(() => streamOf(server, stream))
+    for (let seq = 1; seq <= 10; seq += 1) a.transport.broadcast(facts('a', seq, '{"who":"a very secret subject"}'))
+    await eventually(() => heardOf(b, 'a', 'facts').length === 10)
+    await eventually(async () => (await streamOf(server, stream))?.state.messages === 10)
+    const all = Buffer.concat(wire.seen.map(({ frame }) => frame)).toString('latin1')
+    expect(wire.seen.length).toBeGreaterThanOrEqual(10)
+    expect(all).not.toContain('secret subject')
+    expect(all).not.toContain('facts')
+    // What JetStream stored came to b as well, and was not heard twice.
+    expect(heardOf(b, 'a', 'facts')).toHaveLength(10)
+  })
+
+  test('what is larger than the server takes comes in parts; what is larger than a frame may be, not at all', async () => {
+    using peers = await startPeers([server.url], ['a', 'b'])
+    const [a, b] = peers as [Peer, Peer]
+    await eventually(() => areLinked(peers))
+    const payload = randomBytes(1_500_000).toString('hex')
+    expect(a.transport.send('b', { ...facts('a', 1, payload), pulled: true } as never)).toBe(true)
+    a.transport.broadcast(facts('a', 2, payload))
+    await eventually(() => b.heard.length === 2)
+    for (const { message } of b.heard) {
+      expect(message.t === 'facts' && message.facts[0]?.payload === payload).toBe(true)
+    }
+    expect(a.transport.send('b', facts('a', 3, 'x'.repeat(limits.clusterFrameBytesMax)))).toBe(false)
+    expect(a.refused).toEqual(['too_large'])
+    a.transport.broadcast(digest(1))
+    await eventually(() => heardOf(b, 'a', 'digest').length === 1)
+    expect(b.heard).toHaveLength(3)
+    expect(b.refused).toEqual([])
+  })
+
+  test('one with another secret, another key or no membership is refused and counted', async () => {
+    using peers = await startPeers([server.url], ['b', 'c'])
+    const [b, c] = peers as [Peer, Peer]
+    const wrongSecret = new Peer('a', randomBytes(32), b.cluster)
+    const wrongKey = new Peer('d', b.secret, b.cluster)
+    const stranger = new Peer('e', b.secret, b.cluster)
+    const others = [wrongSecret, wrongKey, stranger]
+    await Promise.all(others.map((peer) => peer.start([server.url])))
+    try {
+      introduce([b, c, ...others])
+      b.transport.members([c.member, wrongSecret.member, { ...wrongKey.member, key: new Peer('d', b.secret, '').key }])
+      c.transport.members([b.member])
+      await eventually(() => b.refused.filter((reason) => reason === 'wrong_key').length >= 2)
+      await eventually(() => b.refused.includes('not_a_member') && c.refused.includes('not_a_member'))
+      await eventually(() => c.transport.linked().length === 1)
+      b.transport.broadcast(digest(1))
+      await eventually(() => heardOf(c, 'b', 'digest').length === 1)
+      expect(b.links).toEqual(['+c'])
+      for (const peer of others) expect([peer.links, peer.heard]).toEqual([[], []])
+      expect(b.heard).toEqual([])
+    } finally {
+      for (const { transport } of others) transport.stop()
+    }
+  })
+
+  test('garbage, replays and changed frames are counted; the links stay, and nothing of it is heard', async () => {
+    using peers = await startPeers([server.url], ['a', 'b'])
+    const [a, b] = peers as [Peer, Peer]
+    await eventually(() => areLinked(peers))
+    using wire = sniff(a.cluster)
+    await raw.flush()
+    a.transport.broadcast(digest(1))
+    a.transport.broadcast(facts('a', 1))
+    a.transport.send('b', { t: 'answer', ask: 1, granted: false })
+    await eventually(() => wire.seen.length === 3 && b.heard.length === 3)
+    const recorded = [...wire.seen]
+    const say = async (expected: string, subject: string, frame: Uint8Array) => {
+      const before = b.refused.length
+      raw.publish(subject, frame)
+      await eventually(() => b.refused.length > before, { what: `${expected} is counted` })
+      expect(b.refused.slice(before)).toEqual([expected] as never)
+    }
+    for (const { subject, frame } of recorded) {
+      await say('replayed', subject, frame)
+      // The sequence is raised, so that it is not taken for a replay: its seal does not hold.
+      const head = subject.includes('.to.') ? 9 : 8
+      const raised = Buffer.from(frame)
+      raised.writeBigUInt64BE(1_000n, head + 1)
+      await say('wrong_key', subject, raised)
+      await say('truncated', subject, frame.subarray(0, head + 3))
+      const newer = Buffer.from(frame)
+      newer[head] = 9
+      await say('wrong_version', subject, newer)
+    }
+    const direct = `portcullis.${a.cluster}.to.b.a`
+    await say('truncated', direct, new Uint8Array(0))
+    await say('wrong_version', direct, randomBytes(64).fill(9, 0, 1))
+    await say('malformed', direct, Buffer.concat([Buffer.of(1), randomBytes(500)]))
+    // Of unknown keys and sessions nobody knows what they are: passed over, not counted.
+    for (const { subject } of recorded) raw.publish(subject, Buffer.concat([Buffer.of(4), randomBytes(200)]))
+    raw.publish(`portcullis.${a.cluster}.digest.nobody`, randomBytes(900_000))
+    await raw.flush()
+    a.transport.broadcast(digest(2))
+    await eventually(() => heardOf(b, 'a', 'digest').length === 2)
+    expect(b.heard).toHaveLength(4)
+    expect(b.links).toEqual(['+a'])
+    expect(a.links).toEqual(['+b'])
+  })
+
+  test('a part that got lost is not made up by parts of other messages', async () => {
+    using peers = await startPeers([server.url], ['a', 'b'])
+    const [a, b] = peers as [Peer, Peer]
+    await eventually(() => areLinked(peers))
+    // b hears only what passes here: parts of two messages, of which each lacks one.
+    using wire = sniff(a.cluster)
+    const big = (fill: string) => ({ ...facts('a', 1, fill.repeat(2_500_000)), pulled: true }) as never
+    b.transport.stop()
+    await raw.flush()
+    a.transport.send('b', big('x'))
+    a.transport.send('b', big('y'))
+    await eventually(() => wire.seen.length === 6)
+    await b.start([server.url])
+    introduce(peers)
+    await eventually(() => a.links.length === 3)
+    expect(a.links).toEqual(['+b', '-b', '+b'])
+    expect(b.heard).toEqual([])
+  })
+
+  test('a restart is a new link at once, silence is none', async () => {
+    using peers = await startPeers([server.url], ['a', 'b', 'c'], { clusterSilentMs: 600 })
+    const [a, b, c] = peers as [Peer, Peer, Peer]
+    await eventually(() => areLinked(peers))
+    using _talk = talk(peers)
+    b.transport.stop()
+    await b.start([server.url], { clusterSilentMs: 600 })
+    introduce(peers)
+    await eventually(() => areLinked(peers) && c.links.includes('-b'))
+    expect(a.links.filter((told) => told.endsWith('b'))).toEqual(['+b', '-b', '+b'])
+    expect(c.links.filter((told) => told.endsWith('a'))).toEqual(['+a'])
+    b.transport.stop()
+    await eventually(() => !a.transport.linked().includes('b') && !c.transport.linked().includes('b'))
+    expect(a.transport.linked()).toEqual(['c'])
+    expect(a.transport.send('b', digest(1))).toBe(false)
+  })
+
+  test('who is no member any more hears nothing, and is told so', async () => {
+    using peers = await startPeers([server.url], ['a', 'b', 'c'])
+    const [a, b, c] = peers as [Peer, Peer, Peer]
+    await eventually(() => areLinked(peers))
+    const membership = { version: 5, secret: 'sealed' }
+    a.removal = { c: membership as never }
+    a.transport.members([b.member])
+    b.transport.members([a.member])
+    await eventually(() => c.heard.some(({ message }) => message.t === 'chosen'), { timeoutMs: 10_000 })
+    const [told] = heardOf(c, 'a', 'chosen')
+    expect(told).toMatchObject({ membership: { version: 5, secret: '' } })
+    const before = c.heard.length
+    a.transport.broadcast(facts('a', 1))
+    b.transport.broadcast(digest(1))
+    await eventually(() => heardOf(b, 'a', 'facts').length === 1 && heardOf(a, 'b', 'digest').length === 1)
+    expect(heardOf(c, 'a', 'facts')).toEqual([])
+    expect(c.heard.slice(before).filter(({ message }) => message.t !== 'chosen')).toEqual([])
+    expect(a.refused).toContain('not_a_member')
+    expect(a.transport.linked()).toEqual(['b'])
+  })
+
+  test('a node that was restored is let in by members that agree', async () => {
+    using peers = await startPeers([server.url], ['a', 'b'])
+    const [a, b] = peers as [Peer, Peer]
+    await eventually(() => areLinked(peers))
+    const restored = new Peer('z', a.secret, a.cluster, ['b'])
+    a.lets = (claim) => claim.formerly.includes('b') && claim.key === restored.key
+    b.transport.stop()
+    await restored.start([server.url])
+    try {
+      restored.transport.members([a.member])
+      await eventually(() => a.transport.linked().includes('z') && restored.transport.linked().includes('a'))
+      a.transport.broadcast(digest(3))
+      await eventually(() => heardOf(restored, 'a', 'digest').length === 1)
+      // It becomes a member by its new name: the link stays.
+      a.transport.members([restored.member])
+      restored.transport.broadcast(digest(4))
+      await eventually(() => heardOf(a, 'z', 'digest').length === 1)
+      expect(a.links.filter((told) => told.endsWith('z'))).toEqual(['+z'])
+    } finally {
+      restored.transport.stop()
+    }
+  })
+
+  test('versions with known flaws are told, once', async () => {
+    using peers = await startPeers([server.url], ['a'])
+    const [a] = peers as [Peer]
+    const old = raw.info?.version.startsWith('2.9.')
+    expect(a.warned).toEqual(old ? [expect.stringMatching(/^NATS server 2\.9\.\d+ has known flaws: upgrade it/)] : [])
+  })
+})
+
+describe.skipIf(!there)('a server that is not there', () => {
+  test('does not hold the start up; links come with it, and come back with it', async () => {
+    const probe = await startNats()
+    const server = new NatsServer('late', probe.ports, '')
+    await probe.stop()
+    const url = server.url
+    using peers = await startPeers([url], ['a', 'b'], { clusterSilentMs: 600 })
+    const [a] = peers as [Peer]
+    using _talk = talk(peers)
+    expect(a.transport.linked()).toEqual([])
+    expect(a.transport.send('b', digest(1))).toBe(false)
+    expect(a.warned).toEqual([expect.stringContaining(`NATS at 127.0.0.1:`)])
+    try {
+      await server.start()
+      await eventually(() => areLinked(peers), { timeoutMs: 10_000 })
+      await server.kill()
+      await eventually(() => a.transport.linked().length === 0, { timeoutMs: 10_000 })
+      server.wipe()
+      await server.start()
+      await eventually(() => areLinked(peers), { timeoutMs: 10_000 })
+      // What JetStream kept is gone, and it is asked to keep what is new.
+      await eventually(() => streamOf(server, `portcullis_${a.cluster}`), { timeoutMs: 10_000 })
+    } finally {
+      await server.stop()
+    }
+  }, 60_000)
+})
+
+describe.skipIf(!there)('who may connect', () => {
+  const start = async (urls: string[], credsFile: string | null = null) => {
+    const peer = new Peer('a', randomBytes(32), 'cluster')
+    await peer.start(urls, {}, credsFile)
+    return Object.assign(peer, { [Symbol.dispose]: () => peer.transport.stop() })
+  }
+
+  /** That the stream was made says that it was let in, with all rights that are needed. */
+  const isIn = (server: NatsServer) => eventually(() => streamOf(server, 'portcullis_cluster'))
+
+  test('is said by a credentials file, which is read again at each connection', async () => {
+    const { config, creds } = natsCreds()
+    await using server = await startNats(config)
+    const file = join(tempFolder(), 'portcullis.creds')
+    writeFileSync(file, natsCreds().creds)
+    using peer = await start([server.url], file)
+    await eventually(() => peer.warned.some((text) => /authorization/i.test(text)))
+    expect(await streamOf(server, 'portcullis_cluster')).toBeNull()
+    writeFileSync(file, creds)
+    await isIn(server)
+    // Neither the file nor its secrets get into what is logged.
+    expect(peer.warned.join('\n')).not.toMatch(/SEED|eyJ/)
+  })
+
+  test('is said by user and password in the URL, which no warning repeats', async () => {
+    await using server = await startNats('authorization { user: "port cullis", password: "p@ss:w/rd" }')
+    const { host } = new URL(server.url)
+    using wrong = await start([`nats://port%20cullis:wrong-one@${host}`])
+    await eventually(() => wrong.warned.some((text) => /authorization/i.test(text)))
+    expect(wrong.warned.join('\n')).not.toContain('wrong-one')
+    using peer = await start([`nats://port%20cullis:p%40ss%3Aw%2Frd@${host}`])
+    await isIn(server)
+    expect(peer.warned.filter((text) => !text.includes('known flaws'))).toEqual([])
+  })
+
+  test('tls:// takes no server without TLS', async () => {
+    await using server = await startNats()
+    using peer = await start([server.url.replace('nats:', 'tls:')])
+    await eventually(() => peer.warned.some((text) => /tls/i.test(text)))
+    expect(await streamOf(server, 'portcullis_cluster')).toBeNull()
+  })
+
+  test.each([
+    ['http://127.0.0.1:4222', null, 'write it like nats://HOST:4222'],
+    ['nats://', null, 'write it like nats://HOST:4222'],
+    ['127.0.0.1:4222', null, 'write it like nats://HOST:4222'],
+    ['nats://user:hidden@127.0.0.1:4222/path', null, 'write it like nats://HOST:4222'],
+    ['nats://127.0.0.1:4222', '/nowhere/at.creds', '--cluster-nats-creds: '],
+  ])('%s with %p is refused before anything is connected', async (url, file, why) => {
+    const message = await start([url], file).then(
+      () => '',
+      (error: Error) => error.message,
+    )
+    expect(message).toContain(why)
+    expect(message).not.toContain('hidden')
+  })
+})

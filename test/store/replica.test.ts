@@ -1,0 +1,257 @@
+import { afterEach, expect, test } from 'bun:test'
+import fc from 'fast-check'
+import {
+  type FactStream,
+  hadSeen,
+  nextHlc,
+  type Seen,
+  stampOf,
+  STREAMS,
+  type StoredFact,
+  type Vector,
+} from '../../src/fact.ts'
+import { limits } from '../../src/limits.ts'
+import { matches } from '../../src/revocation.ts'
+import type { RevocationRecord, Selector } from '../../src/revocation-record.ts'
+import { earlierDeath } from '../../src/token.ts'
+import type { Handler } from '../../src/store/replica/handler.ts'
+import { connect, openNode, type ReplicatedNode } from '../support/replicated.ts'
+import { removeFolder, tempFolder } from '../support/temp.ts'
+
+const open: ReplicatedNode[] = []
+const node = (folder = tempFolder(), more: Record<string, Handler> = {}): ReplicatedNode => {
+  const made = openNode(folder, () => 1_000, more)
+  open.push(made)
+  return made
+}
+const close = (one: ReplicatedNode): string => {
+  open.splice(open.indexOf(one), 1)
+  one.close()
+  return one.folder
+}
+const restart = (one: ReplicatedNode, more: Record<string, Handler> = {}): ReplicatedNode => node(close(one), more)
+afterEach(() => {
+  for (const one of [...open]) removeFolder(close(one))
+})
+
+const ORIGINS = ['node_a', 'node_b', 'node_c'] as const
+const pick = fc.nat({ max: 1_000 })
+const at = <T>(all: readonly T[], n: number): T => all[n % all.length] as T
+
+/** What a node of the model does; whom and what it names is picked of what there is by then. */
+const deed = fc.record({
+  origin: fc.nat({ max: 2 }),
+  kind: fc.constantFrom('issue', 'issue', 'issue', 'rotate', 'policy', 'revoke', 'revoke'),
+  what: fc.constantFrom('token', 'subject', 'group', 'server', 'all', 'issuedBefore', 'tokenOfSubject'),
+  pick,
+  other: pick,
+  skewMs: fc.integer({ min: -50, max: 50 }),
+  hears: fc.tuple(fc.nat({ max: 4 }), fc.nat({ max: 4 }), fc.nat({ max: 4 })),
+})
+type Deed = typeof deed extends fc.Arbitrary<infer T> ? T : never
+
+interface ModelToken {
+  id: string
+  subject: string | null
+  group: string | null
+  servers: Set<string>
+  createdAt: number
+  seen: Seen
+  secrets: string[]
+}
+
+const digestOf = (n: number): string => Buffer.from(`${n}`.padStart(32, '.')).toString('base64')
+
+/** Facts of three nodes that hear of each other now and then, and what must come of them in whatever order they arrive. */
+const play = (deeds: readonly Deed[]) => {
+  const facts: StoredFact[] = []
+  const made: ModelToken[] = []
+  const told: { origin: string; seq: number; selector: Selector }[] = []
+  const deaths = new Map<string, number>()
+  const policies = new Map<string, { stamp: string; calls: number }>()
+  const known = ORIGINS.map(() => ORIGINS.map(() => 0))
+  const seqs = ORIGINS.map(() => ({ revocation: 0, change: 0 }))
+  const hlcs: (string | null)[] = ORIGINS.map(() => null)
+  let clock = 100
+  let secrets = 0
+  const write = (n: number, stream: FactStream, kind: string, payload: object, skewMs: number) => {
+    const origin = at(ORIGINS, n)
+    const hlc = nextHlc(hlcs[n] ?? null, clock + skewMs)
+    hlcs[n] = hlc
+    const counted = seqs[n] as (typeof seqs)[number]
+    counted[stream] += 1
+    if (stream === 'revocation') (known[n] as number[])[n] = counted.revocation
+    facts.push({ origin, stream, seq: counted[stream], kind, hlc, payload: JSON.stringify(payload) })
+    return { origin, seq: counted[stream], stamp: stampOf(hlc, origin) }
+  }
+  for (const { origin: n, kind, what, pick: picked, other, skewMs, hears } of deeds) {
+    clock += 1
+    const own = known[n] as number[]
+    for (const [peer, more] of hears.entries())
+      own[peer] = Math.min((own[peer] ?? 0) + more, seqs[peer]?.revocation ?? 0)
+    const secret = () => ({ digest: digestOf((secrets += 1)), keyId: 'key_unknown', createdAt: clock, diesAt: null })
+    const token = made.length > 0 ? at(made, picked) : null
+    if (kind === 'issue' || !token) {
+      const first = secret()
+      const issued: ModelToken = {
+        id: `tok_${made.length}`,
+        subject: at([null, 'Ada@x', 'ada@x', 'bob'], picked),
+        group: at([null, 'g', 'h'], other),
+        servers: new Set(at([['s1'], ['s2'], ['s1', 's2']], other)),
+        createdAt: clock + skewMs,
+        seen: Object.fromEntries(ORIGINS.map((origin, peer) => [origin, own[peer] ?? 0])),
+        secrets: [first.digest],
+      }
+      made.push(issued)
+      const row = { name: `name ${picked % 3}`, createdBy: 'local:0', expiresAt: null, revokedAt: null, policy: null }
+      write(n, 'change', 'token.issue', { ...issued, ...row, servers: [...issued.servers], secrets: [first] }, skewMs)
+    } else if (kind === 'rotate') {
+      const next = secret()
+      // Of what it knows of the token: some, or all.
+      const listed = token.secrets.slice(other % 2)
+      const death = other % 3 === 0 ? -clock : clock + 50 + (other % 7)
+      for (const digest of listed) deaths.set(digest, earlierDeath(deaths.get(digest) ?? null, death) ?? death)
+      token.secrets.push(next.digest)
+      const dying = Object.fromEntries(listed.map((digest) => [digest, death]))
+      const payload = { id: token.id, secret: next, deaths: dying, oldDieAt: death, actor: 'local:0' }
+      write(n, 'change', 'token.rotate', payload, skewMs)
+    } else if (kind === 'policy') {
+      const policy = { callsPerMinute: 1 + (other % 9) }
+      const { stamp } = write(n, 'change', 'token.policy', { id: token.id, policy, actor: 'local:0' }, skewMs)
+      if (stamp > (policies.get(token.id)?.stamp ?? ''))
+        policies.set(token.id, { stamp, calls: policy.callsPerMinute })
+    } else {
+      const selectors: Record<Deed['what'], Selector> = {
+        token: { tokens: [token.id] },
+        subject: { subject: 'ada@x' },
+        group: { group: 'g' },
+        server: { server: at(['s1', 's2'], other) },
+        all: { all: true },
+        issuedBefore: { issuedBefore: clock - (other % 20) },
+        tokenOfSubject: { tokens: [token.id], subject: 'ada@x' },
+      }
+      const selector = selectors[what]
+      const { seq } = seqs[n] ? { seq: seqs[n].revocation + 1 } : { seq: 0 }
+      const record = { id: `rev_${n}_${seq}`, at: clock, actor: 'local:0', reason: 'other', note: '', selector }
+      told.push({ ...write(n, 'revocation', 'token.revoke', record, skewMs), selector })
+    }
+  }
+  const isDead = (token: ModelToken): boolean =>
+    told.some(
+      (one) =>
+        matches(one.selector, { ...token, ...REST }) && (one.selector.tokens !== undefined || !hadSeen(token.seen, one)),
+    )
+  const expected = made.map((token) => ({
+    id: token.id,
+    dead: isDead(token),
+    secrets: token.secrets.map((digest) => [digest, deaths.get(digest) ?? null]).toSorted(),
+    calls: policies.get(token.id)?.calls ?? null,
+  }))
+  return { facts, expected: expected.toSorted(byId) }
+}
+
+const REST = { name: '', createdBy: '', expiresAt: null, revokedAt: null, revocationId: null, policy: null }
+const byId = (a: { id: string }, b: { id: string }) => (a.id < b.id ? -1 : 1)
+
+const stateOf = ({ tokens }: ReplicatedNode) =>
+  [...tokens]
+    .map((token) => ({
+      id: token.id,
+      dead: token.revokedAt !== null,
+      secrets: token.secrets.map(({ digest, diesAt }) => [digest, diesAt]).toSorted(),
+      calls: (token.policy as { callsPerMinute?: number } | null)?.callsPerMinute ?? null,
+    }))
+    .toSorted(byId)
+
+const registersOf = ({ store }: ReplicatedNode) => store.client.query('SELECT * FROM registers ORDER BY key').all()
+const auditOf = ({ store }: ReplicatedNode) =>
+  store.client.query('SELECT node, action, target_id AS target, details FROM audit ORDER BY sequence').all() as {
+    node: string
+    action: string
+    target: string | null
+    details: string
+  }[]
+const vectorOf = (facts: readonly StoredFact[]): Vector => {
+  const vector: Record<string, [number, number]> = {}
+  for (const { origin, stream, seq } of facts) {
+    const reach = (vector[origin] ??= [0, 0])
+    const place = stream === 'revocation' ? 0 : 1
+    reach[place] = Math.max(reach[place], seq)
+  }
+  return vector
+}
+
+/** Delivers all facts in an order that keeps each stream's: in batches, some twice, some too early. */
+const deliver = (to: ReplicatedNode, facts: readonly StoredFact[], choices: readonly number[]): void => {
+  const queues = ORIGINS.flatMap((origin) =>
+    STREAMS.map((stream) => facts.filter((fact) => fact.origin === origin && fact.stream === stream)),
+  )
+  const sent = queues.map(() => 0)
+  const dead = new Set<string>()
+  const deaths = new Map<string, number>()
+  const look = () => {
+    for (const token of to.tokens) {
+      if (token.revokedAt !== null) dead.add(token.id)
+      else expect(dead.has(token.id), 'a dead token lives').toBe(false)
+      for (const { digest, diesAt } of token.secrets) {
+        expect(diesAt ?? Infinity).toBeLessThanOrEqual(deaths.get(digest) ?? Infinity)
+        if (diesAt !== null) deaths.set(digest, diesAt)
+      }
+    }
+  }
+  for (let step = 0; queues.some((queue, n) => (sent[n] ?? 0) < queue.length); step += 1) {
+    const choice = at(choices, step) + step
+    const batch: StoredFact[] = []
+    for (const [n, queue] of queues.entries()) {
+      const from = sent[n] ?? 0
+      const count = (choice >> n) % 4
+      // What it has is passed over, and so is what comes before its time.
+      if ((choice + n) % 7 === 0) batch.push(...queue.slice(Math.max(0, from - 2), from))
+      if ((choice + n) % 5 === 0) batch.push(...queue.slice(from + 1, from + 3))
+      else {
+        batch.push(...queue.slice(from, from + count))
+        sent[n] = Math.min(queue.length, from + count)
+      }
+    }
+    to.replica.apply(batch, choice % 2 === 0)
+    look()
+  }
+}
+
+test('whatever the order, the batches and the repetitions, the same facts are the same tokens, and what is dead stays dead', () => {
+  fc.assert(
+    fc.property(
+      fc.array(deed, { minLength: 1, maxLength: 40 }),
+      fc.array(fc.nat({ max: 100_000 }), { minLength: 3, maxLength: 12 }),
+      fc.array(fc.nat({ max: 100_000 }), { minLength: 3, maxLength: 12 }),
+      (deeds, one, other) => {
+        const { facts, expected } = play(deeds)
+        const [a, early] = [node(), node()]
+        deliver(a, facts, one)
+        deliver(early, facts.slice(0, facts.length / 2), one)
+        // What it knew, it knows after a restart.
+        const b = restart(early)
+        deliver(b, facts, other)
+        const nodes = [a, b]
+        for (const each of nodes) {
+          expect(stateOf(each)).toEqual(expected)
+          expect(each.replica.vector).toEqual(vectorOf(facts))
+          expect(each.store.client.query('SELECT count(*) AS n FROM parked').get()).toEqual({ n: 0 })
+        }
+        expect(registersOf(a)).toEqual(registersOf(b))
+        const head = a.store.log.head
+        expect(a.replica.apply(facts, true)).toEqual({ revocations: [], count: 0 })
+        expect(a.store.log.head).toEqual(head)
+        const again = restart(a)
+        expect(stateOf(again)).toEqual(expected)
+        expect(again.replica.vector).toEqual(vectorOf(facts))
+        // What came by one is passed on by it.
+        const third = node()
+        third.pull(again, 500)
+        expect(stateOf(third)).toEqual(expected)
+        for (const each of [again, b, third]) removeFolder(close(each))
+      },
+    ),
+    { numRuns: 150 },
+  )
+})
