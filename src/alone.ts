@@ -14,4 +14,5 @@ export const alone: Cluster = {
   remove: () => Promise.reject(notFound('this node stands alone: there is no member to remove')),
   completion: () => ({ complete: true, peers: [] }),
   settled: () => Promise.resolve(),
+  spread: () => Promise.resolve(),
 }

@@ -33,8 +33,8 @@ export interface Completion {
 export interface Peers {
   /** Whether there may be tokens elsewhere that this node does not know yet. */
   readonly clustered: boolean
-  /** Hands what was committed to the peers' sockets, now. */
-  push(): void
+  /** Hands what was committed to the peers' sockets, now. `about`: their acks are timed from `arrivedAt`, by the stopwatch. */
+  push(about?: { revocation: string; arrivedAt: number }): void
   /** Tells them of a revocation that the own disk refused: they keep it as a fact of theirs. */
   relay(record: RevocationRecord, issuedUntil: number): void
 }
@@ -114,4 +114,6 @@ export interface Cluster extends Peers {
    * one of the first two.
    */
   settled(revocation: string, waitMs: number, complete?: boolean): Promise<void>
+  /** Resolves when all reachable peers have what was committed here so far, or the time is over. */
+  spread(waitMs: number): Promise<void>
 }

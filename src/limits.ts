@@ -282,9 +282,9 @@ export const limits = {
   leaseMsMin: 1_000,
   leaseMsMax: 60_000,
   /** Rows that a founding says anew in one commit: some milliseconds. */
-  foundingRowsSlice: 250,
+  foundingRowsSlice: 100,
   /** Facts of before that a founding deletes in one commit: likewise. */
-  factsForgottenSlice: 2_500,
+  factsForgottenSlice: 1_000,
   /** Tokens that one fact tells as dead of a revocation: 200 KB. */
   deadPerFactMax: 2_000,
   /** A frame between nodes: what is pulled at once stays far below, and who has proved nothing can make the node hold one. */
@@ -342,6 +342,17 @@ export const limits = {
   clusterChangeMs: 25_000,
   /** Revocations that are watched until they are complete; the oldest of more are looked at when one of these is. */
   openRevocationsMax: 10_000,
+  /** Answers under way to one who asks for facts: a round trip of 40 ms must not hold up healing. */
+  clusterPullsMax: 4,
+  /** Who has not answered for so long is not waited for: facts are asked of another. */
+  clusterPullMs: 1_000,
+  /** Changes of members that can still be asked for, removed members that are not listened to. */
+  clusterOutcomesMax: 100,
+  clusterGoneMax: 1_000,
+  /** Revocations of which is remembered when each peer acked, and how many connections it cut. */
+  ackedRevocationsMax: 1_000,
+  /** Completed revocations handed on at once: each is a row to be written. */
+  completedSlice: 500,
   incompleteShownMax: 20,
   /** A ticket goes from one screen to another; longer, and it lies around. */
   ticketMs: 600_000,

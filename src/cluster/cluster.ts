@@ -239,8 +239,12 @@ export class ClusterNode implements Cluster {
     this.#running?.committed(facts)
   }
 
-  push(): void {
-    this.#running?.push()
+  push(about?: { revocation: string; arrivedAt: number }): void {
+    this.#running?.push(about)
+  }
+
+  spread(waitMs: number): Promise<void> {
+    return this.#running?.spread(waitMs) ?? Promise.resolve()
   }
 
   relay(record: RevocationRecord, issuedUntil: number): void {

@@ -30,19 +30,29 @@ const Facts = Type.Array(
 )
 const Vector = Type.Record(Id, Type.Tuple([Count, Count]), { additionalProperties: false })
 
+const Known = Type.Object({ vector: Vector, unknown: FactIds })
+
 const Member = Type.Object({ id: Id, name: Text, url: Text, key: Type.String({ maxLength: 64 }) })
 const Members = Type.Array(Member, { maxItems: limits.membersMax })
 const Membership = Type.Object({
   version: Count,
   ballot: Text,
+  floor: Known,
   members: Members,
   policy: Type.Union([Type.Literal('lease'), Type.Literal('serve')]),
   auto: Type.Boolean(),
   leaseMs: Type.Integer({ minimum: limits.leaseMsMin, maximum: limits.leaseMsMax }),
   void: Members,
+  off: Type.Array(Id, { maxItems: limits.membersMax }),
+  heir: Type.Union([Member, Type.Null()]),
   secret: Text,
   actor: Text,
   change: Text,
+})
+const Former = Type.Object({
+  ids: Type.Array(Id, { maxItems: limits.membersMax }),
+  retired: Type.Boolean(),
+  member: Member,
 })
 const View = Type.Array(Membership, { maxItems: limits.membersMax })
 
@@ -50,13 +60,22 @@ const of = <K extends string, T extends Record<string, TSchema>>(t: K, fields: T
   Type.Object({ t: Type.Literal(t), ...fields })
 
 const SCHEMAS = [
-  of('digest', { ask: Count, vector: Vector, unknown: FactIds, view: View, version: Text, synced: Type.Boolean() }),
-  of('answer', { ask: Count, granted: Type.Boolean() }),
+  of('digest', {
+    ask: Count,
+    vector: Vector,
+    unknown: FactIds,
+    view: View,
+    version: Text,
+    synced: Type.Boolean(),
+    former: Type.Union([Former, Type.Null()]),
+  }),
+  of('answer', { ask: Count, granted: Type.Boolean(), known: Known }),
   of('facts', { facts: Facts, pulled: Type.Boolean(), more: Type.Boolean() }),
   of('pull', { vector: Vector, bytesMax: Count }),
   of('ack', {
     acks: Type.Array(Type.Object({ origin: Id, seq: Count, cut: Count })),
     vector: Vector,
+    unknown: FactIds,
     view: View,
   }),
   of('relay', { record: Type.Record(Type.String(), Type.Unknown()), issuedUntil: Type.Number() }),
@@ -65,9 +84,10 @@ const SCHEMAS = [
     version: Count,
     ballot: Text,
     ok: Type.Boolean(),
-    accepted: Type.Union([Membership, Type.Null()]),
+    known: Known,
+    accepted: Type.Union([Type.Object({ ballot: Text, membership: Membership }), Type.Null()]),
   }),
-  of('accept', { membership: Membership }),
+  of('accept', { ballot: Text, membership: Membership }),
   of('accepted', { version: Count, ballot: Text, ok: Type.Boolean() }),
   of('chosen', { membership: Membership }),
 ] as const

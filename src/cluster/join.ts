@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
-import { AppError, conflict, invalid } from '../error.ts'
+import { AppError, invalid } from '../error.ts'
 import { limits } from '../limits.ts'
 import { isMember, isMembership, jsonOf } from './frame.ts'
 import { acceptTicket, dialWithTicket } from './handshake.ts'

@@ -51,7 +51,7 @@ const withMembers = (now: Membership, members: readonly Member[], change: Partia
   leaseMs: now.leaseMs,
   void: now.void,
   off: [],
-  heir: null,
+  heir: now.heir,
   secret: now.secret,
   change: '',
   ...change,
@@ -93,7 +93,10 @@ export const nextStep = (now: Membership, change: MembershipChange): Draft | nul
 const add = (now: Membership, member: Member): Draft | null => {
   if (isMember(now, member.id)) return null
   if (now.members.length >= limits.membersMax) throw conflict(`a cluster has at most ${limits.membersMax} members`)
-  return withMembers(now, [...now.members, member], { change: `add ${member.name}` })
+  return withMembers(now, [...now.members, member], {
+    heir: now.heir?.id === member.id ? null : now.heir,
+    change: `add ${member.name}`,
+  })
 }
 
 const remove = (now: Membership, id: string, secret: string, intoVoid: boolean): Draft => {

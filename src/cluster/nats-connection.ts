@@ -160,6 +160,8 @@ export class NatsLine {
     this.#up = false
     clearTimeout(this.#wait?.timer)
     this.#wait?.end()
+    // What was said last goes out; on a connection that is down already it can't.
+    this.#connection?.flush().catch(() => undefined)
     void this.#connection?.close()
   }
 }

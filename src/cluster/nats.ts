@@ -30,6 +30,7 @@ const HEAD_BYTES = 1 + ID_BYTES
 const LAST_PART = 0
 const PART = 1
 const KEY = 2
+const BYE = 3
 const PART_HEAD_BYTES = 9
 
 /** Room for heads and seals around a part. */
@@ -106,6 +107,7 @@ export class NatsTransport implements Transport {
 
   stop(): void {
     clearInterval(this.#beat ?? undefined)
+    for (const [peer, link] of this.#links) this.#seal(peer, link, Buffer.of(BYE))
     this.#stream?.stop()
     this.#line.stop()
   }
@@ -160,7 +162,7 @@ export class NatsTransport implements Transport {
     if (link) this.#endSoon(peer, link)
   }
 
-  /** Whether it was linked. The other notices by the silence: it can't read what is said from here on. */
+  /** Whether it was linked. The other notices at last by the silence: it can't read what is said from here on. */
   #end(link: Link): boolean {
     if (link.session) this.#keyIsOld = true
     return this.#reset(link)
@@ -174,6 +176,7 @@ export class NatsTransport implements Transport {
 
   /** Tells it in a later turn: who called is in the middle of something. */
   #endSoon(peer: string, link: Link): void {
+    this.#seal(peer, link, Buffer.of(BYE))
     if (this.#end(link)) queueMicrotask(() => this.deps.events.unlinked(peer))
   }
 
@@ -396,6 +399,10 @@ export class NatsTransport implements Transport {
 
   #onSealed(from: string, link: Link, plain: Buffer): void {
     if (plain[0] === KEY) return this.#onKey(from, link, plain.subarray(1))
+    if (plain[0] === BYE) {
+      if (this.#end(link)) this.deps.events.unlinked(from)
+      return
+    }
     if (plain[0] !== PART && plain[0] !== LAST_PART) return this.#refuse('wrong_version')
     if (plain.length < PART_HEAD_BYTES) return this.#refuse('truncated')
     const number = plain.readUInt32BE(1)

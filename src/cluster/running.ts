@@ -108,7 +108,8 @@ export class Running {
     this.#committed.push(...facts)
   }
 
-  push(): void {
+  push(about?: { revocation: string; arrivedAt: number }): void {
+    if (about) this.#arrivals.set(about.revocation, about.arrivedAt)
     if (this.#committed.length === 0) return
     const facts = this.#committed
     this.#committed = []
@@ -117,11 +118,6 @@ export class Running {
 
   relay(record: RevocationRecord, issuedUntil: number): void {
     this.#run('relay', () => this.deps.protocol.relay({ ...record }, issuedUntil, this.#now))
-  }
-
-  /** When the request for a revocation came: its peers' acks are timed from there. */
-  arrived(revocation: string, at: number): void {
-    this.#arrivals.set(revocation, at)
   }
 
   /** Resolves once the change is in force. Throws `conflict` with why it is not. */
@@ -181,6 +177,14 @@ export class Running {
       const linked = this.deps.transport.linked()
       return complete || (!whole && !peers.some(({ id, state }) => state === 'pending' && linked.includes(id)))
     }, waitMs)
+  }
+
+  /** As `Cluster.spread`. */
+  spread(waitMs: number): Promise<void> {
+    this.push()
+    const lacks = () =>
+      this.deps.protocol.status(this.#now).members.some(({ state, behind }) => state === 'linked' && behind !== 0)
+    return this.#until(() => !lacks(), waitMs)
   }
 
   status(): ClusterStatus {

@@ -46,6 +46,8 @@ export class HeardKey {
   readonly #after: Record<'digests' | 'facts' | 'stored', number>
   /** Facts that were sent and did not come; of what is stored the others came already. */
   readonly #missed = new Set<number>()
+  /** What was stored may come a moment sooner than what is sent. */
+  readonly #early = new Set<number>()
 
   private constructor(told: Buffer) {
     this.#id = told.subarray(0, ID_BYTES)
@@ -68,16 +70,24 @@ export class HeardKey {
     const opened = openFrame(key, this.#after[what], frame)
     if (typeof opened === 'string') return opened
     const { sequence, plain } = opened
-    if (what === 'facts') this.#miss(this.#after.facts + 1, sequence)
+    const isNew = what === 'digests' || (what === 'facts' ? this.#sent(sequence) : this.#stored(sequence))
     this.#after[what] = sequence
-    if (what === 'stored' && sequence <= this.#after.facts && !this.#missed.delete(sequence)) return null
-    return plain
+    return isNew ? plain : null
   }
 
-  /** More than so many at once are found by digests. */
-  #miss(from: number, before: number): void {
-    for (let missed = from; missed < before && this.#missed.size < limits.natsMissedMax; missed += 1) {
-      this.#missed.add(missed)
+  #sent(sequence: number): boolean {
+    for (let before = this.#after.facts + 1; before < sequence; before += 1) {
+      // More than so many at once are found by digests.
+      if (this.#missed.size >= limits.natsMissedMax) break
+      if (!this.#early.delete(before)) this.#missed.add(before)
     }
+    return !this.#early.delete(sequence)
+  }
+
+  #stored(sequence: number): boolean {
+    if (sequence <= this.#after.facts) return this.#missed.delete(sequence)
+    if (this.#early.size >= limits.natsMissedMax) return false
+    this.#early.add(sequence)
+    return true
   }
 }

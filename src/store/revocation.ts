@@ -205,7 +205,8 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
       }
       mark()
     }
-    return { event, facts: [fact('change', `${noun}.${action}`, { ...record })], write }
+    const gates = action === 'kill' ? [] : ids.map((id) => `gate:${id}`)
+    return { event, facts: [fact('change', `${noun}.${action}`, { ...record }, gates)], write }
   }
 
   putReceipt(id: string, cut: number, timings: Timings, connections: readonly ReceiptConnection[]): void {

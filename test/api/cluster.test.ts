@@ -4,6 +4,7 @@ import type { ClusteredJson, ClusterTicketJson, RevocationJson } from '../../src
 import { startCluster, type TestCluster, type TestMember } from '../support/cluster.ts'
 import { startNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
+import { bearer } from '../support/secret.ts'
 import { expectProblem, expectShape } from './shape.ts'
 
 describe('a node that stands alone', () => {
@@ -138,6 +139,11 @@ describe('two nodes', () => {
     ((await of.status()) as ClusteredJson).members.find((member) => member.name === name)
 
   test('a member that is none is not removed, and one that is lets nobody in', async () => {
+    const { token } = await issue('lives')
+    const answerOf = async (member: TestMember) =>
+      (await fetch(`${member.running.gate}/s/one/x`, { headers: bearer(token) })).status
+    // The server behind the gate is not there: the token was let in.
+    await eventually(async () => (await answerOf(b)) === 502)
     expectProblem(await a.running.api('DELETE', '/cluster/members/nobody'), 404, 'not-found')
     const removed = await a.running.api('DELETE', '/cluster/members/b')
     expect(removed.status).toBe(200)
@@ -146,6 +152,7 @@ describe('two nodes', () => {
     const left = (await a.status()) as ClusteredJson
     expect(left.members.map(({ name }) => name)).toEqual(['a'])
     expectProblem(await a.running.api('DELETE', '/cluster/members/b'), 404, 'not-found')
-    await eventually(async () => (await fetch(`${b.running.gate}/s/one`)).status === 503)
+    await eventually(async () => (await answerOf(b)) === 503)
+    expect(await answerOf(a)).toBe(502)
   })
 })

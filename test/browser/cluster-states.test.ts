@@ -80,6 +80,29 @@ describe('over every page', () => {
     expect(said).toContain('they go on')
   })
 
+  test('who lets nobody in any more is not waited for', async () => {
+    world.show({
+      status: status({
+        policy: 'serve',
+        members: [SELF, gone('b'), gone('c')],
+        incomplete: [{ id: 'rev_1', waitsFor: ['b'] }],
+        incompleteCount: 1,
+      }),
+      completions: {
+        rev_1: {
+          complete: false,
+          peers: [
+            peer('b', { state: 'pending', ms: null, cut: null }),
+            peer('c', { state: 'lease_expired', ms: null, cut: null }),
+          ],
+        },
+      },
+    })
+    const [said] = await alarmsOn('/revocations')
+    expect(said).toContain("complete: b can't be reached: under the policy serve it goes on")
+    expect(said).not.toContain('b and c')
+  })
+
   test('the latest of several leases of one node is told, once', async () => {
     const lapsing = (leaseLeftMs: number) => ({
       complete: false,

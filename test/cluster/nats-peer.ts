@@ -67,17 +67,20 @@ export const introduce = (peers: readonly Peer[]): void => {
 }
 
 /** Peers of one cluster, that know each other; they find each other over these servers. */
-export const startPeers = async (urls: readonly string[], ids: readonly string[], overrides: Partial<Limits> = {}) => {
+export const startPeers = async <const Ids extends readonly string[]>(
+  urls: readonly string[],
+  ids: Ids,
+  overrides: Partial<Limits> = {},
+): Promise<{ [K in keyof Ids]: Peer } & Disposable> => {
   const secret = randomBytes(32)
   const cluster = `c${randomBytes(4).toString('hex')}`
   const peers = ids.map((id) => new Peer(id, secret, cluster))
   await Promise.all(peers.map((peer) => peer.start(urls, overrides)))
   introduce(peers)
-  return Object.assign(peers, {
-    [Symbol.dispose]: () => {
-      for (const { transport } of peers) transport.stop()
-    },
-  })
+  const stop = () => {
+    for (const { transport } of peers) transport.stop()
+  }
+  return Object.assign(peers as { [K in keyof Ids]: Peer }, { [Symbol.dispose]: stop })
 }
 
 export const areLinked = (peers: readonly Peer[]): boolean =>
@@ -94,9 +97,28 @@ export const digest = (ask: number): Message => ({
   former: null,
 })
 
-export const facts = (origin: string, seq: number, payload = '{}'): Message => ({
+export const facts = (origin: string, seq: number, payload = '{}', pulled = false): Message => ({
   t: 'facts',
   facts: [{ origin, stream: 'change', seq, kind: 'server.put', hlc: '000000000-0000', payload }],
-  pulled: false,
+  pulled,
   more: false,
+})
+
+/** Something that is said to one peer. */
+export const prepare = (version: number): Message => ({ t: 'prepare', version, ballot: 'x' })
+
+export const membership = (version: number): Membership => ({
+  version,
+  ballot: 'x',
+  floor: { vector: {}, unknown: [] },
+  members: [],
+  policy: 'serve',
+  auto: true,
+  leaseMs: limits.leaseMs,
+  void: [],
+  off: [],
+  heir: null,
+  secret: 'sealed',
+  actor: 'operator:owner',
+  change: 'remove c',
 })

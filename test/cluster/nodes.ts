@@ -36,11 +36,14 @@ export const trustOf = (id: string, options: TrustOptions = {}): Trust & { publi
 export const membership = (version = 2): Membership => ({
   version,
   ballot: '1 a',
+  floor: { vector: {}, unknown: [] },
   members: [{ id: 'a', name: 'a', url: 'ws://a', key: 'x' }],
   policy: 'serve',
   auto: true,
   leaseMs: 5_000,
   void: [],
+  off: [],
+  heir: null,
   secret: 'sealed',
   actor: 'local:0',
   change: 'remove c',
@@ -54,6 +57,7 @@ export const digest = (ask: number): Message => ({
   view: [membership()],
   version: '0.6.0',
   synced: true,
+  former: null,
 })
 
 export interface TestNode {

@@ -5,6 +5,9 @@ import { decodeMessage, encodeMessage } from '../../src/cluster/frame.ts'
 import type { Membership, Message } from '../../src/cluster/message.ts'
 import { openFrame, SEAL_BYTES, sealFrame, Session } from '../../src/cluster/seal.ts'
 import { limits } from '../../src/limits.ts'
+import { membership as aMembership } from './nodes.ts'
+
+const KNOWN = { vector: {}, unknown: [] }
 
 const sessions = () => {
   const [one, two] = [randomBytes(32), randomBytes(32)]
@@ -20,14 +23,18 @@ const vector = fc.dictionary(id, fc.tuple(count, count), { noNullPrototype: true
 const factIds = fc.array(fc.record({ origin: id, stream, seq: count }), { maxLength: 5 })
 const member = fc.record({ id, name: text, url: text, key: fc.base64String({ maxLength: 44 }) })
 const members = fc.array(member, { maxLength: 5 })
+const known = fc.record({ vector, unknown: factIds })
 const membership: fc.Arbitrary<Membership> = fc.record({
   version: count,
   ballot: text,
+  floor: known,
   members,
   policy: fc.constantFrom('lease' as const, 'serve' as const),
   auto: fc.boolean(),
   leaseMs: fc.integer({ min: limits.leaseMsMin, max: limits.leaseMsMax }),
   void: members,
+  off: fc.array(id, { maxLength: 3 }),
+  heir: fc.option(member),
   secret: text,
   actor: text,
   change: text,
@@ -44,18 +51,26 @@ const facts = fc.array(
   }),
   { maxLength: 5 },
 )
+const former = fc.option(fc.record({ ids: fc.array(id, { maxLength: 3 }), retired: fc.boolean(), member }))
 const is = <T extends Message['t']>(t: T) => fc.constant(t)
 const bool = fc.boolean()
+const accepted = fc.option(fc.record({ ballot: text, membership }))
 const message: fc.Arbitrary<Message> = fc.oneof(
-  fc.record({ t: is('digest'), ask: count, vector, unknown: factIds, view, version: text, synced: bool }),
-  fc.record({ t: is('answer'), ask: count, granted: bool }),
+  fc.record({ t: is('digest'), ask: count, vector, unknown: factIds, view, version: text, synced: bool, former }),
+  fc.record({ t: is('answer'), ask: count, granted: bool, known }),
   fc.record({ t: is('facts'), facts, pulled: bool, more: bool }),
   fc.record({ t: is('pull'), vector, bytesMax: count }),
-  fc.record({ t: is('ack'), acks: fc.array(fc.record({ origin: id, seq: count, cut: count })), vector, view }),
+  fc.record({
+    t: is('ack'),
+    acks: fc.array(fc.record({ origin: id, seq: count, cut: count })),
+    vector,
+    unknown: factIds,
+    view,
+  }),
   fc.record({ t: is('relay'), record: fc.constant({ id: 'rev_1', selector: { all: true } }), issuedUntil: count }),
   fc.record({ t: is('prepare'), version: count, ballot: text }),
-  fc.record({ t: is('promise'), version: count, ballot: text, ok: bool, accepted: fc.option(membership) }),
-  fc.record({ t: is('accept'), membership }),
+  fc.record({ t: is('promise'), version: count, ballot: text, ok: bool, known, accepted }),
+  fc.record({ t: is('accept'), ballot: text, membership }),
   fc.record({ t: is('accepted'), version: count, ballot: text, ok: bool }),
   fc.record({ t: is('chosen'), membership }),
 )
@@ -119,19 +134,22 @@ test.each<[string, unknown, ReturnType<typeof decodeMessage>]>([
   ['no object', [1], 'malformed'],
   ['null', null, 'malformed'],
   ['a field missing', { t: 'answer', ask: 1 }, 'malformed'],
-  ['a number that is none', { t: 'answer', ask: 1.5, granted: true }, 'malformed'],
-  ['a number below zero', { t: 'answer', ask: -1, granted: true }, 'malformed'],
-  ['a number too large to count with', { t: 'answer', ask: 2 ** 53, granted: true }, 'malformed'],
+  ['a number that is none', { t: 'answer', ask: 1.5, granted: true, known: KNOWN }, 'malformed'],
+  ['a number below zero', { t: 'answer', ask: -1, granted: true, known: KNOWN }, 'malformed'],
+  ['a number too large to count with', { t: 'answer', ask: 2 ** 53, granted: true, known: KNOWN }, 'malformed'],
   ['half a reach', { t: 'pull', vector: { a: [1] }, bytesMax: 1 }, 'malformed'],
   ['a vector by names that are no ids', { t: 'pull', vector: { 'a b': [1, 1] }, bytesMax: 1 }, 'malformed'],
   ['a clock of another length', { t: 'facts', facts: [fact({ hlc: 'z-z' })], pulled: true, more: true }, 'malformed'],
   ['a fact before the first', { t: 'facts', facts: [fact({ seq: 0 })], pulled: true, more: true }, 'malformed'],
   ['a stream that there is not', { t: 'facts', facts: [fact({ stream: 'x' })], pulled: true, more: true }, 'malformed'],
-  ['an unheard-of policy', { t: 'chosen', membership: { ...sample(), policy: 'maybe' } }, 'malformed'],
-  ['a lease of no time', { t: 'chosen', membership: { ...sample(), leaseMs: 0 } }, 'malformed'],
+  ['an unheard-of policy', { t: 'chosen', membership: { ...aMembership(), policy: 'maybe' } }, 'malformed'],
+  ['a lease of no time', { t: 'chosen', membership: { ...aMembership(), leaseMs: 0 } }, 'malformed'],
   [
     'one member too many',
-    { t: 'chosen', membership: { ...sample(), members: Array(limits.membersMax + 1).fill(sample().members[0]) } },
+    {
+      t: 'chosen',
+      membership: { ...aMembership(), members: Array(limits.membersMax + 1).fill(aMembership().members[0]) },
+    },
     'malformed',
   ],
 ])('%s', (_what, said, expected) => {
@@ -147,16 +165,10 @@ test('what is no message at all', () => {
 })
 
 test('fields that a newer node adds are passed over', () => {
-  const said = { t: 'answer', ask: 1, granted: true, mood: 'good' }
+  const said = { t: 'answer', ask: 1, granted: true, known: KNOWN, mood: 'good' }
   expect(decodeMessage(Buffer.from(`\x01${JSON.stringify(said)}`))).toMatchObject({ t: 'answer', ask: 1 })
 })
 
 function fact(change: Record<string, unknown>) {
   return { origin: 'a', stream: 'change', seq: 1, kind: 'x.y', hlc: '000000000-0000', payload: '{}', ...change }
-}
-function sample(): Membership {
-  return {
-    ...{ version: 1, ballot: '', policy: 'serve', auto: true, leaseMs: 5_000, void: [], secret: '' },
-    ...{ actor: '', change: '', members: [{ id: 'a', name: 'a', url: '', key: '' }] },
-  }
 }

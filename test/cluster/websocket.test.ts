@@ -176,12 +176,20 @@ test('a whole cluster restored: nodes that are all others than they were find ea
   await eventually(() => a.transport.linked().join() === 'b2' && b.transport.linked().join() === 'a2')
 })
 
+const facts = (bytes: number) =>
+  ({
+    t: 'facts',
+    facts: [{ origin: 'a', stream: 'change', seq: 1, kind: 'x', hlc: '000000000-0000', payload: 'x'.repeat(bytes) }],
+    pulled: true,
+    more: false,
+  }) as const
+
 test('a reader that takes nothing is dropped at the limit of what waits for it', async () => {
   using a = await startNode('a', { most: { silentMs: 60_000, bufferBytes: 4 * 1024 * 1024 } })
   using b = await startNode('b')
   meet(a, b)
   await eventually(() => a.transport.linked().length === 1)
-  const big = { ...digest(1), version: 'x'.repeat(1024 * 1024) }
+  const big = facts(1024 * 1024)
   let sent = 0
   // In one run of the loop nobody reads.
   while (a.transport.send('b', big)) expect(++sent).toBeLessThan(64)
@@ -195,13 +203,6 @@ test('a message one byte above the largest frame is not sent, and the link stays
   using b = await startNode('b')
   meet(a, b)
   await eventually(() => a.transport.linked().length === 1)
-  const facts = (bytes: number) =>
-    ({
-      t: 'facts',
-      facts: [{ origin: 'a', stream: 'change', seq: 1, kind: 'x', hlc: '000000000-0000', payload: 'x'.repeat(bytes) }],
-      pulled: true,
-      more: false,
-    }) as const
   const around = JSON.stringify(facts(0)).length + 1 + 25
   const most = limits.clusterFrameBytesMax - around
   expect(a.transport.send('b', facts(most + 1))).toBe(false)

@@ -1,3 +1,4 @@
+import type { Membership } from '../../src/cluster/message.ts'
 import type { Process } from './process.ts'
 import { Random } from '../support/random.ts'
 import { Violation } from './checks.ts'
@@ -9,6 +10,9 @@ const ADMINISTERED_MS = 90_000
 const CONVERGED_MS = 30_000
 const LOOKED_MS = 50
 const TRIED_MS = 1_000
+
+const isIn = (view: readonly Membership[], id: string): boolean =>
+  view.some(({ members }) => members.some((member) => member.id === id))
 
 /** All trouble ends: links, machines and disks are mended, the dead are removed. Then everybody must be equal. */
 export class Healing {
@@ -49,6 +53,9 @@ export class Healing {
     for (const machine of world.machines) {
       const { disk, process } = machine
       if (!disk) continue
+      const asked = this.world.joining.has(disk.identity)
+      // Whoever was not let in yet gives up.
+      if (asked && ![...world.processes()].some(({ protocol }) => isIn(protocol.view, disk.identity))) world.destroy(machine)
       disk.broken = false
       disk.crash = null
       machine.program = 'new'

@@ -68,7 +68,7 @@ test('who joins has all that the founder has, and knows nothing that the founder
   expect(joiner.apiKeys.actorOf(deadKey.secret, '192.0.2.1')).toBeNull()
   const visitor = { address: '192.0.2.1', client: null }
   expect(await joiner.access.signIn('Grace', 'a long password', visitor)).toBeString()
-  expect(joiner.access.signIn('Grace', 'a wrong password', visitor)).rejects.toThrow('wrong')
+  await expect(joiner.access.signIn('Grace', 'a wrong password', visitor)).rejects.toThrow('wrong')
   // What was restated is not restated again by who got it.
   expect(pull(node, joiner)).toBe(0)
   const before = stateOf(joiner)
@@ -128,7 +128,7 @@ test('a founding that was broken off is begun again', async () => {
     return changes.apply(node.store.log, given) as never
   }
   const before = stateOf(node)
-  expect(found(node, { ...limits, foundingRowsSlice: 1 }, OWNER)).rejects.toThrow('ends here')
+  await expect(found(node, { ...limits, foundingRowsSlice: 1 }, OWNER)).rejects.toThrow('ends here')
   await Bun.sleep(0)
   node.close()
   const again = openNode(node.folder)

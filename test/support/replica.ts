@@ -37,8 +37,12 @@ export const OWNER = { name: 'operator:Grace', role: 'owner' } as const
 
 const quiet = () => {}
 
+let last = 0
+/** One clock for all nodes, on which no two things happen at once. */
+const clock = () => (last = Math.max(last + 1, Date.now()))
+
 /** All of a node that changes state, over a real database, and its replica; without a network. */
-export const openNode = (folder = tempFolder(), now = () => Date.now(), peers: Peers = NOBODY) => {
+export const openNode = (folder = tempFolder(), now = clock, peers: Peers = NOBODY) => {
   const files = filesOf(folder)
   const store = openStore({ folder, keyFile: files.key, version: '0.4.0', now })
   const tokens = new TokenIndex()

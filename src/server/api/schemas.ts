@@ -1,4 +1,4 @@
-import { type SchemaOptions, type Static, type TSchema, Type } from '@sinclair/typebox'
+import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { REASONS } from '../../revocation-record.ts'
 import { ROLES } from '../../operator.ts'
 
@@ -7,13 +7,11 @@ import { ROLES } from '../../operator.ts'
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 const Time = Type.String({ description: 'RFC 3339, UTC', examples: ['2026-11-21T10:00:00.000Z'] })
 const Page = <T extends TSchema>(item: T) => Type.Object({ items: Type.Array(item), next: Nullable(Type.String()) })
-const OneOf = <T extends readonly string[]>(values: T, options: SchemaOptions = {}) =>
-  Type.Unsafe<T[number]>(
-    Type.Union(
-      values.map((value) => Type.Literal(value)),
-      options,
-    ),
-  )
+const OneOf = <T extends readonly string[]>(values: T) =>
+  Type.Unsafe<T[number]>(Type.Union(values.map((value) => Type.Literal(value))))
+/** The same in answers, where it is to be described: OpenAPI drops what is said of a union. */
+const Word = <T extends readonly string[]>(values: T, description: string) =>
+  Type.Unsafe<T[number]>(Type.String({ enum: [...values], description }))
 
 export const PageQuery = Type.Object({
   limit: Type.Optional(Type.String({ description: 'how many at the most' })),
@@ -295,10 +293,10 @@ export const Revocation = Type.Object({
   peers: Type.Array(
     Type.Object({
       node: Type.String({ description: 'its name' }),
-      state: OneOf(['acked', 'pending', 'lease_expired', 'removed'] as const, {
-        description:
-          'lease_expired: it is not heard from, and lets nobody in any more; removed: it is no member, and may still run',
-      }),
+      state: Word(
+        ['acked', 'pending', 'lease_expired', 'removed'] as const,
+        'lease_expired: it is not heard from, and lets nobody in any more; removed: it is no member, and may still run',
+      ),
       ms: Nullable(Type.Number({ description: "from the arrival of the request to the peer's ack" })),
       cut: Nullable(Type.Integer({ description: 'connections that it cut; null: not told' })),
       leaseEndsAt: Type.Optional(
@@ -503,12 +501,17 @@ export const Clustered = Type.Object({
   node: NodeName,
   id: Type.String({ description: 'of the cluster' }),
   transport: OneOf(['websocket', 'nats'] as const),
-  policy: OneOf(['lease', 'serve'] as const, {
-    description: 'what a node does that hears from no majority: lease: it lets nobody in; serve: it goes on',
-  }),
+  policy: Word(
+    ['lease', 'serve'] as const,
+    'what a node does that hears from no majority: lease: it lets nobody in; serve: it goes on',
+  ),
   leaseMs: Type.Integer({ description: 'how long a node goes on without a majority, under the policy lease' }),
   serving: Type.Boolean({ description: 'whether this node lets anybody in' }),
-  reason: Nullable(OneOf(['not_synced', 'node_stale'] as const, { description: 'why it lets nobody in' })),
+  reason: Nullable(
+    Type.Unsafe<'not_synced' | 'node_stale'>(
+      Type.String({ description: 'why it lets nobody in: not_synced or node_stale' }),
+    ),
+  ),
   leaseLeftMs: Nullable(Type.Number({ description: "how long this node's lease still runs; null: it needs none" })),
   isolated: Type.Boolean({ description: 'it hears from no majority of the members' }),
   behind: Type.Integer({ description: 'changes that the others have, and this node has not' }),

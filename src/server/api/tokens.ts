@@ -85,12 +85,14 @@ export const tokenRoutes = (node: Node) =>
     )
     .post(
       '/tokens',
-      ({ request, body, set }) => {
+      async ({ request, body, set }) => {
         const { actor } = contextOf(request)
         requireRole(actor, 'operator')
         const { name, servers, subject, group, policy } = body
         const expiresAt = expiryOf(body, node.now())
         const { token, secret } = node.issuance.issue({ name, servers, subject, group, expiresAt, policy }, actor)
+        // Its first request may go to another node, and a client that hears 401 throws the token away.
+        await node.cluster.spread(node.limits.ackWaitMs)
         set.status = 201
         set.headers.location = `/api/v1/tokens/${token.id}`
         set.headers['cache-control'] = 'no-store'
@@ -169,11 +171,12 @@ export const tokenRoutes = (node: Node) =>
     )
     .post(
       '/tokens/:id/rotations',
-      ({ request, params, body, set }) => {
+      async ({ request, params, body, set }) => {
         const { actor } = contextOf(request)
         requireRole(actor, 'operator')
         const token = findToken(node, params.id)
         const secret = node.issuance.rotate(token, (body?.graceSeconds ?? 0) * 1_000, actor)
+        await node.cluster.spread(node.limits.ackWaitMs)
         set.status = 201
         set.headers.location = `/api/v1/tokens/${token.id}`
         set.headers['cache-control'] = 'no-store'
