@@ -191,6 +191,8 @@ export const limits = {
   namesOfferedMax: 100,
   /** What the project promises for the last cut of a revocation, with 1,000 connections: a receipt says if it held. */
   cutPromisedMs: 40,
+  /** Nodes hear of each other's acks with their next digests: only what is not complete for longer is told over every page. */
+  ackToldMs: 2_000,
   /** A receipt changes most at first: peers, cancelled requests, tries. So it is fetched more often while it is new. */
   receiptNewMs: 600_000,
   idempotencyMs: 24 * 3_600_000,

@@ -44,6 +44,7 @@ const LISTS: Record<string, string> = {
 
 const todoOf = (status: number, said: string): string => {
   if (status === 401) return ' (the key in PORTCULLIS_API_KEY is not, or no longer, one of that console)'
+  if (/\bby force$/.test(said)) return ' (--force)'
   const [, noun = ''] =
     /\bno (?:live )?(token|server|operator|API key|connection|key|member) (?:has|of)\b/.exec(said) ?? []
   return LISTS[noun] ? ` (\`portcullis ${LISTS[noun]}\` lists all)` : ''

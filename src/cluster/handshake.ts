@@ -250,13 +250,13 @@ export const accept = (trust: Trust, keyOf: KeyOf, text: string) => {
   const secret = trust.secrets().find((candidate) => offered.has(fingerprint(trust, candidate.secret)))
   if ((known !== null && known !== from.key) || !secret) return 'wrong_key' as const
   const once = generateKeyPairSync('x25519')
+  const party = partyOf(trust, rawOf(once.publicKey))
   const [both, mine, theirs] = [
     agree(once.privateKey, from.once),
     agree(privateKeyOf(trust.privateKey), from.once),
     agree(once.privateKey, from.key),
   ]
   if (!both || !mine || !theirs) return 'wrong_key' as const
-  const party = partyOf(trust, rawOf(once.publicKey))
   const print = fingerprint(trust, secret.secret)
   const keys = deriveKeys([both, mine, theirs, secret.secret], transcriptOf(hello, party, FRAME_VERSION, print), LINK)
   return {

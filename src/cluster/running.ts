@@ -201,11 +201,15 @@ export class Running {
       leaseMs,
       serving: this.deps.standing.unfit === null,
       reason: this.deps.standing.unfit,
-      leaseLeftMs: status.leaseLeftMs,
+      leaseLeftMs: status.leaseLeftMs && Math.round(status.leaseLeftMs),
       isolated: status.isolated,
       behind: status.behind,
       members: status.members
-        .map(({ heardAt, ...member }) => ({ ...member, heardAt: wall(heardAt) }))
+        .map(({ heardAt, roundTripMs, ...member }) => ({
+          ...member,
+          roundTripMs: roundTripMs && round(roundTripMs),
+          heardAt: wall(heardAt),
+        }))
         .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
       void: gone.map(({ id, name, url }) => ({ id, name, url })),
       changing: status.changing,

@@ -243,9 +243,10 @@ export const createCluster = (services: ClusterServices): Clustered => {
         stopwatch,
         onStanding(unfit) {
           if (unfit === null) return log.info({}, 'this node lets clients in')
+          if (unfit === 'not_synced') log.info({}, 'nobody is let in until this node knows what the others know')
           // Whoever is listening hears it now; what is asked is refused by the predicate.
           const { cut } = registry.cut(registry.all(), 'node_stale')
-          log.error({ unfit, cut }, 'this node lost touch with its cluster and lets nobody in')
+          if (unfit === 'node_stale') log.error({ cut }, 'this node lost touch with its cluster and lets nobody in')
         },
         onSynced: () => keep.setSynced(),
         onRolledBack() {

@@ -10,7 +10,7 @@ export interface Holdout {
   node: string
   /** `lease`: not longer than its lease runs; `unreachable`: until it hears of it; `silent`: linked; `removed`: it may still run. */
   why: 'lease' | 'unreachable' | 'silent' | 'removed'
-  /** Until when its lease can run; null but for `lease`. */
+  /** Until when its lease can run, where that is known. */
   until: string | null
 }
 
@@ -53,16 +53,22 @@ const Clause = ({ why, holdouts, what, policy, now }: ClauseProps) => {
         {names} {isOne ? 'was' : 'were'} removed, and may let {what} in until {they} {isOne ? 'is' : 'are'} off
       </>
     )
+  const remaining = until !== null && (
+    <>
+      can let {what} in for another <Countdown until={until} now={now} />
+    </>
+  )
   if (why === 'silent')
     return (
       <>
         {names} {isOne ? 'has' : 'have'} not said yet that {they} {isOne ? 'refuses' : 'refuse'} {what}
+        {remaining && <>, and {remaining}</>}
       </>
     )
-  if (why === 'lease' && until !== null)
+  if (why === 'lease' && remaining)
     return (
       <>
-        {names} can't be reached, and can let {what} in for another <Countdown until={until} now={now} />
+        {names} can't be reached, and {remaining}
       </>
     )
   return policy === 'serve' ? (

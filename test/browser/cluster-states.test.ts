@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import axe from 'axe-core'
 import type { Browser, BrowserContext } from 'playwright-core'
+import { limits } from '../../src/limits.ts'
 import { eventually } from '../support/poll.ts'
 import { hasChromium, launch, refresh } from './chromium.ts'
 import { gone, member, peer, SELF, startStates, STATES, type State, status } from './cluster-states.ts'
@@ -101,6 +102,25 @@ describe('over every page', () => {
     const [said] = await alarmsOn('/revocations')
     expect(said).toContain("complete: b can't be reached: under the policy serve it goes on")
     expect(said).not.toContain('b and c')
+  })
+
+  test('what linked nodes are about to answer is not told over every page, whatever a clock says', async () => {
+    const waiting = stateOf('waiting-linked')
+    for (const [agoMs, told] of [
+      [limits.ackToldMs - 1_000, 0],
+      [limits.ackToldMs, 1],
+      [-60_000, 1],
+    ] as const) {
+      world.show({ ...waiting, revokedAt: Date.now() - agoMs })
+      expect([agoMs, await alarmsOn('/revocations')]).toEqual([
+        agoMs,
+        Array(told).fill(expect.stringMatching(/^1 rev/)),
+      ])
+      expect(textOf(await read('/cluster')).includes('All is well')).toBe(told === 0)
+      expect(textOf(await read('/revocations/rev_1'))).toContain('Not known to be complete')
+    }
+    world.show({ ...stateOf('waiting-serve'), revokedAt: Date.now() })
+    expect(await alarmsOn('/revocations')).toHaveLength(1)
   })
 
   test('the latest of several leases of one node is told, once', async () => {

@@ -14,6 +14,8 @@ export interface State {
   status: ClusterStatus | null
   /** By revocation; one that is not here is complete. */
   completions?: Record<string, Completion>
+  /** When its revocations were made. */
+  revokedAt?: number
 }
 
 const NODES = 'abcdefghi'
@@ -167,9 +169,9 @@ export const STATES: Record<string, () => State> = {
   }),
 }
 
-const receipt = (id: string): Receipt => ({
+const receipt = (id: string, at: number): Receipt => ({
   id,
-  at: Date.now() - 4_000,
+  at,
   actor: 'operator:ada',
   reason: 'compromised',
   note: 'in a public repository',
@@ -184,7 +186,7 @@ const receipt = (id: string): Receipt => ({
 })
 
 /** What of a node the pages of a cluster, and receipts, ask for. */
-const nodeIn = (cluster: Cluster): Node => {
+const nodeIn = (cluster: Cluster, revokedAt: () => number): Node => {
   const answers = new Map<string, string>()
   const node = {
     id: 'node_a',
@@ -200,8 +202,8 @@ const nodeIn = (cluster: Cluster): Node => {
     servers: { byId: new Map() },
     registry: { ofToken: () => new Set() },
     reads: {
-      receipt: (id: string) => (id.startsWith('rev_') ? receipt(id) : null),
-      receipts: () => [receipt('rev_2'), receipt('rev_1')],
+      receipt: (id: string) => (id.startsWith('rev_') ? receipt(id, revokedAt()) : null),
+      receipts: () => [receipt('rev_2', revokedAt()), receipt('rev_1', revokedAt())],
       receiptConnections: () => [],
       triesOf: () => Promise.resolve({ count: 0, atLeast: false, lastAt: null, addresses: [] }),
       auditOf: () => null,
@@ -247,13 +249,14 @@ export const startStates = () => {
     },
     completion: (id) => state.completions?.[id] ?? alone,
     settled: () => Promise.resolve(),
+    spread: () => Promise.resolve(),
     get clustered() {
       return state.status !== null
     },
     push: () => undefined,
     relay: () => undefined,
   }
-  const pages = createPages(nodeIn(cluster))
+  const pages = createPages(nodeIn(cluster, () => state.revokedAt ?? Date.now() - 4_000))
   const server = Bun.serve({
     hostname: '127.0.0.1',
     port: 0,

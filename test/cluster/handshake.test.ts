@@ -24,6 +24,20 @@ const shake = (a: Trust, b: Trust, keys: KeyOf, change: { hello?: Change; welcom
   return { accepted: answer.finish(proof(finished.proof)), dialled: finished }
 }
 
+/** Who shows a member's public key, and has not the private one. */
+const pretenderOf = (member: Trust): Trust => {
+  let shown = false
+  const own = new Uint8Array(randomBytes(32))
+  return {
+    ...member,
+    get privateKey() {
+      if (shown) return own
+      shown = true
+      return member.privateKey
+    },
+  }
+}
+
 test('two members come to the same keys, which no other link has', () => {
   const [a, b] = [trustOf('a'), trustOf('b')]
   const keys = keysOf(a, b)
@@ -72,6 +86,9 @@ test('the secret alone is not enough: who has another key than the member is ref
   // It states the member's key, and does not have the private one.
   const stated = shake(thief, b, keysOf(a, b), { hello: (text) => text.replaceAll(thief.publicKey, a.publicKey) })
   expect([stated.accepted, stated.dialled]).toEqual([null, 'wrong_key'])
+  // It states it in all that it says and reckons with, too.
+  expect(shake(pretenderOf(a), b, keysOf(a, b))).toMatchObject({ accepted: null, dialled: 'wrong_key' })
+  expect(shake(a, pretenderOf(b), keysOf(a, b)).dialled).toBe('wrong_key')
   const pretender = trustOf('b')
   expect(shake(a, pretender, (id) => (id === 'a' ? a.publicKey : b.publicKey)).dialled).toBe('wrong_key')
 })
@@ -81,6 +98,16 @@ test('nor is the key alone, for who knows the fingerprint of a secret only', () 
   const offered = JSON.parse(dial(trustOf('x'), keysOf(), 'b').hello).secrets
   const hello: Change = (text) => JSON.stringify({ ...JSON.parse(text), secrets: offered })
   expect(shake(a, b, keysOf(a, b), { hello })).toMatchObject({ accepted: null, dialled: 'wrong_key' })
+  // Nor if it reckons with the fingerprint as if it had the secret: read twice to be named, and then for the keys.
+  let reads = 0
+  const only = {
+    version: 1,
+    get secret() {
+      return ++reads > 2 ? new Uint8Array(32) : SECRET.secret
+    },
+  }
+  expect(shake({ ...a, secrets: () => [only] }, b, keysOf(a, b))).toMatchObject({ dialled: 'wrong_key' })
+  expect(reads).toBe(3)
   const answer = accept(b, keysOf(a, b), hello(dial(a, keysOf(a, b), 'b').hello))
   if (typeof answer === 'string') throw new Error(answer)
   expect(answer.finish('x'.repeat(43))).toBe('wrong_key')

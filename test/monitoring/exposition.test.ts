@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { PHASES } from '../../src/revocation-measures.ts'
+import { REFUSALS } from '../../src/cluster-measures.ts'
 import { SELFTEST_STEPS } from '../../src/selftest.ts'
-import type { TokenJson } from '../../src/server/api/schemas.ts'
+import type { ClusteredJson, TokenJson } from '../../src/server/api/schemas.ts'
 import { portcullis } from '../cli/run.ts'
 import { figure, metricOf } from '../support/exposition.ts'
 import { eventually } from '../support/poll.ts'
@@ -184,6 +185,34 @@ describe('the node’s own test', () => {
   })
 })
 
+test('of the other node it tells that it is linked, by id, and of what came from there', async () => {
+  const { read } = await used.scrape()
+  const { json } = await used.node.api<ClusteredJson>('GET', '/cluster')
+  const other = json.members.find(({ state }) => state === 'linked')?.id as string
+  expect(figure(read, 'portcullis_cluster_members')).toBe(2)
+  expect(figure(read, 'portcullis_cluster_member_up', { node: other })).toBe(1)
+  expect(figure(read, 'portcullis_cluster_round_trip_seconds', { node: other })).toBeGreaterThan(0)
+  expect(figure(read, 'portcullis_cluster_member_behind_facts', { node: other })).toBe(0)
+  for (const still of ['isolated', 'incomplete_revocations', 'removed_not_off', 'behind_facts'])
+    expect([still, figure(read, `portcullis_cluster_${still}`)]).toEqual([still, 0])
+  expect(figure(read, 'portcullis_cluster_serving')).toBe(1)
+  const left = figure(read, 'portcullis_cluster_lease_left_seconds')
+  expect(left).toBeGreaterThan(0)
+  expect(left).toBeLessThanOrEqual(5)
+  for (const reason of REFUSALS) expect(figure(read, 'portcullis_cluster_refused_total', { reason })).toBe(0)
+  expect(figure(read, 'portcullis_cluster_links_lost_total')).toBeGreaterThanOrEqual(0)
+
+  const there = await used.other.createToken('made there', [PRIVATE.server])
+  await used.other.revoke({ tokens: [there.id] })
+  const applied = async (stream: string) =>
+    figure((await used.scrape()).read, 'portcullis_cluster_facts_applied_total', { stream })
+  const before = ['revocation', 'change'].map((stream) =>
+    figure(read, 'portcullis_cluster_facts_applied_total', { stream }),
+  )
+  await eventually(async () => (await applied('revocation')) === (before[0] as number) + 1)
+  expect(await applied('change')).toBeGreaterThanOrEqual((before[1] as number) + 1)
+})
+
 test('labels are few, and tell of nobody', async () => {
   const { text, read } = await used.scrape()
   for (const hidden of [...Object.values(PRIVATE), used.lives.id, used.lives.token, used.apiKey, used.node.data])
@@ -194,7 +223,10 @@ test('labels are few, and tell of nobody', async () => {
     ([label]) => label,
   )
   expect([...values.keys()].toSorted()).toEqual(
-    ['cause', 'commit', 'durable', 'kind', 'le', 'phase', 'queue', 'reason', 'server', 'step', 'version'].toSorted(),
+    [
+      ...['cause', 'commit', 'durable', 'kind', 'le', 'node', 'phase', 'queue', 'reason', 'server', 'step'],
+      ...['stream', 'version'],
+    ].toSorted(),
   )
   const servers = new Set(values.get('server')?.map(([, id]) => id))
   const { json } = await used.node.api<{ items: { id: string }[] }>('GET', '/servers')

@@ -47,6 +47,11 @@ portcullis_data_available_bytes 1000
 portcullis_certificate_expiry_timestamp_seconds ${Math.round(Date.now() / 1000) + 86_400}
 portcullis_backup_timestamp_seconds 0
 portcullis_dead_token_tries_total ${times}
+portcullis_cluster_isolated 1
+portcullis_cluster_serving 0
+portcullis_cluster_incomplete_revocations 2
+portcullis_cluster_member_up{node="node_1"} 0
+portcullis_cluster_refused_total{reason="wrong_key"} ${times}
 `,
         { headers: { 'content-type': 'text/plain; version=0.0.4' } },
       )

@@ -41,7 +41,7 @@ export const startUsedNode = async () => {
       ...['--cluster-policy', 'lease'],
     ],
   })
-  const { running: node } = cluster.members[0] as TestMember
+  const [{ running: node }, { running: other }] = cluster.members as [TestMember, TestMember]
   const events = await startEvents()
   const mcp = await startSessionMcp()
   const apiKey = (await makeKey(node, 'prometheus', 'auditor')).key
@@ -103,6 +103,7 @@ export const startUsedNode = async () => {
     await eventually(async () => wanted.test((await scrape()).text), { timeoutMs: 15_000 })
   return {
     node,
+    other,
     mcp,
     lives,
     apiKey,

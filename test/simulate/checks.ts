@@ -19,6 +19,8 @@ export class Checks implements StoreEvents {
   /** All facts that were ever made, by where they stand. */
   readonly #ledger = new Map<string, StoredFact>()
   readonly #complete = new Map<string, SimRevocation>()
+  /** Whoever said so of them. */
+  readonly #said = new Set<string>()
   /** By token: the revocation that named it and was called complete. */
   readonly #doomed = new Map<string, string>()
   /**
@@ -66,7 +68,7 @@ export class Checks implements StoreEvents {
     store.doomed.delete(token)
   }
 
-  declared(process: Process, fact: FactId): void {
+  declared(process: Process, fact: FactId, now: boolean): void {
     const key = keyOf(fact)
     if (process.membership.void.length > 0)
       throw new Violation(`${process.id} calls ${key} complete, with members void`)
@@ -123,8 +125,9 @@ export class Checks implements StoreEvents {
   #oneMembership({ id, membership }: Process): void {
     if (this.#seen.has(membership)) return
     this.#seen.add(membership)
-    this.forced ||= this.suspended
-    const { version, members, policy, leaseMs } = membership
+    const { version, ballot, members, policy, leaseMs } = membership
+    // So the core marks what was decided without a majority.
+    this.forced ||= this.suspended || ballot.startsWith('~')
     const said = JSON.stringify([members.map((member) => member.id), policy, leaseMs])
     const known = this.#memberships.get(version) ?? said
     this.#memberships.set(version, known)

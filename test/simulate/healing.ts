@@ -8,6 +8,8 @@ import type { World } from './world.ts'
 /** How long people may need to put the members right, and then the nodes to be equal. */
 const ADMINISTERED_MS = 90_000
 const CONVERGED_MS = 30_000
+/** How long one that is no member may still find its way back. */
+const PATIENCE_MS = 20_000
 const LOOKED_MS = 50
 const TRIED_MS = 1_000
 
@@ -19,7 +21,10 @@ export class Healing {
   readonly #random: Random
   #triedAt = -Infinity
 
+  readonly #startedAt: number
+
   constructor(readonly world: World) {
+    this.#startedAt = world.now
     this.#random = new Random(world.seed ^ world.steps)
   }
 
@@ -80,7 +85,11 @@ export class Healing {
     }
     const processes = [...world.processes()]
     const newest = this.#newest(processes)
-    if (!newest) return processes.length === 0 ? null : 'nobody is left in the cluster'
+    if (!newest) {
+      // A cluster all of whose members were lost or removed is over.
+      if (world.now > this.#startedAt + PATIENCE_MS) for (const process of processes) this.#switchOff(process)
+      return processes.length === 0 ? null : 'nobody is left in the cluster'
+    }
     const { members, void: voided } = newest.membership
     const isMember = (id: string) => members.some((member) => member.id === id)
     const absent = members.filter(({ id }) => !world.process(id) && !world.joining.has(id))
@@ -110,7 +119,7 @@ export class Healing {
     if (gone) return wrong.join(', ')
     if (off && !world.process(off.id)) newest.change({ kind: 'off', id: off.id })
     else if (world.joining.size > 0) world.welcome(this.#random)
-    else if (strangers.length > 0 && this.#random.chance(0.1)) this.#switchOff(strangers[0] as Process)
+    else if (strangers[0] && world.now > this.#startedAt + PATIENCE_MS) this.#switchOff(strangers[0])
     return wrong.join(', ')
   }
 

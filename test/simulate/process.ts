@@ -18,12 +18,15 @@ export interface ProcessDeps extends StoreEvents {
   /** One step of the simulation was made by this process: what must hold is looked at. */
   stepped(process: Process): void
   trace(tell: () => string): void
-  declared(process: Process, fact: FactId): void
+  /** `now`: it became complete now; else somebody asked. */
+  declared(process: Process, fact: FactId, now: boolean): void
   died(process: Process): void
   wallNow(machine: string): number
   /** What a peer says that it was, before its folder was restored or copied. */
   formerly(peer: string): readonly string[]
 }
+
+const TIMER_MS = 0.01
 
 /** How a timer is late: the loop was busy. */
 export interface Clockwork {
@@ -181,8 +184,9 @@ export class Process implements Endpoint {
 
   /** Somebody asks for a receipt. */
   askCompletion(fact: Pick<FactId, 'origin' | 'seq'>): boolean {
+    if (this.disk.completed.has(keyOf(fact))) return true
     const { complete } = this.protocol.completion({ ...fact, stream: 'revocation' } as FactId, this.mono)
-    if (complete) this.deps.declared(this, { ...fact, stream: 'revocation' })
+    if (complete) this.deps.declared(this, { ...fact, stream: 'revocation' }, false)
     return complete
   }
 
@@ -230,7 +234,7 @@ export class Process implements Endpoint {
     if (this.disk.fresh && this.protocol.standing(this.mono).unfit !== 'not_synced') this.disk.fresh = false
     for (const fact of this.protocol.takeCompleted()) {
       this.disk.completed.add(keyOf(fact))
-      this.deps.declared(this, fact)
+      this.deps.declared(this, fact, true)
     }
     this.#schedule()
     this.deps.stepped(this)
@@ -251,7 +255,8 @@ export class Process implements Endpoint {
 
   #schedule(): void {
     const { now, at } = this.deps
-    const next = Math.max(now(), (this.protocol.nextTickAt - this.clock.offset) / this.clock.rate)
+    // A hair later, as a timer is: by the clock that the protocol is shown it must not be too early.
+    const next = Math.max(now(), (this.protocol.nextTickAt - this.clock.offset) / this.clock.rate) + TIMER_MS
     if (next >= this.#tickAt - 0.001 || next === Infinity) return
     this.#tickAt = next
     at(next, () => {

@@ -97,7 +97,13 @@ export class Store implements Replica {
   ) {
     this.#kills = killsAs
     for (const stream of STREAMS) {
-      for (const streams of disk.facts.values()) for (const fact of streams[stream]) this.#take(fact)
+      for (const streams of disk.facts.values()) {
+        for (const fact of streams[stream]) {
+          // It may have died between the write and whatever came next.
+          events.stored(fact)
+          this.#take(fact)
+        }
+      }
     }
     for (const { record } of disk.journal) this.deny(record)
   }

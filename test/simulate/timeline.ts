@@ -4,10 +4,14 @@ interface Event {
   run: () => void
 }
 
+const STILL_MAX = 50_000
+
 /** What is to happen, by its time; of one moment in the order in which it was planned. A binary heap. */
 export class Timeline {
   now = 0
   #order = 0
+  /** How many events came one after another while no time passed. */
+  #still = 0
   readonly #heap: Event[] = []
 
   at(time: number, run: () => void): void {
@@ -32,6 +36,8 @@ export class Timeline {
       heap[0] = last
       this.#sink()
     }
+    this.#still = first.at > this.now ? 0 : this.#still + 1
+    if (this.#still > STILL_MAX) throw new Error('time stands still: something is to happen at once, for ever')
     this.now = first.at
     first.run()
     return true

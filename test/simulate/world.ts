@@ -124,7 +124,7 @@ export class World {
     try {
       this.#found()
       this.#sweep()
-      while (this.steps < stepsMax) {
+      while (this.steps < stepsMax && this.#goesOn) {
         this.#trouble(this.#random.pick(TROUBLE_STEPS))
         new Healing(this).run()
         this.checks.suspended = false
@@ -229,7 +229,7 @@ export class World {
         this.checks.stepped(one)
       },
       trace: (tell) => this.trace(tell),
-      declared: (one, fact) => this.checks.declared(one, fact),
+      declared: (one, fact, now) => this.checks.declared(one, fact, now),
       died: (one) => this.kill(one, false),
       formerly: (id) => this.process(id)?.disk.formerly ?? [],
       wallNow: () => START_WALL + this.now + machine.skewMs,
@@ -311,8 +311,6 @@ export class World {
       void: [],
       off: [],
       heir: null,
-      off: [],
-      heir: null,
       secret: 'sealed',
       actor: 'sim',
       change: 'founded',
@@ -326,6 +324,11 @@ export class World {
   /** What a member has on its disk before it starts for the first time. */
   remember(disk: Disk, memberships: readonly Membership[]): void {
     disk.state = JSON.stringify(stateOf(memberships, !disk.fresh))
+  }
+
+  /** One that is alone and has nobody to ask in any more shows nothing. */
+  get #goesOn(): boolean {
+    return [...this.processes()].length > 0
   }
 
   #sweep(): void {

@@ -26,9 +26,10 @@ export const backUp = async ({ folder, files, store }: TestNode): Promise<string
       return { bytes: content.length, sha256: new Bun.CryptoHasher('sha256').update(content).digest('hex') }
     },
   })
-  const { stream } = await backups.make(OWNER)
+  const parts: Uint8Array[] = []
+  for await (const part of await backups.make(OWNER)) parts.push(part)
   const file = join(tempFolder(), 'backup')
-  writeFileSync(file, await new Response(stream).bytes(), { mode: 0o600 })
+  writeFileSync(file, Buffer.concat(parts), { mode: 0o600 })
   return file
 }
 

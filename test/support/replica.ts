@@ -108,6 +108,10 @@ export const openNode = (folder = tempFolder(), now = clock, peers: Peers = NOBO
     }),
     close() {
       emergency.stop()
+      journal.close()
+      // A closed database stays open until its statements are collected: what is restored over it must find it free.
+      store.client.run('PRAGMA wal_checkpoint(TRUNCATE)')
+      store.client.run('PRAGMA journal_mode = DELETE')
       store.close()
     },
   }

@@ -136,6 +136,8 @@ export const listen = (config: Config, socketPath: string) => {
   const socket = Bun.serve({
     unix: socketPath,
     development: false,
+    // The runtime's own is ten seconds, which a request without a body keeps whatever it is told below.
+    idleTimeout: IDLE_S,
     async fetch(request, server) {
       // A backup may take longer than an idle connection usually lives.
       server.timeout(request, 0)

@@ -14,10 +14,11 @@ const countOf = ({ members }: ClusterStatus, state: ClusterStatus['members'][num
 export const holdoutsOf = (status: ClusterStatus, peers: readonly PeerReceipt[]): Holdout[] =>
   peers.flatMap(({ id, node, state, leaseEndsAt }): Holdout[] => {
     if (state === 'acked' || state === 'lease_expired') return []
+    const until = leaseEndsAt === null ? null : formatTime(leaseEndsAt)
     if (status.void.some((gone) => gone.id === id)) return [{ id, node, why: 'removed', until: null }]
-    if (leaseEndsAt !== null) return [{ id, node, why: 'lease', until: formatTime(leaseEndsAt) }]
-    const isLinked = status.members.some((member) => member.id === id && member.state === 'linked')
-    return [{ id, node, why: isLinked ? 'silent' : 'unreachable', until: null }]
+    if (status.members.some((member) => member.id === id && member.state === 'linked'))
+      return [{ id, node, why: 'silent', until }]
+    return [{ id, node, why: until === null ? 'unreachable' : 'lease', until }]
   })
 
 /** Of several revocations: each node once, with the latest end of its lease. */
@@ -27,19 +28,39 @@ const united = (holdouts: Holdout[]): Holdout[] => [
     .map((same) => same.reduce((last, one) => ((one.until ?? '') > (last.until ?? '') ? one : last))),
 ]
 
-const incompleteOf = ({ cluster, now }: Node, status: ClusterStatus): Alarm | null => {
-  const { incomplete, incompleteCount, policy } = status
-  const [first] = incomplete
-  if (incompleteCount === 0) return null
-  return {
-    kind: 'incomplete',
-    count: incompleteCount,
-    only: incompleteCount === 1 && first ? first.id : null,
-    holdouts: united(incomplete.flatMap(({ id }) => holdoutsOf(status, cluster.completion(id).peers))),
-    policy,
-    now: now(),
-  }
+/** Of a clock that is set wrong nothing may be hidden: what was revoked in the future is not new. */
+const isNew = ({ reads, limits, now }: Node, id: string): boolean => {
+  const ageMs = now() - (reads.receipt(id)?.at ?? -Infinity)
+  return ageMs >= 0 && ageMs < limits.ackToldMs
 }
+
+/** What is not known to be complete, but for what linked nodes are about to answer. */
+export interface Open {
+  items: { id: string; holdouts: Holdout[] }[]
+  /** There may be more than are listed. */
+  count: number
+}
+
+export const openOf = (node: Node, status: ClusterStatus): Open => {
+  const all = status.incomplete.map(({ id }) => ({
+    id,
+    holdouts: holdoutsOf(status, node.cluster.completion(id).peers),
+  }))
+  const items = all.filter(({ id, holdouts }) => holdouts.some(({ why }) => why !== 'silent') || !isNew(node, id))
+  return { items, count: status.incompleteCount - (all.length - items.length) }
+}
+
+const incompleteOf = ({ now }: Node, { policy }: ClusterStatus, { items, count: n }: Open): Alarm | null =>
+  n === 0
+    ? null
+    : {
+        kind: 'incomplete',
+        count: n,
+        only: n === 1 ? (items[0]?.id ?? null) : null,
+        holdouts: united(items.flatMap(({ holdouts }) => holdouts)),
+        policy,
+        now: now(),
+      }
 
 /** Whether this node lets anybody in, and for how long. */
 const standingOf = ({ now }: Node, status: ClusterStatus): Alarm | null => {
@@ -59,18 +80,18 @@ const standingOf = ({ now }: Node, status: ClusterStatus): Alarm | null => {
 export const alarmsOf = (node: Node): Alarm[] => {
   const status = node.cluster.status()
   if (status === null) return []
-  return [standingOf(node, status), incompleteOf(node, status)].filter((alarm) => alarm !== null)
+  return [standingOf(node, status), incompleteOf(node, status, openOf(node, status))].filter((alarm) => alarm !== null)
 }
 
 /** The worst of what is not well in the cluster, in a word; null: all is. */
-export const clusterWrong = (status: ClusterStatus): string | null => {
+export const clusterWrong = (status: ClusterStatus, open: Open): string | null => {
   if (!isMember(status)) return 'This node was removed from its cluster'
   if (!status.serving) return 'This node lets nobody in'
   if (status.isolated) return 'This node hears from no majority of the nodes'
-  const { incompleteCount, members } = status
-  if (incompleteCount > 0)
-    return `${count(incompleteCount, 'revocation')} ${incompleteCount === 1 ? 'is' : 'are'} not known to be complete`
+  if (open.count > 0)
+    return `${count(open.count, 'revocation')} ${open.count === 1 ? 'is' : 'are'} not known to be complete`
   if (status.void.length > 0) return `${count(status.void.length, 'removed node')} may still let revoked tokens in`
+  const { members } = status
   const silent = members.filter(({ state }) => state === 'unreachable')
   const [only] = silent
   if (only && silent.length === 1) return `Node ${only.name} can't be reached`

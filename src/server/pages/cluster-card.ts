@@ -3,10 +3,10 @@ import type { Node } from '../../node.ts'
 import { formatTimeOrNull } from '../../time.ts'
 import type { ClusterCard, IncompleteLine } from '../../views/cluster.tsx'
 import { tokensWords } from '../../views/revocation-words.tsx'
-import { clusterWrong, holdoutsOf, isMember } from './alarms.ts'
+import { clusterWrong, isMember, type Open, openOf } from './alarms.ts'
 import { rowOf } from './receipt.ts'
 
-const incompleteLine = (node: Node, status: ClusterStatus, id: string): IncompleteLine => {
+const incompleteLine = (node: Node, { id, holdouts }: Open['items'][number]): IncompleteLine => {
   const receipt = node.reads.receipt(id)
   const row = receipt && rowOf(node, receipt)
   return {
@@ -14,18 +14,20 @@ const incompleteLine = (node: Node, status: ClusterStatus, id: string): Incomple
     what: row ? tokensWords(row.tokens, row.only, row.selector) : [id],
     at: row?.at ?? null,
     doomed: row?.tokens === 1 ? 'the token' : 'its tokens',
-    holdouts: holdoutsOf(status, node.cluster.completion(id).peers),
+    holdouts,
   }
 }
 
 export const clusterCard = (node: Node, status: ClusterStatus, mayManage: boolean): ClusterCard => {
   const now = node.now()
-  const { leaseLeftMs, incomplete, ...rest } = status
+  const { leaseLeftMs, ...rest } = status
+  const open = openOf(node, status)
   return {
     ...rest,
     leaseEndsAt: formatTimeOrNull(leaseLeftMs === null ? null : now + leaseLeftMs),
-    incomplete: incomplete.slice(0, node.limits.rowsBesideOthersMax).map(({ id }) => incompleteLine(node, status, id)),
-    wrong: clusterWrong(status),
+    incomplete: open.items.slice(0, node.limits.rowsBesideOthersMax).map((item) => incompleteLine(node, item)),
+    incompleteCount: open.count,
+    wrong: clusterWrong(status, open),
     mayManage: mayManage && isMember(status),
     now,
   }

@@ -19,7 +19,7 @@ import {
 } from '../../views/overview.tsx'
 import { serverHref } from '../../views/server-cells.tsx'
 import { count } from '../../views/words.ts'
-import { clusterWrong } from './alarms.ts'
+import { clusterWrong, openOf } from './alarms.ts'
 import { frameOf, page } from './page.ts'
 import { personOf } from './person.ts'
 import { mayChange } from './rights.ts'
@@ -38,7 +38,7 @@ const wrongOf = (node: Node, servers: readonly Upstream[], mayOpen: boolean): Wr
   if (verification && verification.status !== 'intact')
     return { say: 'The audit log does not hold', detail: verification.message, href: '/audit', act: 'See where' }
   const cluster = node.cluster.status()
-  const clusterSays = cluster && clusterWrong(cluster)
+  const clusterSays = cluster && clusterWrong(cluster, openOf(node, cluster))
   if (clusterSays && !cluster.serving) return inCluster(clusterSays)
   const [problem] = node.problems()
   if (problem !== undefined)

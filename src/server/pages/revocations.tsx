@@ -11,6 +11,7 @@ import { NothingToRevokePage, type ReasonTyped, RevocationPage } from '../../vie
 import { RevocationsPage } from '../../views/revocations.tsx'
 import { tokensPath } from '../../views/token-filter.tsx'
 import { pageOf } from '../api/page.ts'
+import { openOf } from './alarms.ts'
 import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
 import { frameOf, isScript, page, seeOther } from './page.ts'
@@ -93,7 +94,8 @@ export const revocationRoutes = (node: Node) => {
       const { actor } = personOf(request)
       const { rowsShownMax } = node.limits
       const after = new URL(request.url).searchParams.get('after')
-      const open = new Set(node.cluster.status()?.incomplete.map(({ id }) => id))
+      const status = node.cluster.status()
+      const open = new Set(status && openOf(node, status).items.map(({ id }) => id))
       const { items, next } = pageOf(
         node.reads.receipts(rowsShownMax + 1, after),
         rowsShownMax,
