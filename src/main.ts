@@ -4,6 +4,7 @@ import { uptime } from 'node:os'
 import { resolve } from 'node:path'
 import { Access } from './access.ts'
 import { Activity } from './activity.ts'
+import { alone } from './alone.ts'
 import { ApiKeys } from './apikey.ts'
 import { AttentionRounds } from './attention.ts'
 import { Fold } from './audit.ts'
@@ -24,7 +25,6 @@ import { KeyRotation } from './key-rotation.ts'
 import { connectionsFor, limits } from './limits.ts'
 import { createLogger, type Logger } from './log.ts'
 import { LoopDelay } from './loop-delay.ts'
-import { createCluster, joinFirst } from './main/cluster.ts'
 import type { Node } from './node.ts'
 import { SYSTEM } from './operator.ts'
 import { Pulse } from './pulse.ts'
@@ -49,6 +49,7 @@ import { AuditStore } from './store/audit.ts'
 import { AuditSearch } from './store/audit-search.ts'
 import { Backups, clearStaging } from './store/backup.ts'
 import { filesOf, lockFolder, makeFolder, sizesOf } from './store/folder.ts'
+import { isOfCluster } from './store/cluster.ts'
 import { openJournal } from './store/journal.ts'
 import { checkKeyFile, readKeyFile } from './store/keyfile.ts'
 import { KeyStore } from './store/key-rotation.ts'
@@ -109,7 +110,9 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     },
   })
 
-  await joinFirst(config, store, version.version, log)
+  // Most nodes stand alone, and start faster without all this.
+  const together = config.cluster || isOfCluster(store) ? await import('./main/cluster.ts') : null
+  await together?.joinFirst(config, store, version.version, log)
 
   // The domain, and its doors to the disk
   const serverStore = new ServerStore(store)
@@ -160,10 +163,11 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   })
   const apiKeys = new ApiKeys({ store: new ApiKeyStore(store), ring: store.keys, fold, now })
   const clusterMeasures = new ClusterMeasures()
-  const { cluster, ...clustered } = createCluster({
+  const clustered = together?.createCluster({
     ...{ config, version: version.version, store, tokens, servers, registry, standing, access, apiKeys, receipts },
     ...{ revocationStore, measures: clusterMeasures, now, stopwatch, log },
   })
+  const cluster = clustered?.cluster ?? alone
   // What a crash left in the journal holds before the first request, whether the database takes it or not.
   for (const entry of emergency.pending) {
     if (entry.op === 'revocation') entry.record = denyRecord(entry.record, tokens, entry.issuedUntil)
@@ -414,7 +418,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   })
   // Clients are let in first: what the console is made of takes as long to load as all the rest. The loop turns between
   // its parts, its sockets included, so that nobody waits for all of it.
-  await clustered.start()
+  await clustered?.start()
   listener.serveGate(gate.handlers)
   await Bun.sleep(1)
   const { createApi } = await import('./server/app.ts')
@@ -474,7 +478,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       () => [...registry.all()].every((connection) => connection.kind !== 'request'),
       limits.shutdownMs / 2,
     )
-    clustered.stop()
+    clustered?.stop()
     gate.stop()
     health.stop()
     pulse.stop()

@@ -37,6 +37,8 @@ interface Round {
 
 interface Running {
   id: string
+  /** Nobody asked for it: it makes way for what people want, and is begun again. */
+  automatic: boolean
   change: MembershipChange
   actor: string
   endsAt: number
@@ -81,10 +83,11 @@ export class Changing {
     return this.#outcomes.get(id) ?? { failed: 'it is not known any more' }
   }
 
-  begin(change: MembershipChange, actor: string, now: number): string {
-    if (this.#running) throw new AppError('conflict', 'another change of the cluster is under way: try again in some seconds')
+  begin(change: MembershipChange, actor: string, automatic: boolean, now: number): string {
+    if (this.#running && !this.#running.automatic) throw new AppError('conflict', 'another change of the cluster is under way: try again in some seconds')
     const id = String((this.#count += 1))
-    this.#running = { id, change, actor, endsAt: now + this.timeoutMs, round: null, attempt: 0, retryAt: now, why: '' }
+    const endsAt = now + this.timeoutMs
+    this.#running = { id, automatic, change, actor, endsAt, round: null, attempt: 0, retryAt: now, why: '' }
     this.#outcomes.set(id, 'running')
     for (const old of this.#outcomes.keys()) {
       if (this.#outcomes.size <= limits.clusterOutcomesMax) break
@@ -113,7 +116,8 @@ export class Changing {
     }
     if (step === null) {
       // It is chosen, and stays so. Who can't be reached learns of it later, and until then counts by the older one too.
-      if (inForce || now >= running.endsAt) this.#end('in_force')
+      // Who has left is told nothing any more.
+      if (inForce || now >= running.endsAt || !isMember(newest, grounds.self)) this.#end('in_force')
       return []
     }
     if (now >= running.endsAt) {
@@ -133,7 +137,8 @@ export class Changing {
       if (now < running.retryAt) return []
       const force = running.change.kind === 'remove' && running.change.force
       const quorum = quorumOf(running.change, grounds)
-      running.why = force ? '' : (obstacleTo(step, running.change, grounds) ?? '')
+      const agreed = force || running.change.kind === 'finish'
+      running.why = agreed ? '' : (obstacleTo(step, running.change, grounds) ?? '')
       if (running.why !== '') return []
       const ballot = ballotOf(Math.max(grounds.round, roundOf(newest.ballot)) + 1, self)
       const version = newest.version + 1
@@ -148,7 +153,8 @@ export class Changing {
     const { round } = running
     if (round.value === null) {
       // What a majority knew becomes the floor of the new membership; so this node must know it first.
-      if (round.promised.size < round.quorum || ![...round.promised.values()].every((one) => covers(known, one))) return []
+      if (round.promised.size < round.quorum) return []
+      if (!round.before && ![...round.promised.values()].every((one) => covers(known, one))) return []
       const { version, ballot } = round
       round.value = round.before?.membership ?? { ...step, version, ballot, floor: known, actor: running.actor }
       return [{ t: 'accept', ballot, membership: round.value }]

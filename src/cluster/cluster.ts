@@ -43,7 +43,7 @@ export interface ClusterNodeDeps {
   /** The first membership, on the disk before anything else happens. */
   putFirst(membership: Membership): void
   /** The protocol at work, from here on. */
-  run(self: Member, clusterId: string, trust: Trust): Running
+  run(self: Member, clusterId: string, trust: Trust): Promise<Running>
   /** What a joiner is given beside the memberships. */
   welcome(): Pick<Welcome, 'database' | 'keys'>
 }
@@ -66,7 +66,7 @@ export class ClusterNode implements Cluster {
     const { keep, run } = this.deps
     const identity = keep.identity()
     if (!identity) throw new Error('there is no identity to run with')
-    const running = run(this.#self(identity.publicKey), identity.clusterId, this.#trust(identity.privateKey))
+    const running = await run(this.#self(identity.publicKey), identity.clusterId, this.#trust(identity.privateKey))
     this.#running = running
     await running.start()
   }

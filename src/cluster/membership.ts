@@ -13,6 +13,8 @@ export type MembershipChange =
   | { kind: 'policy'; policy: ClusterPolicy | 'auto'; leaseMs: number }
   /** One that was removed by force is off. */
   | { kind: 'off'; id: string }
+  /** Whose proposer is gone: it may have been chosen, and nobody knows. */
+  | { kind: 'finish'; version: number }
 
 /** What a membership says, before it has a version and a ballot. */
 export type Draft = Omit<Membership, 'version' | 'ballot' | 'floor' | 'actor'>
@@ -82,6 +84,8 @@ export const nextStep = (now: Membership, change: MembershipChange): Draft | nul
       const told = `policy ${change.policy}, lease ${change.leaseMs} ms`
       return withMembers(now, now.members, { policy, auto, leaseMs: change.leaseMs, change: told })
     }
+    case 'finish':
+      return now.version >= change.version ? null : withMembers(now, now.members, { change: 'confirmed' })
     case 'off': {
       const rest = now.void.filter(({ id }) => id !== change.id)
       if (rest.length === now.void.length) return null

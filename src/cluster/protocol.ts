@@ -124,6 +124,7 @@ export class Protocol {
   #digestAt = 0
   #ask = 0
   #floorReached = false
+  #heardOfChangeAt = 0
   /** Since when all members are known to have applied a membership: the older ones count for a lease more. */
   #appliedSince: { membership: Membership; at: number } | null = null
   #pull: { from: string; at: number } | null = null
@@ -150,6 +151,7 @@ export class Protocol {
     const same = state.self === self.id || (state.self === null && !fresh)
     this.#state = same ? { ...state, self: self.id } : { ...state, self: self.id, promised: null, accepted: null, covered: false }
     this.#startedAt = now
+    this.#heardOfChangeAt = now
     this.#digestAt = now
     this.tick(now)
   }
@@ -163,6 +165,7 @@ export class Protocol {
       this.#say('all', this.#digest(now))
       if (this.#pull && now - this.#pull.at >= limits.clusterPullMs) this.#pull = null
       this.#completions.tick(this.#survey, now)
+      this.#finish(now)
       this.#replaceFormer(now)
     }
     this.#settle(now)
@@ -301,7 +304,7 @@ export class Protocol {
   /** Throws `conflict`, `not_found` or `invalid` for what can't be done now. */
   change(change: MembershipChange, actor: string, now: number): string {
     checkChange(this.membership, change, this.#state.gone)
-    const id = this.#changing.begin(change, actor, now)
+    const id = this.#changing.begin(change, actor, false, now)
     this.#advance(now)
     this.#schedule(now)
     return id
@@ -526,7 +529,7 @@ export class Protocol {
         const told = peer?.told
         return told && !isNewer(membership, told.newest) && reaches(replica.vector, told.known.vector) && covers(this.#known, told.known)
       })
-      this.#synced = inStep && this.#save({ covered: true })
+      this.#synced = inStep && replica.unknown.length === 0 && this.#save({ covered: true })
       return
     }
     const heardAt = Math.max(this.#startedAt, ...others.map((peer) => peer?.heardAt ?? -Infinity))
@@ -556,6 +559,7 @@ export class Protocol {
         : { promised: { version, ballot }, accepted: { ballot, membership: message.membership } }
     // Nothing is said that a crash could take back.
     if (agrees && !this.#save(state)) return
+    this.#heardOfChangeAt = now
     const answer: Message =
       message.t === 'prepare'
         ? { t: 'promise', version, ballot: agrees ? ballot : promised, ok: agrees, known: this.#known, accepted: this.#accepted }
@@ -689,6 +693,16 @@ export class Protocol {
     return now - this.#appliedSince.at >= longestLeaseMs(this.view) * this.options.timing.leaseGuard
   }
 
+  /** What this node agreed to and never heard of again may be in force elsewhere: it is finished, by one after the other. */
+  #finish(now: number): void {
+    const { self, timing } = this.options
+    const accepted = this.#accepted
+    if (!accepted || this.#changing.running || !isMember(this.membership, self.id)) return
+    const rank = this.membership.members.findIndex(({ id }) => id === self.id) + 1
+    if (now - this.#heardOfChangeAt < timing.digestMs * 8 * rank) return
+    this.#changing.begin({ kind: 'finish', version: accepted.membership.version }, accepted.membership.actor, true, now)
+  }
+
   /** A restored or copied folder takes the place of the member that it was; a whole cluster of them those of all. */
   #replaceFormer(now: number): void {
     const { self, formerly = [], retired = false } = this.options
@@ -711,7 +725,7 @@ export class Protocol {
       const change: MembershipChange = was
         ? { kind: 'replace', id: was, member: former.member, off: former.retired, secret: '' }
         : { kind: 'add', member: former.member }
-      this.#changing.begin(change, former.member.name, now)
+      this.#changing.begin(change, former.member.name, true, now)
       return
     }
   }
@@ -737,7 +751,8 @@ export class Protocol {
       ...membership,
       version: membership.version + 1,
       ballot: forced(ballotOf(roundOf(membership.ballot) + 1, self.id)),
-      floor: this.#known,
+      // Who keeps revocations that its program does not know has to be upgraded first: nobody is left who may have applied them.
+      floor: { vector: this.#known.vector, unknown: [] },
       members,
       policy: membership.auto ? policyFor(members.length) : membership.policy,
       off: [...pairs.keys()],

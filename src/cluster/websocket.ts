@@ -146,11 +146,12 @@ export class WebSocketTransport implements Transport {
         }
         const established = answer.finish(data)
         if (typeof established === 'string') return refuse(established)
-        proven()
         if (!established.removal) {
+          proven()
           link = this.#establish(wire, false, established)
           return
         }
+        // Not proven: it is sent away in time if it does not go by itself.
         over = true
         this.events.refused('not_a_member')
         // It shares the key ring, and must not learn the secret of the cluster that it is no part of.

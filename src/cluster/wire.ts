@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { connect, type Socket } from 'node:net'
+import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { limits } from '../limits.ts'
 import type { Refusal } from './transport.ts'
@@ -53,7 +53,8 @@ class DialledWire implements Wire {
     const tls = url.protocol === 'wss:'
     const host = url.hostname.replace(/^\[|\]$/g, '')
     const to = { host, port: Number(url.port || (tls ? 443 : 80)), noDelay: true }
-    this.#socket = tls ? connectTls({ ...to, servername: host }) : connect(to)
+    // A name is asked for (RFC 6066), an address is not; the certificate must hold for either.
+    this.#socket = tls ? connectTls(isIP(host) ? to : { ...to, servername: host }) : connect(to)
     this.#socket.on(tls ? 'secureConnect' : 'connect', () =>
       this.#socket.write(
         `GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
@@ -102,9 +103,11 @@ class DialledWire implements Wire {
     this.#need = 0
     if (!this.#open) {
       const end = bytes.indexOf('\r\n\r\n')
-      if (end < 0 ? bytes.length > HEAD_BYTES_MAX : !this.#accepted(bytes.subarray(0, end).toString('latin1'))) {
-        return this.#end('malformed')
-      }
+      if (end < 0 && bytes.length > HEAD_BYTES_MAX) return this.#end('malformed')
+      const head = end < 0 ? null : bytes.subarray(0, end).toString('latin1')
+      // Any other status: somebody is busy, or not up yet, and will be dialled again.
+      if (head !== null && /^HTTP\/1\.1 (?!101 )\d{3} /.test(head)) return this.#end(null)
+      if (head !== null && !this.#accepted(head)) return this.#end('malformed')
       if (end >= 0) {
         this.#open = true
         bytes = bytes.subarray(end + 4)

@@ -26,7 +26,8 @@ export const cluster = async ({ node, files, deps }: Subject): Promise<Finding[]
   }
   if (incompleteCount > 0) {
     const todo = '`portcullis cluster status` says whom each waits for'
-    say('warn', `${incompleteCount} revocations are not known to hold on all nodes`, todo)
+    const revocations = incompleteCount === 1 ? '1 revocation is' : `${incompleteCount} revocations are`
+    say('warn', `${revocations} not known to hold on all nodes`, todo)
   }
   if (gone.length > 0) {
     const todo = `switch it off, then: portcullis cluster remove ${gone[0]?.name} --off`

@@ -1,12 +1,11 @@
 import type { Access } from '../access.ts'
-import { alone } from '../alone.ts'
 import type { ApiKeys } from '../apikey.ts'
 import { ClusterNode } from '../cluster/cluster.ts'
 import type { ClusterMeasures } from '../cluster-measures.ts'
 import type { Cluster } from '../cluster-view.ts'
 import { joinDoor, JOIN_PATH, join } from '../cluster/join.ts'
 import { ClusterListener } from '../cluster/listener.ts'
-import { NatsTransport } from '../cluster/nats.ts'
+import type { NatsSettings } from '../cluster/nats-connection.ts'
 import { Protocol, type ProtocolState, stateOf } from '../cluster/protocol.ts'
 import { Running } from '../cluster/running.ts'
 import { Tickets } from '../cluster/ticket.ts'
@@ -162,12 +161,9 @@ export const createCluster = (services: ClusterServices): Clustered => {
   // What a restore brought along, before anybody is let in.
   applyCarried(store, counted)
   const settings = config.cluster
-  if (!settings) {
-    const identity = keep.identity()
-    // Serving without the others would let in what they revoked.
-    if (identity) throw invalid(`--cluster-listen: this folder is of the cluster ${identity.clusterId}, and needs it`)
-    return { cluster: alone, start: () => Promise.resolve(), stop() {} }
-  }
+  // Serving without the others would let in what they revoked.
+  if (!settings)
+    throw invalid('--cluster-listen: this folder is of a cluster, and needs the address of its member again')
   const tickets = new Tickets(now, stopwatch)
   const refused = (reason: keyof ClusterMeasures['refused']) => {
     measures.refused[reason] += 1
@@ -198,7 +194,7 @@ export const createCluster = (services: ClusterServices): Clustered => {
         secret: Buffer.from(secret).toString('base64'),
       })),
     }),
-    run(self, clusterId, trust) {
+    async run(self, clusterId, trust) {
       const identity = keep.identity()
       const protocol = new Protocol({
         self,
@@ -227,8 +223,9 @@ export const createCluster = (services: ClusterServices): Clustered => {
         refused,
       }
       const warn = (text: string) => log.warn({}, text)
-      const transport = settings.nats
-        ? new NatsTransport({ trust, settings: settings.nats, events, limits, stopwatch, warn })
+      const nats = settings.nats && (await import('../cluster/nats.ts'))
+      const transport = nats
+        ? new nats.NatsTransport({ trust, settings: settings.nats as NatsSettings, events, limits, stopwatch, warn })
         : new WebSocketTransport(trust, listener as ClusterListener, stopwatch, events)
       running = new Running({
         self,

@@ -44,6 +44,9 @@ const FRESH = 'cluster.fresh'
 const PRIVATE_KEY_PURPOSE = 'key of this node'
 const SECRET_PURPOSE = 'cluster secret'
 
+/** Whether the folder is of a cluster. */
+export const isOfCluster = (store: Store): boolean => new ClusterStore(store).identity() !== null
+
 /** What a node must find again of its cluster: rows of `meta`, secrets sealed under the ring. */
 export class ClusterStore {
   constructor(readonly store: Store) {}
@@ -126,8 +129,7 @@ export class ClusterStore {
   reseal(): void {
     const { keys } = this.store
     const own = this.#get(PRIVATE_KEY)
-    if (own !== null)
-      this.#set(PRIVATE_KEY, keys.encrypt(keys.decrypt(own, PRIVATE_KEY_PURPOSE), PRIVATE_KEY_PURPOSE))
+    if (own !== null) this.#set(PRIVATE_KEY, keys.encrypt(keys.decrypt(own, PRIVATE_KEY_PURPOSE), PRIVATE_KEY_PURPOSE))
     const all = this.#sealed()
     if (all.length === 0) return
     // What can't be opened any more is no loss: nobody can prove anything with it.

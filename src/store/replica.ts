@@ -22,7 +22,6 @@ export interface ReplicaDeps {
 interface Done {
   fact: ReadFact
   event: AuditEvent | null
-  plain: boolean
   after(): number
 }
 
@@ -46,6 +45,8 @@ export class ReplicaStore implements Replica {
     this.#find = client.query<StoredFact, [string, FactStream, number]>(
       'SELECT * FROM facts WHERE origin = ? AND stream = ? AND seq = ?',
     )
+    // Read now where they will be needed: ten thousand take some milliseconds, and the first facts come while it serves.
+    if (Object.keys(this.vector).some((origin) => origin !== deps.store.node)) deps.revocations.load()
     this.#retry()
   }
 
@@ -83,6 +84,8 @@ export class ReplicaStore implements Replica {
   apply(facts: readonly StoredFact[], pulled: boolean): Applied {
     const fresh = this.#following(facts)
     if (fresh.length === 0) return { revocations: [], count: 0 }
+    // Each token that comes is held against them.
+    this.deps.revocations.load()
     let done: Done[] = []
     try {
       const batch = new Batch()
@@ -107,6 +110,7 @@ export class ReplicaStore implements Replica {
     const { revocations, store } = this.deps
     const fact = revocations.adoption(record)
     if (!fact) return []
+    revocations.load()
     const id = store.log.nextId('revocation')
     const read: ReadFact = { ...id, kind: REVOKE, hlc: '', payload: fact.payload }
     const events: AuditEvent[] = []
@@ -159,8 +163,8 @@ export class ReplicaStore implements Replica {
     }
     for (const key of keys) registers.take(key, stamp)
     for (const target of written.waits ?? []) this.#parked.add(target, fact)
-    const { event, plain = false, came = [] } = written
-    const done: Done[] = [{ fact, event, plain: plain || fact.stream === 'revocation', after: written.after }]
+    const { event, came = [], after } = written
+    const done: Done[] = [{ fact, event, after }]
     for (const target of typeof came === 'string' ? [came] : came) done.push(...this.#release(target, batch))
     return done
   }
@@ -179,6 +183,7 @@ export class ReplicaStore implements Replica {
       .map(kindTarget)
       .filter((target) => this.#parked.has(target))
     if (targets.length === 0) return
+    this.deps.revocations.load()
     let done: Done[] = []
     try {
       const batch = new Batch()
@@ -203,13 +208,13 @@ export class ReplicaStore implements Replica {
     }
   }
 
-  /** Changes that come many at once are one row for each origin. */
+  /** Changes that come many at once are one row for each origin; revocations never are. */
   #eventsOf(done: readonly Done[], pulled: boolean): LoggedEvent[] {
     const logged = done.filter(({ event }) => event !== null)
     const counts = new Map<string, Record<string, number>>()
     if (pulled)
-      for (const { fact, plain } of logged) {
-        if (plain) continue
+      for (const { fact } of logged) {
+        if (fact.stream === 'revocation') continue
         let kinds = counts.get(fact.origin)
         if (!kinds) counts.set(fact.origin, (kinds = {}))
         kinds[fact.kind] = (kinds[fact.kind] ?? 0) + 1
@@ -220,7 +225,7 @@ export class ReplicaStore implements Replica {
       if (count <= this.deps.limits.catchUpRowsMax) counts.delete(origin)
       else folded.push({ ...CATCH_UP, node: origin, targetId: origin, details: { count, kinds } })
     }
-    const rows = logged.filter(({ fact, plain }) => plain || !counts.has(fact.origin))
+    const rows = logged.filter(({ fact }) => fact.stream === 'revocation' || !counts.has(fact.origin))
     return [...rows.map(({ fact, event }) => ({ ...(event as AuditEvent), node: fact.origin })), ...folded]
   }
 }

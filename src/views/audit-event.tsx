@@ -12,16 +12,24 @@ export interface AuditEventCard {
   targetName: string | null
   reason: string | null
   details: Record<string, unknown>
+  /** The name of the node that did it, where that is another; null: this one. */
+  on: string | null
   /** The page of what it was done to, while there is one. */
   href: string | null
   /** The receipt of what it revoked. */
   receipt: string | null
 }
 
-const Target = ({ event: { action, targetId, targetName, details, href } }: { event: AuditEventCard }) => {
+/** What came in while this node was away is one row for each node: how many changes of which. */
+const caughtUp = ({ on, targetId, details }: AuditEventCard): string =>
+  `${count(Number(details['count'] ?? 0), 'change')} of ${on ?? targetId}`
+
+const Target = ({ event }: { event: AuditEventCard }) => {
+  const { action, targetId, targetName, details, href } = event
   const dead = action === 'token.revoke' && targetName === null ? details['count'] : undefined
   const first = action === 'operator.link' ? 'the first owner' : null
-  const text = typeof dead === 'number' ? count(dead, 'token') : (targetName ?? targetId ?? first)
+  const named = action === CATCH_UP ? caughtUp(event) : (targetName ?? targetId ?? first)
+  const text = typeof dead === 'number' ? count(dead, 'token') : named
   if (text === null || isOwn(action)) return null
   return (
     <>
@@ -36,6 +44,8 @@ const Target = ({ event: { action, targetId, targetName, details, href } }: { ev
     </>
   )
 }
+
+const CATCH_UP = 'cluster.catch-up'
 
 /** How often a stranger did it: such rows are one a minute and source. */
 const timesOf = ({ details }: AuditEventCard): string => {
@@ -55,11 +65,11 @@ const verdictOf = ({ action, details }: AuditEventCard): string => {
 
 /** What happened, as a sentence: "ada revoked Cursor IDE: compromised". */
 export const Deed = ({ event }: { event: AuditEventCard }) => {
-  const { actor, action, reason, details, href, receipt } = event
+  const { actor, action, reason, details, href, receipt, on } = event
   const note = details['note']
   return (
     <>
-      <bdi class="who">{whoOf(actor)}</bdi> {verbOf(action)}
+      <bdi class="who">{whoOf(actor, on)}</bdi> {verbOf(action)}
       <Target event={event} />
       {timesOf(event)}
       {verdictOf(event)}
@@ -68,6 +78,12 @@ export const Deed = ({ event }: { event: AuditEventCard }) => {
           {': '}
           <bdi>{spaced(reason)}</bdi>
         </>
+      )}
+      {on !== null && action !== CATCH_UP && (
+        <span class="quiet">
+          {' · on node '}
+          <bdi>{on}</bdi>
+        </span>
       )}
       {receipt !== null && receipt !== href && (
         <>

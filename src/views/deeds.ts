@@ -3,8 +3,8 @@ export const VERBS: Record<string, string> = {
   'apikey.create': 'made the API key',
   'apikey.refused': 'showed an API key that is no good',
   'apikey.remove': 'removed the API key',
-  'cluster.catch-up': 'brought this node up to date with the changes of',
-  'cluster.found': 'made the first node of a cluster of',
+  'cluster.catch-up': 'brought this node up to date with',
+  'cluster.found': 'began a cluster with',
   'connection.kill': 'cut one connection to',
   'gate.dead-token': 'tried the dead token',
   'gate.policy': 'was refused by the policy of the token',
@@ -45,13 +45,13 @@ export const verbOf = (action: string): string =>
 
 export const isOwn = (action: string): boolean => OWN.has(action)
 
-/** An actor as people say it: `operator:ada` is ada. */
-export const whoOf = (actor: string): string => {
+/** An actor as people say it: `operator:ada` is ada. `on`: the node where it was, where that is another. */
+export const whoOf = (actor: string, on: string | null = null): string => {
   const colon = actor.indexOf(':')
   const [kind, name] = [actor.slice(0, Math.max(0, colon)), actor.slice(colon + 1)]
   if (actor === 'system') return 'Portcullis'
   if (actor === 'address:many') return 'many addresses'
   if (kind === 'apikey') return `API key ${name}`
-  if (kind === 'local') return `user ${name} of this machine`
+  if (kind === 'local') return `user ${name} of ${on === null ? 'this machine' : `the machine of ${on}`}`
   return kind === 'address' || kind === 'operator' ? name : actor
 }

@@ -10,6 +10,8 @@ export interface EventCard {
   sequence: number
   at: string
   actor: string
+  /** The name of the node that did it, where that is another. */
+  on: string | null
   action: string
   target: string | null
   reason: string | null
@@ -25,11 +27,11 @@ const whatOf = ({ action, target, times, isFolded }: EventCard): string | null =
 }
 
 const Sentence = ({ event }: { event: EventCard }) => {
-  const { actor, action, reason, times, isFolded } = event
+  const { actor, on, action, reason, times, isFolded } = event
   const what = whatOf(event)
   return (
     <>
-      <bdi>{whoOf(actor)}</bdi> {verbOf(action)}
+      <bdi>{whoOf(actor, on)}</bdi> {verbOf(action)}
       {what !== null && (
         <>
           {' '}

@@ -55,7 +55,7 @@ export interface OverviewCard {
   tiles: Tile[]
   chartMinutes: number
   serverLines: ServerLine[]
-  revoked: { id: string; at: string; actor: string; tokens: number; name: string | null }[]
+  revoked: { id: string; at: string; actor: string; on: string | null; tokens: number; name: string | null }[]
   events: EventCard[]
   looks: Look[]
   /** What the words about tokens that need a look are counted by. */
@@ -67,8 +67,7 @@ const Sums = ({ tokens, connections, servers, nodes }: OverviewCard) => (
     {count(tokens, 'live token')}, {count(connections, 'live connection')} on {count(servers, 'server')}
     {nodes !== null && (
       <>
-        {' '}
-        of this node, in a <a href="/cluster">cluster of {count(nodes, 'node')}</a>
+        ; one of <a href="/cluster">{count(nodes, 'node')}</a>
       </>
     )}
   </>
@@ -166,13 +165,13 @@ const Revoked = ({ revoked }: { revoked: OverviewCard['revoked'] }) =>
         <a href="/revocations">All revocations</a>
       </div>
       <ul class="lines">
-        {revoked.map(({ id, at, actor, tokens, name }) => (
+        {revoked.map(({ id, at, actor, on, tokens, name }) => (
           <li id={`revoked-${id}`}>
             <a href={`/revocations/${id}`}>
               <span>
                 {name === null ? count(tokens, 'token') : <bdi class="what">{name}</bdi>}
                 <span class="detail">
-                  by <bdi>{whoOf(actor)}</bdi>
+                  by <bdi>{whoOf(actor, on)}</bdi>
                 </span>
               </span>
               <span>Receipt</span>
@@ -246,7 +245,7 @@ export const OverviewPage = ({ frame, card }: { frame: Frame; card: OverviewCard
   <Layout title="Overview" frame={frame} refreshed>
     <h1>Overview</h1>
     <Live frame={frame}>
-      {(card.wrong || !card.steps) && <State card={card} />}
+      {(card.wrong || (!card.steps && frame.alarms.length === 0)) && <State card={card} />}
       {card.steps && <Steps card={card.steps} />}
       {card.servers > 0 && (
         <>

@@ -290,7 +290,7 @@ test.each<[string, Refusal, (socket: Socket, accept: string) => void]>([
     },
   ],
   ['a head without end', 'malformed', (to) => flood(to, Buffer.from('HTTP/1.1 101 x\r\n'), MB)],
-  ['another answer', 'malformed', (to) => to.write('HTTP/1.1 200 OK\r\n\r\n')],
+  ['another protocol', 'malformed', (to) => to.write('SSH-2.0-OpenSSH_9.2\r\n\r\n')],
   ['the accept of another key', 'malformed', (to) => to.write(upgrade('x'.repeat(27)))],
   [
     'a masked frame',

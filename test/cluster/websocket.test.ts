@@ -1,7 +1,11 @@
 import { expect, test } from 'bun:test'
+import { readFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
+import { join } from 'node:path'
+import { createServer as createTlsServer, getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { limits } from '../../src/limits.ts'
 import { eventually } from '../support/poll.ts'
+import { tempFolder } from '../support/temp.ts'
 import { digest, meet, membership, SECRET, startNode } from './nodes.ts'
 
 test('three nodes link to each other, each pair once, and say things both ways', async () => {
@@ -226,4 +230,63 @@ test('the port answers who is no node in short', async () => {
   expect((await fetch(`${http}/link`)).status).toBe(426)
   expect((await fetch(`${http}/link`, { method: 'POST', body: 'x'.repeat(100_000) })).status).toBe(413)
   expect(a.told).toEqual([])
+})
+
+test('what is no node yet, but speaks HTTP, is dialled again and counted as nothing', async () => {
+  let asked = 0
+  const busy = Bun.serve({
+    ...{ port: 0, hostname: '127.0.0.1' },
+    fetch: (request) => {
+      expect(new URL(request.url).search).toBe('?from=a')
+      asked++
+      return new Response('busy', { status: 503 })
+    },
+  })
+  using a = await startNode('a')
+  using b = await startNode('b')
+  a.transport.members([{ id: 'b', key: b.key, url: `ws://127.0.0.1:${busy.port}` }])
+  await eventually(() => asked >= 3)
+  expect(a.told).toEqual([])
+  void busy.stop(true)
+  a.transport.members([b])
+  b.transport.members([{ id: 'a', key: a.key, url: 'ws://127.0.0.1:1' }])
+  await eventually(() => a.transport.linked().length === 1)
+})
+
+test('over wss, whoever has no certificate for the name is not talked to', async () => {
+  const folder = tempFolder()
+  const file = (name: string) => join(folder, name)
+  const made = Bun.spawnSync([
+    ...['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
+    ...['-subj', '/CN=node', '-addext', 'subjectAltName=IP:127.0.0.1'],
+    ...['-keyout', file('key.pem'), '-out', file('cert.pem')],
+  ])
+  expect(made.exitCode).toBe(0)
+  const [key, cert] = [readFileSync(file('key.pem'), 'utf8'), readFileSync(file('cert.pem'), 'utf8')]
+  using a = await startNode('a')
+  using b = await startNode('b')
+  // As a proxy in front of a node does it.
+  let comers = 0
+  const proxy = createTlsServer({ key, cert }, (from) => {
+    comers++
+    const to = connect(b.listener.port, '127.0.0.1')
+    from.pipe(to).pipe(from)
+    from.on('error', () => to.destroy()).on('close', () => to.destroy())
+    to.on('error', () => from.destroy()).on('close', () => from.destroy())
+  })
+  let refused = 0
+  proxy.on('tlsClientError', () => refused++)
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+  const url = `wss://127.0.0.1:${(proxy.address() as AddressInfo).port}`
+  b.transport.members([{ id: 'a', key: a.key, url: 'ws://127.0.0.1:1' }])
+  a.transport.members([{ id: 'b', key: b.key, url }])
+  await eventually(() => refused + comers >= 3)
+  expect(a.told).toEqual([])
+  expect(b.told).toEqual([])
+  setDefaultCACertificates([...getCACertificates('default'), cert])
+  await eventually(() => a.transport.linked().length === 1 && b.transport.linked().length === 1)
+  a.transport.send('b', digest(1))
+  b.transport.send('a', digest(2))
+  await eventually(() => a.got.length === 1 && b.got.length === 1)
+  proxy.close()
 })

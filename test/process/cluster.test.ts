@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { RevocationJson } from '../../src/server/api/schemas.ts'
-import { startCluster, type TestCluster, type TestMember, ticketOf } from '../support/cluster.ts'
+import { freePort, startCluster, type TestCluster, type TestMember, ticketOf } from '../support/cluster.ts'
 import { startNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
 import { parseEvents } from '../support/sse.ts'
@@ -49,8 +49,12 @@ describe('three nodes', () => {
     }
     // Each node has a receipt of its own, and its row in its own audit log.
     for (const member of [a, b]) {
-      const { json } = await member.running.api<RevocationJson>('GET', `/revocations/${receipt.id}`)
-      expect(json).toMatchObject({ id: receipt.id, reason: 'compromised', connections: { cut: 1 }, complete: true })
+      // That the other peers have it too they learn with the next digest.
+      await eventually(async () => {
+        const { json } = await member.running.api<RevocationJson>('GET', `/revocations/${receipt.id}`)
+        expect(json).toMatchObject({ id: receipt.id, reason: 'compromised', connections: { cut: 1 }, complete: true })
+        return true
+      })
       const { json: page } = await member.running.api<{ items: { details: { revocation?: string } }[] }>(
         'GET',
         '/audit?action=token.revoke',
@@ -180,7 +184,7 @@ describe('ways in and out', () => {
     const third = cluster.member()
     await third.start('--cluster-join', a.url, '--ticket', ticket)
     const refusal = async (given: string) => {
-      const args = ['--cluster-listen', '127.0.0.1:0', '--cluster-join', a.url, '--ticket', given]
+      const args = ['--cluster-listen', `127.0.0.1:${freePort()}`, '--cluster-join', a.url, '--ticket', given]
       const failed = await startNode({ args }).then(
         () => '',
         (error: unknown) => String(error),

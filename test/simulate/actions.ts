@@ -57,6 +57,9 @@ const anyRunning = (world: World, random: Random): Process | undefined => random
 const anyMachine = (world: World, random: Random, wanted: (machine: Machine) => boolean): Machine | undefined =>
   random.any(world.machines.filter(wanted))
 
+/** A joiner that waits to be let in has nothing yet. */
+const hasStarted = ({ disk }: Machine): boolean => disk !== null && disk.state !== null
+
 const next = (world: World, what: string): string => `${what}${(world.made += 1)}`
 
 const selectorOf = (process: Process, random: Random, wallNow: number): Selector => {
@@ -269,13 +272,13 @@ export const ACTIONS: Readonly<Record<ActionName, Action>> = {
     return machine.name
   },
   backup: (world, random) => {
-    const machine = anyMachine(world, random, ({ disk }) => disk !== null)
+    const machine = anyMachine(world, random, hasStarted)
     if (!machine?.disk) return null
     machine.backups.push(machine.disk.copy())
     return machine.name
   },
   restore: (world, random) => {
-    const machine = anyMachine(world, random, ({ disk, backups }) => disk !== null && backups.length > 0)
+    const machine = anyMachine(world, random, (one) => hasStarted(one) && one.backups.length > 0)
     const backup = machine && random.any(machine.backups)
     if (!machine?.disk || !backup) return null
     if (machine.process) world.kill(machine.process, false)
@@ -284,10 +287,12 @@ export const ACTIONS: Readonly<Record<ActionName, Action>> = {
     return `${machine.name} is ${machine.disk.identity} now`
   },
   copy: (world, random) => {
-    const from = anyMachine(world, random, ({ disk }) => disk !== null)
+    const from = anyMachine(world, random, hasStarted)
     const to = anyMachine(world, random, ({ disk }) => disk === null)
     if (!from?.disk || !to) return null
-    world.adoptDisk(to, from.disk.copy())
+    const disk = from.disk.copy()
+    disk.retired = false
+    world.adoptDisk(to, disk)
     world.boot(to, random)
     return `${from.disk.identity} to ${to.disk?.identity}`
   },

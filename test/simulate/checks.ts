@@ -138,7 +138,9 @@ export class Checks implements StoreEvents {
   /** What no folder knows any more, after some were lost, nobody can keep to. */
   forget(): void {
     const lost = [...this.#complete].filter(([, { origin, seq }]) => {
-      return ![...this.disks()].some(({ facts }) => (facts.get(origin)?.revocation.length ?? 0) >= seq)
+      // A copy that runs beside its original, and was never let in, is nobody's to ask.
+      const asked = [...this.disks()].filter(({ fresh, retired }) => !fresh || retired)
+      return !asked.some(({ facts }) => (facts.get(origin)?.revocation.length ?? 0) >= seq)
     })
     if (lost.length === 0) return
     for (const [key] of lost) this.#complete.delete(key)

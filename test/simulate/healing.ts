@@ -1,3 +1,4 @@
+import type { MembershipChange } from '../../src/cluster/membership.ts'
 import type { Membership } from '../../src/cluster/message.ts'
 import type { Process } from './process.ts'
 import { Random } from '../support/random.ts'
@@ -22,6 +23,8 @@ export class Healing {
   #triedAt = -Infinity
 
   readonly #startedAt: number
+  readonly #tried = new Set<string>()
+  #change: { by: Process; id: string } | null = null
 
   constructor(readonly world: World) {
     this.#startedAt = world.now
@@ -36,7 +39,8 @@ export class Healing {
     this.#mend()
     this.#wait(() => this.#administered(), ADMINISTERED_MS)
     world.trace(() => '— the members are right')
-    this.#wait(() => this.#lacking(), CONVERGED_MS)
+    // A change that was under way may still end, and leave somebody else to be put right.
+    this.#wait(() => this.#administered() ?? this.#lacking(), CONVERGED_MS)
     for (const { store } of world.processes()) world.checks.settled(store)
   }
 
@@ -78,10 +82,9 @@ export class Healing {
     const { world } = this
     for (const machine of world.machines) {
       if (machine.disk?.crashed || !machine.process) world.boot(machine, this.#random)
-      if (machine.process && machine.process.store.unknown.length > 0 && machine.process.program === 'old') {
-        world.kill(machine.process, false)
-        world.boot(machine, this.#random)
-      }
+      if (machine.process?.store.understands !== false) continue
+      world.kill(machine.process, false)
+      world.boot(machine, this.#random)
     }
     const processes = [...world.processes()]
     const newest = this.#newest(processes)
@@ -107,20 +110,35 @@ export class Healing {
       ),
     ]
     if (wrong.length === 0) return null
-    if (world.now - this.#triedAt < TRIED_MS) return wrong.join(', ')
+    if (world.now - this.#triedAt < TRIED_MS || this.#running()) return wrong.join(', ')
     this.#triedAt = world.now
-    const [gone] = absent
-    const [off] = voided
-    if (gone) {
-      const force = this.#random.chance(0.3)
-      world.checks.suspended ||= force
-      newest.change({ kind: 'remove', id: gone.id, force, secret: world.newSecret() })
-    }
-    if (gone) return wrong.join(', ')
-    if (off && !world.process(off.id)) newest.change({ kind: 'off', id: off.id })
-    else if (world.joining.size > 0) world.welcome(this.#random)
-    else if (strangers[0] && world.now > this.#startedAt + PATIENCE_MS) this.#switchOff(strangers[0])
+    const steps: (() => void)[] = [
+      ...absent.map(({ id }) => () => this.#remove(newest, id)),
+      ...voided
+        .filter(({ id }) => !world.process(id))
+        .map(({ id }) => () => this.#try(newest, { kind: 'off', id })),
+      ...[...world.joining.keys()].map(() => () => void world.welcome(this.#random)),
+      ...(world.now > this.#startedAt + PATIENCE_MS ? strangers.map((one) => () => this.#switchOff(one)) : []),
+    ]
+    this.#random.any(steps)?.()
     return wrong.join(', ')
+  }
+
+  #remove(by: Process, id: string): void {
+    // By force, what a majority of the members does not agree to because it is gone.
+    const force = this.#tried.has(id) || this.#random.chance(0.2)
+    this.#tried.add(id)
+    this.world.checks.suspended ||= force
+    this.#try(by, { kind: 'remove', id, force, secret: this.world.newSecret() })
+  }
+
+  #try(by: Process, change: MembershipChange): void {
+    const id = by.change(change)
+    this.#change = id === null ? null : { by, id }
+  }
+
+  #running(): boolean {
+    return this.#change !== null && !this.#change.by.dead && this.#change.by.protocol.changeOutcome(this.#change.id) === 'running'
   }
 
   /** Whoever is no member is stopped at last; it must not have served, which the checks see. */

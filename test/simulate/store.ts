@@ -77,6 +77,8 @@ export const kills: Kills = (revocation, token) =>
 export class Store implements Replica {
   vector: Vector = {}
   unknown: FactId[] = []
+  /** Whether it knows the kinds of all facts that it has. */
+  understands = true
   readonly live = new Map<string, SimToken>()
   readonly dead = new Set<string>()
   /** Live here, and named by a revocation that some node called complete: kept by the checks. */
@@ -106,10 +108,6 @@ export class Store implements Replica {
       }
     }
     for (const { record } of disk.journal) this.deny(record)
-  }
-
-  get known(): boolean {
-    return this.unknown.length === 0
   }
 
   behind(vector: Vector, bytesMax: number): { facts: StoredFact[]; more: boolean } {
@@ -201,6 +199,7 @@ export class Store implements Replica {
     const [revocation, change] = this.vector[origin] ?? [0, 0]
     this.vector = { ...this.vector, [origin]: stream === 'revocation' ? [seq, change] : [revocation, seq] }
     if (this.#hlc === null || hlc > this.#hlc) this.#hlc = hlc
+    if (!this.knows.has(fact.kind)) this.understands = false
     if (this.knows.has(fact.kind)) this.#mean(fact, JSON.parse(fact.payload) as Record<string, unknown>)
     else if (stream === 'revocation') this.unknown = [...this.unknown, { origin, stream, seq }]
   }

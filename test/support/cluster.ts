@@ -63,7 +63,8 @@ export class TestMember {
   }
 }
 
-const freePort = (): number => {
+/** Nobody listens there now. */
+export const freePort = (): number => {
   const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
   const { port } = listener
   listener.stop(true)

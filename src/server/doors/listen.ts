@@ -136,8 +136,9 @@ export const listen = (config: Config, socketPath: string) => {
   const socket = Bun.serve({
     unix: socketPath,
     development: false,
-    // The runtime's own is ten seconds, which a request without a body keeps whatever it is told below.
-    idleTimeout: IDLE_S,
+    // The runtime's own is ten seconds, which a request without a body keeps whatever it is told below. It takes this; its
+    // types don't.
+    ...({ idleTimeout: IDLE_S } as object),
     async fetch(request, server) {
       // A backup may take longer than an idle connection usually lives.
       server.timeout(request, 0)

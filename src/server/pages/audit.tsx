@@ -12,6 +12,7 @@ import { AuditLive, type AuditNews, AuditPage } from '../../views/audit.tsx'
 import { numberAfter } from '../api/page.ts'
 import { auditJson, verificationJson } from '../api/present.ts'
 import { auditFilterOf } from './audit-filter.ts'
+import { elsewhereIn } from './elsewhere.ts'
 import { FORM } from './form.ts'
 import { frameOf, isScript, page, partial, seeOther } from './page.ts'
 import { personOf } from './person.ts'
@@ -29,11 +30,12 @@ const hrefOf = (node: Node, { targetId }: AuditRow, details: Record<string, unkn
 }
 
 /** A row as pages tell it. */
-export const auditCard = (node: Node, row: AuditRow): AuditEventCard => {
+export const auditCard = (node: Node, row: AuditRow, elsewhere = elsewhereIn(node)): AuditEventCard => {
   const json = auditJson(row)
   const { revocation } = json.details
   return {
     ...json,
+    on: elsewhere(row.node),
     href: hrefOf(node, row, json.details),
     receipt: typeof revocation === 'string' ? `/revocations/${encodeURIComponent(revocation)}` : null,
   }
@@ -72,6 +74,7 @@ export const auditRoutes = (node: Node) => {
       const isRefused = Object.keys(card.failures).length > 0
       const after = numberAfter(query.get('after'))
       const { sequence: head } = reads.auditHead()
+      const elsewhere = elsewhereIn(node)
       const rows = isRefused
         ? []
         : await reads.audit({ ...filter, limit: limits.rowsShownMax + 1, after, order: 'desc' })
@@ -83,7 +86,7 @@ export const auditRoutes = (node: Node) => {
       return page(
         <AuditPage
           frame={frame}
-          events={shown.map((row) => auditCard(node, row))}
+          events={shown.map((row) => auditCard(node, row, elsewhere))}
           next={rows.length > shown.length && last ? String(last.sequence) : null}
           filter={card}
           live={

@@ -17,9 +17,11 @@ import {
   type Tile,
   type Wrong,
 } from '../../views/overview.tsx'
+import type { Frame } from '../../views/layout.tsx'
 import { serverHref } from '../../views/server-cells.tsx'
 import { count } from '../../views/words.ts'
 import { clusterWrong, openOf } from './alarms.ts'
+import { elsewhereIn } from './elsewhere.ts'
 import { frameOf, page } from './page.ts'
 import { personOf } from './person.ts'
 import { mayChange } from './rights.ts'
@@ -30,21 +32,25 @@ const DAY_MS = 24 * HOUR_MS
 const isUnreachable = (node: Node, server: Upstream): boolean =>
   server.state === 'open' && node.health.of(server).last?.reachable === false
 
-const inCluster = (say: string): Wrong => ({ say, detail: null, href: '/cluster', act: 'See the cluster' })
+/** What is not well in the cluster, and no alarm over the page. */
+const wrongInCluster = (node: Node): Wrong | null => {
+  const status = node.cluster.status()
+  const say = status && clusterWrong(status, openOf(node, status))
+  return say === null ? null : { say, detail: null, href: '/cluster', act: 'See the cluster' }
+}
 
 /** The worst of what is not well; null: all is. */
-const wrongOf = (node: Node, servers: readonly Upstream[], mayOpen: boolean): Wrong | null => {
+const wrongOf = (node: Node, { problems, alarms }: Frame, mayOpen: boolean): Wrong | null => {
+  const servers = node.servers.sorted()
   const { verification } = node
   if (verification && verification.status !== 'intact')
     return { say: 'The audit log does not hold', detail: verification.message, href: '/audit', act: 'See where' }
-  const cluster = node.cluster.status()
-  const clusterSays = cluster && clusterWrong(cluster, openOf(node, cluster))
-  if (clusterSays && !cluster.serving) return inCluster(clusterSays)
-  const [problem] = node.problems()
+  const [problem] = problems
   if (problem !== undefined)
     return { say: 'This node is not ready', detail: problem, href: '/node', act: 'See the node' }
 
-  if (clusterSays) return inCluster(clusterSays)
+  const inCluster = alarms.length === 0 ? wrongInCluster(node) : null
+  if (inCluster) return inCluster
 
   const closed = servers.filter(({ state }) => state === 'closed')
   if (closed.length > 1 && closed.length === servers.length)
@@ -139,6 +145,7 @@ const detailsOf = (row: AuditRow): Details => JSON.parse(row.details) as Details
 
 /** Newest first. What strangers do again and again is one event, so that it drives nothing else off the page. */
 const eventsOf = (node: Node, rows: AuditRow[]): EventCard[] => {
+  const elsewhere = elsewhereIn(node)
   const events = new Map<string, EventCard>()
   for (const row of rows) {
     const isFolded = row.actor.startsWith('address:')
@@ -152,19 +159,22 @@ const eventsOf = (node: Node, rows: AuditRow[]): EventCard[] => {
     }
     const { sequence, at, actor, action, reason } = row
     const target = row.targetName ?? row.targetId
-    events.set(key, { sequence, at: formatTime(at), actor, action, target, reason, times, isFolded })
+    const on = elsewhere(row.node)
+    events.set(key, { sequence, at: formatTime(at), actor, on, action, target, reason, times, isFolded })
   }
   return [...events.values()].slice(0, node.limits.overviewEventsMax)
 }
 
-const revokedOf = (node: Node, rows: AuditRow[]): OverviewCard['revoked'] =>
-  rows.flatMap((row) => {
+const revokedOf = (node: Node, rows: AuditRow[]): OverviewCard['revoked'] => {
+  const elsewhere = elsewhereIn(node)
+  return rows.flatMap((row) => {
     const { revocation, count: tokens = 1 } = detailsOf(row)
     if (revocation === undefined || row.at < node.now() - HOUR_MS) return []
-    return [
-      { id: revocation, at: formatTime(row.at), actor: row.actor, tokens, name: tokens === 1 ? row.targetName : null },
-    ]
+    const { actor, targetName } = row
+    const by = { actor, on: elsewhere(row.node) }
+    return [{ id: revocation, at: formatTime(row.at), ...by, tokens, name: tokens === 1 ? targetName : null }]
   })
+}
 
 const looksOf = async (node: Node): Promise<Look[]> => {
   const attention = await node.attention()
@@ -178,7 +188,7 @@ const looksOf = async (node: Node): Promise<Look[]> => {
   })).filter((look) => look.count > 0)
 }
 
-const overviewCard = async (node: Node, actor: Actor): Promise<OverviewCard> => {
+const overviewCard = async (node: Node, actor: Actor, frame: Frame): Promise<OverviewCard> => {
   const { limits, reads, registry } = node
   const servers = node.servers.sorted()
   const tokens = await node.tokens.countActive(node.now())
@@ -193,7 +203,7 @@ const overviewCard = async (node: Node, actor: Actor): Promise<OverviewCard> => 
     connections: registry.size,
     servers: servers.length,
     nodes: node.cluster.status()?.members.length ?? null,
-    wrong: wrongOf(node, servers, mayChange(actor)),
+    wrong: wrongOf(node, frame, mayChange(actor)),
     steps: stepsOf(node, actor),
     tiles: tilesOf(node),
     chartMinutes: Math.round((limits.pulseSlots * limits.pulseSlotMs) / 60_000),
@@ -212,6 +222,6 @@ const overviewCard = async (node: Node, actor: Actor): Promise<OverviewCard> => 
 export const overviewRoutes = (node: Node) =>
   new Elysia({ name: 'overview' }).get('/', async ({ request }) => {
     const { actor } = personOf(request)
-    const card = await overviewCard(node, actor)
-    return page(<OverviewPage frame={frameOf(node, request)} card={card} />)
+    const frame = frameOf(node, request)
+    return page(<OverviewPage frame={frame} card={await overviewCard(node, actor, frame)} />)
   })

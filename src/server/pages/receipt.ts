@@ -1,5 +1,3 @@
-import type { AuditRow } from '../../audit.ts'
-import type { ClusterStatus } from '../../cluster-view.ts'
 import type { Node } from '../../node.ts'
 import type { Receipt } from '../../revocation-record.ts'
 import { formatTime } from '../../time.ts'
@@ -8,16 +6,11 @@ import type { RevocationRow } from '../../views/revocations.tsx'
 import { numberAfter, pageOf } from '../api/page.ts'
 import { receiptConnectionJson, receiptJson } from '../api/present.ts'
 import { holdoutsOf } from './alarms.ts'
+import { elsewhereIn } from './elsewhere.ts'
 import { selectorCard } from './revocation-form.ts'
 
 /** How many connections died; null where only that it was done is known. */
 const cutOf = ({ cut, timings }: Receipt): number | null => (cut === 0 && timings.commitMs === null ? null : cut)
-
-/** The name of the node that was asked for it; null: this one. What waits in the journal has no row, and is this one's. */
-const askedAtOf = (node: Node, row: AuditRow | null, status: ClusterStatus | null): string | null =>
-  row === null || row.node === node.id || status === null
-    ? null
-    : (status.members.find(({ id }) => id === row.node)?.name ?? row.node)
 
 /** A receipt with all that is known of it. */
 export const receiptCard = async (node: Node, receipt: Receipt, after: string | null): Promise<ReceiptCard> => {
@@ -28,7 +21,8 @@ export const receiptCard = async (node: Node, receipt: Receipt, after: string | 
   const found = reads.receiptConnections(receipt.id, limits.rowsShownMax + 1, numberAfter(after))
   const tries = await reads.triesOf(receipt)
   const row = reads.auditOf(receipt)
-  const askedAt = askedAtOf(node, row, status)
+  // What waits in the journal has no row, and is this node's own.
+  const askedAt = row && elsewhereIn(node)(row.node)
   return {
     ...json,
     askedAt,

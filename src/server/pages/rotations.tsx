@@ -44,7 +44,7 @@ export const rotationRoutes = (node: Node) => {
       status,
     )
 
-  const rotate = (request: Request, token: Token, fields: URLSearchParams, actor: Actor): Response => {
+  const rotate = async (request: Request, token: Token, fields: URLSearchParams, actor: Actor): Promise<Response> => {
     const frame = frameOf(node, request)
     if (madeBefore(node, actor, fields) === token.id) return page(<RotatedBeforePage {...{ frame, token }} />)
     const typed = typedOf(fields)
@@ -56,6 +56,7 @@ export const rotationRoutes = (node: Node) => {
       }
       const secret = node.issuance.rotate(token, graceMs, actor)
       keepMade(node, actor, fields, token.id, `/tokens/${token.id}`)
+      await node.cluster.spread(node.limits.ackWaitMs)
       const snippets = snippetsOf(node, token, secret)
       const card = tokenJson(node, token)
       return page(<RotatedPage {...{ frame, secret, snippets }} token={card} now={node.now()} />, 201, {

@@ -15,6 +15,7 @@ import { activityJson } from '../api/activity.ts'
 import { connectionJson, connectJson, publicUrl, serversOf, tokenJson, usageJson } from '../api/present.ts'
 import { isLive } from '../context.ts'
 import { auditCard } from './audit.tsx'
+import { elsewhereIn } from './elsewhere.ts'
 import { frameOf, page } from './page.ts'
 import { personOf } from './person.ts'
 import { mayAct, mayChange } from './rights.ts'
@@ -70,11 +71,12 @@ const presentOf = (node: Node, actor: Actor, token: Token, view: TokenView) => {
 
 const pastOf = async (node: Node, token: Token, { since }: TokenView) => {
   const limit = node.limits.tokenLinesShownMax
+  const elsewhere = elsewhereIn(node)
   const rows = await node.reads.audit({ target: token.id, limit, after: null, order: 'desc' })
   return {
     activity: await activityJson(node, token, node.now() - parseDuration(since, 'since')),
     // It stands on the page of its target, and need not lead there.
-    events: rows.map((row) => ({ ...auditCard(node, row), href: null })),
+    events: rows.map((row) => ({ ...auditCard(node, row, elsewhere), href: null })),
   }
 }
 

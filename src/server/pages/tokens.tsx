@@ -59,7 +59,7 @@ export const tokensRoutes = (node: Node) => {
       status,
     )
 
-  const issue = (request: Request, fields: URLSearchParams, actor: Actor): Response => {
+  const issue = async (request: Request, fields: URLSearchParams, actor: Actor): Promise<Response> => {
     const frame = frameOf(node, request)
     const before = node.tokens.get(madeBefore(node, actor, fields) ?? '')
     if (before) return page(<TokenIssuedBeforePage frame={frame} token={before} />)
@@ -69,6 +69,8 @@ export const tokensRoutes = (node: Node) => {
     try {
       const { token, secret } = node.issuance.issue(wanted, actor)
       keepMade(node, actor, fields, token.id, `/tokens/${token.id}`)
+      // Its first request may go to another node, and a client that hears 401 throws the token away.
+      await node.cluster.spread(node.limits.ackWaitMs)
       const snippets = snippetsOf(node, token, secret)
       return page(<TokenIssuedPage frame={frame} token={tokenJson(node, token)} {...{ secret, snippets }} />, 201, {
         location: `/tokens/${token.id}`,

@@ -87,7 +87,6 @@ export class RevocationFacts implements Handler, Shared {
   write(fact: ReadFact, batch: Batch) {
     const { registry, onRevoked } = this.deps
     const revoked = fact.payload as unknown as Revoked
-    this.load()
     const { id, at, actor, reason, note, selector } = revoked
     const found = this.#find.get(id)
     // Said anew by a founding: whom it killed is known, and died.

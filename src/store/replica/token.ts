@@ -159,7 +159,6 @@ const issue = (deps: TokenFactsDeps, rows: TokenRows): Handler => ({
         targetName: made.name,
         details: killer ? { ...details, revocation: killer.id } : details,
       },
-      plain: killer !== null,
       came,
       after() {
         tokens.load(made)
