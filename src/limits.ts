@@ -300,9 +300,14 @@ export const limits = {
   /** So many at once have proved nothing yet, each good for one frame of memory; behind one address live a few nodes. */
   clusterHandshakesMax: 32,
   clusterHandshakesPerAddressMax: 8,
-  /** A dial that gets no answer is given up, since the kernel asks ever more seldom: after a cut, links are back in a second. */
-  clusterDialMs: 1_500,
-  /** Between two dials of a member, give or take a half; it doubles from the least to the most. */
+  /**
+   * Between two dials of a member, give or take a half, whether or not the one before was answered: the kernel itself asks ever
+   * more seldom, and a node that was cut off must serve again within a second.
+   */
+  clusterRedialMs: 300,
+  /** Dials of one member that are under way at once: a far node takes longer than that. */
+  clusterDialsMax: 6,
+  /** Over NATS, where nobody's kernel asks again: handshakes after which there is no link, from the least wait to the most. */
   clusterRedialMsMin: 125,
   clusterRedialMsMax: 500,
   /** Digests come four times a second: who says nothing for so long can't be reached. */

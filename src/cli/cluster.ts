@@ -23,6 +23,9 @@ const UNFIT: Record<NonNullable<ClusteredJson['reason']>, string> = {
 /** What must be known first, in one sentence. */
 const verdict = (cluster: ClusteredJson): string => {
   const { reason, isolated, leaseLeftMs, incompleteCount, members, void: gone } = cluster
+  if (members.every(({ state }) => state !== 'self')) {
+    return 'NOT SERVING  This node is no member any more, and lets nobody in. To join again it needs an empty data folder.'
+  }
   if (reason !== null) return `NOT SERVING  ${UNFIT[reason]}`
   if (isolated) {
     return leaseLeftMs === null
@@ -120,7 +123,7 @@ const ticketText = ({ ticket, expiresAt, url }: ClusterTicketJson): string =>
 
 const removedText = ({ name, off }: MemberRemovedJson): string =>
   off
-    ? `${clean(name)} is removed: it lets nobody in, and no revocation waits for it.`
+    ? `${clean(name)} is removed: it stops when it hears of that, or when its lease has run out.`
     : [
         `${clean(name)} is removed, and may still run: it can let in what was revoked, and no revocation is complete`,
         `until it is known to be off. Once it is: portcullis cluster remove ${clean(name)} --off`,

@@ -137,8 +137,7 @@ export class Changing {
       if (now < running.retryAt) return []
       const force = running.change.kind === 'remove' && running.change.force
       const quorum = quorumOf(running.change, grounds)
-      const agreed = force || running.change.kind === 'finish'
-      running.why = agreed ? '' : (obstacleTo(step, running.change, grounds) ?? '')
+      running.why = unfitFor(grounds) ?? (force ? null : obstacleTo(step, running.change, grounds)) ?? ''
       if (running.why !== '') return []
       const ballot = ballotOf(Math.max(grounds.round, roundOf(newest.ballot)) + 1, self)
       const version = newest.version + 1
@@ -220,11 +219,16 @@ const missing = (round: Round | null, { newest, self, linked }: Grounds): string
   return names(silent) || 'nobody is missing, but others change it too'
 }
 
+/** Why this node can't propose anything: not even by force, as what others know would be lost. */
+const unfitFor = ({ self, newest, known }: Grounds): string | null => {
+  if (!isMember(newest, self)) return 'this node is no member of the cluster'
+  return covers(known, newest.floor) ? null : 'this node does not know yet what the others know'
+}
+
 /** Why a change can't be proposed now, in words. */
 const obstacleTo = (step: Draft, change: MembershipChange, grounds: Grounds): string | null => {
   const { self, view, newest, inForce, known, linked, recent, told } = grounds
-  if (!isMember(newest, self)) return 'this node is no member'
-  if (!covers(known, newest.floor)) return 'this node does not know yet what the others know'
+  if (change.kind === 'finish') return null
   const staying = newest.members.filter(({ id }) => id !== self && step.members.some((member) => member.id === id))
   const older = view.slice(0, -1)
   const late = staying.filter(({ id }) => {

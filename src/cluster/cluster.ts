@@ -36,7 +36,7 @@ export interface ClusterNodeDeps {
   policy: ClusterPolicy | 'auto'
   leaseMs: number
   keep: ClusterKeep
-  tickets: Tickets
+  tickets: Pick<Tickets, 'issue'>
   newId(): string
   /** Restates all that this node has as facts: before it, nobody else could have known them. */
   found(actor: Actor): Promise<void>

@@ -113,8 +113,6 @@ export class NatsLine {
       maxPingOut: 2,
       reconnectTimeWait: limits.natsRetryMs,
       maxReconnectAttempts: -1,
-      // A server may refuse for a moment, while its accounts are loaded.
-      ignoreAuthErrorAbort: true,
     })
     if (this.#stopped) return connection.close()
     this.#connection = connection

@@ -332,13 +332,13 @@ export class Protocol {
         version: id === self.id ? this.options.version : (peer?.version ?? null),
       }
     })
-    const heard = (id: string) => id === self.id || (this.#peers.get(id)?.heardAt ?? -Infinity) > now - timing.digestMs * 8
+    const heard = (id: string) => id === self.id || (this.#peers.get(id)?.linked && this.#heardAt(id) > now - timing.digestMs * 8)
     return {
       members,
       isolated: members.filter(({ id }) => heard(id)).length < majorityOf(this.membership),
       behind: Math.max(0, ...[...this.#peers.values()].map(({ told }) => (told ? behindBy(replica.vector, told.known.vector) : 0))),
       leaseLeftMs: validUntil === Infinity ? null : Math.max(0, validUntil - now),
-      changing: this.#changing.told ?? (this.view.length > 1 ? this.membership.change : null),
+      changing: this.#changing.told ?? (this.#isApplied(this.membership) ? null : this.membership.change),
     }
   }
 

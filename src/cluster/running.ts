@@ -166,8 +166,9 @@ export class Running {
   }
 
   #nameOf(id: string): string {
-    const { members, void: gone } = this.deps.protocol.membership
-    return [...members, ...gone].find((member) => member.id === id)?.name ?? id
+    const { membership, view } = this.deps.protocol
+    const known = [...membership.members, ...membership.void, ...view.flatMap(({ members }) => members)]
+    return known.find((member) => member.id === id)?.name ?? id
   }
 
   /** As `Cluster.settled`. */

@@ -16,7 +16,6 @@ interface Link {
   former: boolean
   /** By this node. */
   dialled: boolean
-  livedMs: number
   silentMs: number
   /** Another link of this pair is in use; this one is read for so long more. null: it is the one in use. */
   lingerMs: number | null
@@ -28,16 +27,18 @@ interface Target {
   id: string
   key: string
   url: string
-  /** What the next failure makes it wait for, give or take a half. */
-  waitMs: number
+  /** Until it is dialled again. */
   dueMs: number
-  dial: { wire: Wire; ageMs: number; opened: boolean } | null
+  /** Under way, the oldest first. */
+  dials: Set<{ wire: Wire; ageMs: number }>
 }
 
 /** The path of links on the cluster's port; behind a proxy it follows that of the advertised URL. */
 const PATH = '/link'
 
-const jittered = (ms: number): number => ms * (0.5 + Math.random())
+const giveUp = ({ dials }: Target): void => {
+  for (const { wire } of dials) wire.terminate()
+}
 
 /**
  * One WebSocket a pair. Both sides dial, since perhaps only one can reach the other; of two, the one that the smaller id
@@ -74,12 +75,10 @@ export class WebSocketTransport implements Transport {
     for (const { id, url, key } of members) {
       const known = before.get(id)
       before.delete(id)
-      const target = known ?? { id, url, key, waitMs: limits.clusterRedialMsMin, dueMs: 0, dial: null }
-      // The larger id waits a little: mostly it is dialled by then.
-      if (!known && id < this.trust.self().id) target.dueMs = 2 * limits.clusterRedialMsMin
+      const target = known ?? { id, url, key, dueMs: this.#firstMs(id), dials: new Set() }
       this.#targets.set(id, Object.assign(target, { url, key }))
     }
-    for (const { dial } of before.values()) dial?.wire.terminate()
+    for (const target of before.values()) giveUp(target)
     for (const link of this.#all) {
       const stays = this.#targets.has(link.peer) || (link.former && this.trust.former(link.claim))
       if (!stays) this.#endSoon(link)
@@ -107,7 +106,7 @@ export class WebSocketTransport implements Transport {
 
   stop(): void {
     if (this.#beat) clearInterval(this.#beat)
-    for (const { dial } of this.#targets.values()) dial?.wire.terminate()
+    for (const target of this.#targets.values()) giveUp(target)
     this.#targets.clear()
     for (const link of this.#all) this.#end(link)
   }
@@ -168,7 +167,7 @@ export class WebSocketTransport implements Transport {
   #dial(target: Target): void {
     // Who dials proves nothing by its name; what stands between nodes can tell their links apart by it.
     const url = `${target.url.replace(/\/+$/, '')}${PATH}?from=${this.trust.self().id}`
-    if (!URL.canParse(url)) return this.#wait(target)
+    if (!URL.canParse(url)) return
     const step = dial(this.trust, this.#keyOf, target.id)
     let link: Link | null = null
     let over = false
@@ -178,39 +177,30 @@ export class WebSocketTransport implements Transport {
       wire.terminate()
     }
     const wire = dialWire(new URL(url), {
-      opened: () => {
-        dialling.opened = true
-        wire.send(step.hello)
-      },
+      opened: () => wire.send(step.hello),
       received: (data) => {
         if (over) return
         if (link) return this.#received(link, data)
         const established = typeof data === 'string' ? step.finish(data) : 'malformed'
         if (typeof established === 'string') return refuse(established)
         wire.send(established.proof)
-        target.dial = null
+        target.dials.delete(dialling)
         link = this.#establish(wire, true, established)
       },
       closed: (refusal) => {
         if (refusal) this.events.refused(refusal)
-        if (link) return this.#lost(link)
-        if (target.dial === dialling) target.dial = null
-        this.#wait(target)
+        target.dials.delete(dialling)
+        if (link) this.#lost(link)
       },
     })
-    const dialling = { wire, ageMs: 0, opened: false }
-    target.dial = dialling
-  }
-
-  #wait(target: Target): void {
-    target.dueMs = jittered(target.waitMs)
-    target.waitMs = Math.min(limits.clusterRedialMsMax, 2 * target.waitMs)
+    const dialling = { wire, ageMs: 0 }
+    target.dials.add(dialling)
   }
 
   #establish(wire: Wire, dialled: boolean, { peer, session, claim, former }: Established): Link {
     const link: Link = {
       ...{ peer, wire, session, claim, former, dialled },
-      ...{ livedMs: 0, silentMs: 0, lingerMs: null, over: false },
+      ...{ silentMs: 0, lingerMs: null, over: false },
     }
     this.#all.add(link)
     const old = this.#links.get(peer)
@@ -225,7 +215,7 @@ export class WebSocketTransport implements Transport {
     // Who dials again has lost the link that it had.
     if (old && this.#end(old)) this.events.unlinked(peer)
     this.#links.set(peer, link)
-    for (const target of this.#targets.values()) if (this.#reached(target)) target.dial?.wire.terminate()
+    for (const target of this.#targets.values()) if (this.#reached(target)) giveUp(target)
     this.events.linked(peer)
     return link
   }
@@ -259,13 +249,12 @@ export class WebSocketTransport implements Transport {
     link.wire.terminate()
     if (this.#links.get(link.peer) !== link) return false
     this.#links.delete(link.peer)
-    const target = this.#targets.get(link.peer)
-    if (target) {
-      // One that ends at once is no success: it is not to be dialled ever faster.
-      if (link.livedMs >= limits.clusterRedialMsMax) target.waitMs = limits.clusterRedialMsMin
-      this.#wait(target)
-    }
     return true
+  }
+
+  /** The larger id waits longer: mostly it is dialled by then. */
+  #firstMs(id: string): number {
+    return limits.clusterRedialMs / (this.trust.self().id < id ? 4 : 1)
   }
 
   /** Also when a restored folder answers in the member's place. */
@@ -281,20 +270,25 @@ export class WebSocketTransport implements Transport {
     const passedMs = Math.min(now - this.#lastBeat, 4 * limits.clusterBeatMs)
     this.#lastBeat = now
     for (const link of this.#all) {
-      link.livedMs += passedMs
       link.silentMs += passedMs
       if (link.lingerMs !== null) link.lingerMs -= passedMs
       if (link.silentMs > this.most.silentMs || (link.lingerMs ?? 1) <= 0) this.#lost(link)
     }
     for (const target of this.#targets.values()) {
-      const { dial } = target
-      if (dial) {
+      for (const dial of target.dials) {
         dial.ageMs += passedMs
-        if (dial.ageMs > (dial.opened ? limits.clusterHandshakeMs : limits.clusterDialMs)) dial.wire.terminate()
-      } else if (!this.#reached(target)) {
-        target.dueMs -= passedMs
-        if (target.dueMs <= 0) this.#dial(target)
+        if (dial.ageMs > limits.clusterHandshakeMs) dial.wire.terminate()
       }
+      if (this.#reached(target)) {
+        target.dueMs = this.#firstMs(target.id)
+        continue
+      }
+      target.dueMs -= passedMs
+      if (target.dueMs > 0) continue
+      target.dueMs = limits.clusterRedialMs * (0.5 + Math.random())
+      const [oldest] = target.dials
+      if (target.dials.size >= limits.clusterDialsMax) oldest?.wire.terminate()
+      this.#dial(target)
     }
   }
 }

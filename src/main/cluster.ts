@@ -1,7 +1,9 @@
 import type { Access } from '../access.ts'
 import type { ApiKeys } from '../apikey.ts'
+import type { Member } from '../cluster/message.ts'
 import { ClusterNode } from '../cluster/cluster.ts'
 import type { ClusterMeasures } from '../cluster-measures.ts'
+import type { AuditEvent } from '../audit.ts'
 import type { Cluster } from '../cluster-view.ts'
 import { joinDoor, JOIN_PATH, join } from '../cluster/join.ts'
 import { ClusterListener } from '../cluster/listener.ts'
@@ -71,10 +73,20 @@ export const joinFirst = async (config: Config, store: Store, version: string, l
   })
   // What was sealed under the ring that went.
   keep.putKeys(keys)
-  keep.state<ProtocolState>().save(stateOf(welcome.memberships, false))
+  keep.state(eventOf).save(stateOf(welcome.memberships, false))
   for (const membership of welcome.memberships) keep.open(membership)
   keep.create(welcome.cluster, true)
   log.info({ cluster: welcome.cluster }, 'joined; now it learns what the others know')
+}
+
+/** A membership that is new here: each node's own audit log says who changed it. */
+const eventOf = ({ memberships }: ProtocolState, before: ProtocolState | null): AuditEvent | null => {
+  const [newest, known] = [memberships.at(-1), before?.memberships.at(-1)]
+  if (!newest || (known && known.version === newest.version && known.ballot === newest.ballot)) return null
+  const { version, actor, change, members, policy, leaseMs, void: gone } = newest
+  const names = (of: readonly Member[]) => of.map(({ id, name, url }) => ({ id, name, url }))
+  const details = { version, members: names(members), policy, leaseMs, void: names(gone) }
+  return { actor, action: 'cluster.change', targetId: null, targetName: change, details }
 }
 
 /** The other side may be starting just now; what it refuses is refused for good. */
@@ -169,7 +181,7 @@ export const createCluster = (services: ClusterServices): Clustered => {
     measures.refused[reason] += 1
   }
   const listener = settings.listen ? new ClusterListener(settings.listen, refused) : null
-  const disk = keep.state<ProtocolState>()
+  const disk = keep.state(eventOf)
   const url = urlOf(settings)
 
   const node: ClusterNode = new ClusterNode({
@@ -179,7 +191,12 @@ export const createCluster = (services: ClusterServices): Clustered => {
     policy: settings.policy,
     leaseMs: settings.leaseMs,
     keep,
-    tickets,
+    tickets: {
+      issue(actor) {
+        store.log.change({ actor, action: 'cluster.ticket', targetId: store.node }, [], () => {})
+        return tickets.issue(actor)
+      },
+    },
     newId: () => newId('cls'),
     async found(actor) {
       await found({ store, tokens }, limits, actor)
@@ -240,7 +257,10 @@ export const createCluster = (services: ClusterServices): Clustered => {
         stopwatch,
         onStanding(unfit) {
           if (unfit === null) return log.info({}, 'this node lets clients in')
-          if (unfit === 'not_synced') log.info({}, 'nobody is let in until this node knows what the others know')
+          const { members } = protocol.membership
+          if (!members.some(({ id }) => id === self.id))
+            log.warn({}, 'this node is no member of its cluster (any more), and lets nobody in')
+          else if (unfit === 'not_synced') log.info({}, 'nobody is let in until this node knows what the others know')
           // Whoever is listening hears it now; what is asked is refused by the predicate.
           const { cut } = registry.cut(registry.all(), 'node_stale')
           if (unfit === 'node_stale') log.error({ cut }, 'this node lost touch with its cluster and lets nobody in')

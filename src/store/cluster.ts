@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { eq } from 'drizzle-orm'
+import type { AuditEvent } from '../audit.ts'
 import { AppError } from '../error.ts'
 import { limits } from '../limits.ts'
 import type { ProtocolDisk } from '../replica.ts'
@@ -84,14 +85,22 @@ export class ClusterStore {
     this.store.log.write(() => this.#delete('file'))
   }
 
-  /** What the protocol must find again after a crash. */
-  state<T>(): ProtocolDisk<T> {
+  /** What the protocol must find again after a crash. `eventOf`: what of it the audit log must tell; null: nothing. */
+  state<T>(eventOf: (state: T, before: T | null) => AuditEvent | null): ProtocolDisk<T> {
+    let last: T | null = null
     return {
       load: () => {
         const text = this.#get(STATE)
-        return text === null ? null : (JSON.parse(text) as T)
+        last = text === null ? null : (JSON.parse(text) as T)
+        return last
       },
-      save: (state) => this.store.log.write(() => this.#set(STATE, JSON.stringify(state))),
+      save: (state) => {
+        const event = eventOf(state, last)
+        const put = () => this.#set(STATE, JSON.stringify(state))
+        if (event) this.store.log.change(event, [], put)
+        else this.store.log.write(put)
+        last = state
+      },
     }
   }
 

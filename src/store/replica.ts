@@ -22,6 +22,8 @@ export interface ReplicaDeps {
 interface Done {
   fact: ReadFact
   event: AuditEvent | null
+  /** Its row is never folded. */
+  plain: boolean
   after(): number
 }
 
@@ -163,8 +165,8 @@ export class ReplicaStore implements Replica {
     }
     for (const key of keys) registers.take(key, stamp)
     for (const target of written.waits ?? []) this.#parked.add(target, fact)
-    const { event, came = [], after } = written
-    const done: Done[] = [{ fact, event, after }]
+    const { event, plain = fact.stream === 'revocation', came = [], after } = written
+    const done: Done[] = [{ fact, event, plain, after }]
     for (const target of typeof came === 'string' ? [came] : came) done.push(...this.#release(target, batch))
     return done
   }
@@ -213,8 +215,8 @@ export class ReplicaStore implements Replica {
     const logged = done.filter(({ event }) => event !== null)
     const counts = new Map<string, Record<string, number>>()
     if (pulled)
-      for (const { fact } of logged) {
-        if (fact.stream === 'revocation') continue
+      for (const { fact, plain } of logged) {
+        if (plain) continue
         let kinds = counts.get(fact.origin)
         if (!kinds) counts.set(fact.origin, (kinds = {}))
         kinds[fact.kind] = (kinds[fact.kind] ?? 0) + 1
@@ -225,7 +227,7 @@ export class ReplicaStore implements Replica {
       if (count <= this.deps.limits.catchUpRowsMax) counts.delete(origin)
       else folded.push({ ...CATCH_UP, node: origin, targetId: origin, details: { count, kinds } })
     }
-    const rows = logged.filter(({ fact }) => fact.stream === 'revocation' || !counts.has(fact.origin))
+    const rows = logged.filter(({ fact, plain }) => plain || !counts.has(fact.origin))
     return [...rows.map(({ fact, event }) => ({ ...(event as AuditEvent), node: fact.origin })), ...folded]
   }
 }

@@ -253,6 +253,32 @@ test('what is no node yet, but speaks HTTP, is dialled again and counted as noth
   await eventually(() => a.transport.linked().length === 1)
 })
 
+test('of dials that nobody answers so many are under way, and the oldest makes room', async () => {
+  const open: number[] = []
+  let comers = 0
+  let most = 0
+  const deaf = createServer((socket) => {
+    const number = ++comers
+    open.push(number)
+    most = Math.max(most, open.length)
+    socket.resume().on('error', () => {})
+    socket.on('close', () => open.splice(open.indexOf(number), 1))
+  })
+  await new Promise<void>((resolve) => deaf.listen(0, '127.0.0.1', resolve))
+  using a = await startNode('a')
+  using b = await startNode('b')
+  const url = `ws://127.0.0.1:${(deaf.address() as AddressInfo).port}`
+  a.transport.members([{ id: 'b', key: b.key, url }])
+  await eventually(() => comers === limits.clusterDialsMax + 2)
+  await eventually(() => open[0] === 3)
+  expect(most).toBeLessThanOrEqual(limits.clusterDialsMax + 1)
+  // A link by another way ends them all.
+  b.transport.members([a])
+  await eventually(() => open.length === 0)
+  expect(a.told).toEqual(['linked b'])
+  deaf.close()
+})
+
 test('over wss, whoever has no certificate for the name is not talked to', async () => {
   const folder = tempFolder()
   const file = (name: string) => join(folder, name)

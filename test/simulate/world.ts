@@ -59,7 +59,7 @@ export class World {
   /** Identities that run nowhere and never will again. */
   readonly gone = new Set<string>()
   /** Members that were asked in and were not told yet that they are. */
-  readonly joining = new Map<string, Machine>()
+  readonly joining = new Map<string, { machine: Machine; by: Process; change: string | null }>()
   readonly leaseMs: number
   /** Made so far; names for what is made next. */
   made = 0
@@ -264,28 +264,30 @@ export class World {
   /** With an empty folder: the member that was asked has it added, and it starts when it is welcomed. */
   askIn(machine: Machine, by: Process): string {
     const disk = (machine.disk ??= this.newDisk(machine))
-    this.joining.set(disk.identity, machine)
     const member = this.memberOf(machine, disk)
     const old = by.membership.members.find(({ id, name }) => name === machine.name && id !== member.id)
-    if (!old) by.change({ kind: 'add', member })
-    else by.change({ kind: 'replace', id: old.id, member, off: this.gone.has(old.id), secret: this.newSecret() })
+    const change = old
+      ? by.change({ kind: 'replace', id: old.id, member, off: this.gone.has(old.id), secret: this.newSecret() })
+      : by.change({ kind: 'add', member })
+    this.joining.set(disk.identity, { machine, by, change })
     return `${by.id} adds ${disk.identity}${old ? ` for ${old.id}` : ''}`
   }
 
-  /** A joiner that is a member now is told all that it needs; one that was forgotten asks another member. */
+  /** A joiner that is a member now is told all that it needs; one whose host failed it asks another. */
   welcome(random: Random): string | null {
-    const [id, machine] = random.any([...this.joining]) ?? []
-    const members = [...this.processes()].filter(({ stopped }) => !stopped)
-    if (id === undefined || !machine?.disk) return null
-    const host = random.any(members.filter(({ protocol: { view } }) => view.length === 1 && isIn(view[0], id)))
-    if (!host) {
-      const other = random.any(members)
+    const [id, joiner] = random.any([...this.joining]) ?? []
+    if (id === undefined || !joiner?.machine.disk) return null
+    const { machine, by, change } = joiner
+    const outcome = by.dead || change === null ? 'failed' : by.protocol.changeOutcome(change)
+    if (outcome === 'running' || by.stopped) return null
+    if (outcome !== 'in_force' || !by.membership.members.some((member) => member.id === id)) {
+      const other = random.any([...this.processes()].filter(({ stopped }) => !stopped))
       return other ? this.askIn(machine, other) : null
     }
     this.joining.delete(id)
-    this.remember(machine.disk, host.protocol.view)
+    this.remember(joiner.machine.disk, by.protocol.view)
     this.boot(machine, random)
-    return `${host.id} welcomes ${id}`
+    return `${by.id} welcomes ${id}`
   }
 
   // The beginning, and trouble
@@ -374,6 +376,3 @@ export class World {
 
 const vectorOf = (disk: Disk): Vector =>
   Object.fromEntries([...disk.facts].map(([id, { revocation, change }]) => [id, [revocation.length, change.length]]))
-
-const isIn = (membership: Membership | undefined, id: string): boolean =>
-  membership?.members.some((member) => member.id === id) ?? false

@@ -325,6 +325,24 @@ test('a new secret ends what runs under the old, a policy all that runs; the old
   expect(stateOf(restart(a))).toEqual(stateOf(restart(b)))
 })
 
+test('the death of a secret that is not here yet waits for it', () => {
+  const [a, b, c] = [node(), node(), node()]
+  const token = issued(a, 'rotated')
+  b.pull(a)
+  a.rotate(token)
+  const [issue, rotation] = a.facts() as [StoredFact, StoredFact]
+  b.replica.apply([rotation], false)
+  b.rotate(tokenAt(b, token.id))
+  c.replica.apply([issue], false)
+  c.replica.apply(b.facts().filter(({ origin }) => origin === b.store.node), false)
+  // Also over a restart.
+  const again = restart(c)
+  again.replica.apply([rotation], false)
+  expect(stateOf(again)).toEqual(stateOf(b))
+  expect(tokenAt(again, token.id).secrets.filter(({ diesAt }) => diesAt === null)).toHaveLength(1)
+  expect(auditOf(again).filter(({ action }) => action === 'token.rotate')).toHaveLength(2)
+})
+
 test('what does not follow is passed over, and so is what is known', () => {
   const [a, b] = [node(), node()]
   for (const name of ['one', 'two', 'three']) issued(a, name)

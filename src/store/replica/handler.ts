@@ -24,6 +24,8 @@ export type Written =
   | {
       /** The row of the audit log; null: none, it changed nothing here. */
       event: AuditEvent | null
+      /** That row is never folded into one with others that were pulled. */
+      plain?: boolean
       /** `token:ID`, `server:ID`, … that is here from now on: what waited for it is applied next. */
       came?: string | readonly string[]
       /** A part of it is about these, which are not here yet: it is applied again when one comes. */
