@@ -91,7 +91,8 @@ export class Control {
   #mayAdd(name: string): void {
     const { servers } = this.deps
     if (servers.byName.has(name.trim())) throw conflict('a server has that name already')
-    if (servers.live().length >= limits.serversMax) throw invalid(`there are ${limits.serversMax} servers, the most there may be`)
+    if (servers.live().length >= limits.serversMax)
+      throw invalid(`there are ${limits.serversMax} servers, the most there may be`)
   }
 
   /** Changes what is given; a header whose value is `***` keeps the old one. */

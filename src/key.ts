@@ -106,10 +106,7 @@ export class KeyRing {
     const nonce = crypto.getRandomValues(new Uint8Array(12))
     const cipher = createCipheriv('aes-256-gcm', this.#key(keyId).cipher, nonce).setAAD(Buffer.from(purpose))
     const text = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()])
-    return [
-      keyId,
-      ...[nonce, cipher.getAuthTag(), text].map((part) => Buffer.from(part).toString('base64')),
-    ].join('.')
+    return [keyId, ...[nonce, cipher.getAuthTag(), text].map((part) => Buffer.from(part).toString('base64'))].join('.')
   }
 
   /** Throws `invalid` when the key is gone or the text was altered. */

@@ -307,9 +307,6 @@ export const limits = {
   clusterRedialMs: 300,
   /** Dials of one member that are under way at once: a far node takes longer than that. */
   clusterDialsMax: 6,
-  /** Over NATS, where nobody's kernel asks again: handshakes after which there is no link, from the least wait to the most. */
-  clusterRedialMsMin: 125,
-  clusterRedialMsMax: 500,
   /** Digests come four times a second: who says nothing for so long can't be reached. */
   clusterSilentMs: 3_000,
   /** Of two links of one pair the other is read for so long, for what is on its way. */

@@ -107,7 +107,8 @@ export class Revocations {
       kept = emergency.commit({ op: 'revocation', record, issuedUntil })
       return kept === 'database'
     }
-    const tell = () => (kept === 'database' ? peers.push({ revocation: record.id, arrivedAt }) : peers.relay(record, issuedUntil))
+    const tell = () =>
+      kept === 'database' ? peers.push({ revocation: record.id, arrivedAt }) : peers.relay(record, issuedUntil)
     const { durable, result, timings, answered, released } = carryOut(dead, record, commit, tell, registry, arrivedAt)
     const endedAt = now()
     this.measures.revoked(dead.length, durable)

@@ -1,6 +1,6 @@
 import { NONE, Numbers, Times } from './column.ts'
 import { Digests } from './digests.ts'
-import { type Seen, seenText } from './fact.ts'
+import { isSameSeen, type Seen, seenText } from './fact.ts'
 import type { Policy } from './policy.ts'
 import { SharedTexts } from './shared-texts.ts'
 import { Texts } from './texts.ts'
@@ -36,6 +36,7 @@ export class TokenTable {
   readonly #seen: Seen[] = []
   readonly #seenBy = new Map<string, number>()
   readonly #seenAt = new Numbers(NONE)
+  #lastSeen = -1
   /** Few have one. */
   readonly #policies = new Map<number, Policy>()
   readonly #lastSecret = new Numbers(NONE)
@@ -110,15 +111,15 @@ export class TokenTable {
 
   setSeen(row: number, seen: Seen | null): void {
     if (seen === null) return
-    let number = this.#seen.length - 1
     // Tokens that are made one after the other mostly have the same.
-    if (this.#seen[number] !== seen) {
+    const last = this.#seen[this.#lastSeen]
+    if (!last || !isSameSeen(last, seen)) {
       const key = seenText(seen)
       const known = this.#seenBy.get(key)
-      number = known ?? this.#seen.push(seen) - 1
-      if (known === undefined) this.#seenBy.set(key, number)
+      this.#lastSeen = known ?? this.#seen.push(seen) - 1
+      if (known === undefined) this.#seenBy.set(key, this.#lastSeen)
     }
-    this.#seenAt.set(row, number)
+    this.#seenAt.set(row, this.#lastSeen)
   }
 
   isActive(row: number, now: number): boolean {

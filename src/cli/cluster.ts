@@ -152,8 +152,10 @@ export const clusterCommand = (program: Command, cli: Cli): void => {
       await cli.print(made, () => ticketText(made))
       if (!cli.json && LOOPBACK.test(URL.parse(made.url)?.hostname ?? '')) {
         await warn(
-          `${made.url} is reached from this machine alone. For others, start this node with --cluster-listen on an address` +
-            ' of the network.',
+          [
+            `${made.url} is reached from this machine alone. For others, start this node with --cluster-listen on an address`,
+            'of the network. A second node on this machine also needs its own --data, --listen, --console and --node-name.',
+          ].join('\n'),
         )
       }
     })

@@ -1,7 +1,16 @@
 import { AppError, messageOf } from '../error.ts'
 import { limits } from '../limits.ts'
 import { covers, type Told } from './known.ts'
-import { type Draft, isMember, isNewer, isSame, majorityOf, type MembershipChange, nextStep, someLease } from './membership.ts'
+import {
+  type Draft,
+  isMember,
+  isNewer,
+  isSame,
+  majorityOf,
+  type MembershipChange,
+  nextStep,
+  someLease,
+} from './membership.ts'
 import type { Known, Member, Membership, Message } from './message.ts'
 
 export type ChangeOutcome = 'running' | 'in_force' | { failed: string }
@@ -84,7 +93,8 @@ export class Changing {
   }
 
   begin(change: MembershipChange, actor: string, automatic: boolean, now: number): string {
-    if (this.#running && !this.#running.automatic) throw new AppError('conflict', 'another change of the cluster is under way: try again in some seconds')
+    if (this.#running && !this.#running.automatic)
+      throw new AppError('conflict', 'another change of the cluster is under way: try again in some seconds')
     const id = String((this.#count += 1))
     const endsAt = now + this.timeoutMs
     this.#running = { id, automatic, change, actor, endsAt, round: null, attempt: 0, retryAt: now, why: '' }
@@ -121,7 +131,9 @@ export class Changing {
       return []
     }
     if (now >= running.endsAt) {
-      this.#end({ failed: running.why || `a majority of the members did not answer: ${missing(running.round, grounds)}` })
+      this.#end({
+        failed: running.why || `a majority of the members did not answer: ${missing(running.round, grounds)}`,
+      })
       return []
     }
     return this.#step(running, step, grounds, now)
@@ -143,10 +155,21 @@ export class Changing {
       const version = newest.version + 1
       const reachable = newest.members.filter(({ id }) => id === self || grounds.linked(id)).length
       if (force && (reachable < quorum || running.attempt > 0)) {
-        return [{ t: 'chosen', membership: { ...step, version, ballot: forced(ballot), floor: known, actor: running.actor } }]
+        return [
+          { t: 'chosen', membership: { ...step, version, ballot: forced(ballot), floor: known, actor: running.actor } },
+        ]
       }
       const endsAt = now + this.digestMs * 8 * 2 ** running.attempt
-      running.round = { version, ballot, quorum, endsAt, promised: new Map(), before: null, value: null, agreed: new Set() }
+      running.round = {
+        version,
+        ballot,
+        quorum,
+        endsAt,
+        promised: new Map(),
+        before: null,
+        value: null,
+        agreed: new Set(),
+      }
       return [{ t: 'prepare', version, ballot }]
     }
     const { round } = running
@@ -248,7 +271,7 @@ const obstacleTo = (step: Draft, change: MembershipChange, grounds: Grounds): st
   if (change.kind === 'remove' && change.id !== self) {
     const theirs = told(change.id)
     if (!linked(change.id) && (!someLease(view) || view.some(({ policy }) => policy === 'serve'))) {
-      return 'it can\'t be reached, and may go on serving: stop it for good, then remove it by force'
+      return "it can't be reached, and may go on serving: stop it for good, then remove it by force"
     }
     // What only it knows would be lost with it.
     if (linked(change.id) && !(theirs && covers(known, theirs.known))) return 'not all that it knows is known here yet'

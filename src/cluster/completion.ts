@@ -51,7 +51,8 @@ export class Completions {
     const { open, head } = this.#origin(origin)
     const last = open.at(-1)
     if (last === undefined || seq > last || open.length === head) open.push(seq)
-    else if (!open.includes(seq, head)) open.splice(head, open.length - head, ...[...open.slice(head), seq].toSorted((a, b) => a - b))
+    else if (!open.includes(seq, head))
+      open.splice(head, open.length - head, ...[...open.slice(head), seq].toSorted((a, b) => a - b))
   }
 
   #origin(origin: string): Origin {
@@ -60,8 +61,9 @@ export class Completions {
     return found
   }
 
-  isComplete(origin: string, seq: number): boolean {
-    return seq <= (this.#origins.get(origin)?.reach ?? 0) && !this.#odd.has(keyOf(origin, seq))
+  /** Not as long as one that was removed by force may run: its word, and what others said of it, are worth nothing. */
+  isComplete(origin: string, seq: number, survey: Survey): boolean {
+    return !isVoid(survey) && seq <= (this.#origins.get(origin)?.reach ?? 0) && !this.#odd.has(keyOf(origin, seq))
   }
 
   /** When a revocation is complete by lease; null: no majority has acked it yet. */
@@ -69,12 +71,12 @@ export class Completions {
     return this.#origins.get(origin)?.ripening.find(({ reach }) => reach >= seq)?.at ?? null
   }
 
-  take(max: number): FactId[] {
-    return this.#completed.splice(0, max)
+  take(max: number, survey: Survey): FactId[] {
+    return isVoid(survey) ? [] : this.#completed.splice(0, max)
   }
 
-  get taking(): boolean {
-    return this.#completed.length > 0
+  waits(survey: Survey): boolean {
+    return this.#completed.length > 0 && !isVoid(survey)
   }
 
   /** After a member, or this node, told more of an origin. Costs the members, and what is complete now. */
@@ -171,7 +173,10 @@ export const everybodyWho = (survey: Survey): Map<string, unknown> => {
 
 const reachesOf = (origin: string, survey: Survey): Map<string, number> =>
   new Map(
-    [...everybodyWho(survey).keys()].map((id) => [id, reachOf(knownOf(id, survey)?.vector ?? {}, origin, 'revocation')]),
+    [...everybodyWho(survey).keys()].map((id) => [
+      id,
+      reachOf(knownOf(id, survey)?.vector ?? {}, origin, 'revocation'),
+    ]),
   )
 
 /** How far majorities of each membership that those who acked reckon with have acked, this node among them. */

@@ -143,7 +143,13 @@ export const joinDoor =
   }
 
 /** The side of the joiner. Throws `invalid`, `conflict` or `unavailable`, with what to do. */
-export const join = async (url: string, ticketText: string, member: Member, version: string): Promise<Welcome> => {
+export const join = async (
+  url: string,
+  ticketText: string,
+  member: Member,
+  version: string,
+  waitMs = limits.clusterJoinMs,
+): Promise<Welcome> => {
   const ticket = readTicket(ticketText)
   const address = `${url.replace(/\/+$/, '')}${JOIN_PATH}?from=${member.id}`
   if (!URL.canParse(address)) throw invalid(`--cluster-join ${url}: not a URL like ws://HOST:PORT`)
@@ -179,7 +185,7 @@ export const join = async (url: string, ticketText: string, member: Member, vers
     },
     closed: () => fail(session ? GONE : NOBODY),
   })
-  const late = setTimeout(() => fail(session ? GONE : NOBODY), limits.clusterJoinMs)
+  const late = setTimeout(() => fail(session ? GONE : NOBODY), waitMs)
   return promise.finally(() => clearTimeout(late))
 }
 

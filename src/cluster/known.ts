@@ -12,9 +12,7 @@ export const covers = (mine: Known, theirs: Known): boolean => {
   for (const [origin, [revocation]] of Object.entries(theirs.vector)) {
     if (revocation > (mine.vector[origin]?.[0] ?? 0)) return false
   }
-  return mine.unknown.every(
-    (fact) => fact.seq > (theirs.vector[fact.origin]?.[0] ?? 0) || has(theirs.unknown, fact),
-  )
+  return mine.unknown.every((fact) => fact.seq > (theirs.vector[fact.origin]?.[0] ?? 0) || has(theirs.unknown, fact))
 }
 
 /** Whether all that is stored there is stored here, changes too. */

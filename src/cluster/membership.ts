@@ -11,7 +11,7 @@ export type MembershipChange =
   /** A member whose folder is gone, by the one that takes its place. `off`: it certainly runs nowhere any more. */
   | { kind: 'replace'; id: string; member: Member; off: boolean; secret: string }
   | { kind: 'policy'; policy: ClusterPolicy | 'auto'; leaseMs: number }
-  /** One that was removed by force is off. */
+  /** One that was removed, by force or before it told that it knows, is off. */
   | { kind: 'off'; id: string }
   /** Whose proposer is gone: it may have been chosen, and nobody knows. */
   | { kind: 'finish'; version: number }
@@ -88,7 +88,7 @@ export const nextStep = (now: Membership, change: MembershipChange): Draft | nul
       return now.version >= change.version ? null : withMembers(now, now.members, { change: 'confirmed' })
     case 'off': {
       const rest = now.void.filter(({ id }) => id !== change.id)
-      if (rest.length === now.void.length) return null
+      if (rest.length === now.void.length && now.off.includes(change.id)) return null
       return withMembers(now, now.members, { void: rest, off: [change.id], change: `off ${nameOf(now, change.id)}` })
     }
   }
@@ -115,13 +115,15 @@ const remove = (now: Membership, id: string, secret: string, intoVoid: boolean):
 }
 
 /** Refuses at once what can never be done. */
-export const checkChange = (now: Membership, change: MembershipChange, gone: readonly string[]): void => {
+export const checkChange = (view: readonly Membership[], change: MembershipChange, gone: readonly string[]): void => {
+  const now = view.at(-1) as Membership
   if ((change.kind === 'add' || change.kind === 'replace') && gone.includes(change.member.id)) {
     throw conflict(`${change.member.name} was removed: let it join with a new, empty data folder`)
   }
   if (change.kind === 'remove' && !isMember(now, change.id)) throw notFound(`no member ${change.id}`)
-  if (change.kind === 'off' && !now.void.some(({ id }) => id === change.id)) {
-    throw notFound(`no member ${change.id} was removed by force`)
+  const left = everybodyIn([...view, { ...now, members: now.void }])
+  if (change.kind === 'off' && (isMember(now, change.id) || !left.has(change.id))) {
+    throw notFound(`no removed member ${change.id} is waited for`)
   }
   if (change.kind === 'policy' && (change.leaseMs < limits.leaseMsMin || change.leaseMs > limits.leaseMsMax)) {
     throw invalid(`a lease takes ${limits.leaseMsMin} to ${limits.leaseMsMax} ms`)

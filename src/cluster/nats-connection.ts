@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { connect, credsAuthenticator, type NatsConnection } from '@nats-io/transport-node'
-import { invalid, messageOf } from '../error.ts'
+import { messageOf } from '../error.ts'
 import type { Limits } from '../limits.ts'
 
 export interface NatsSettings {
-  /** `nats://HOST:PORT` or `tls://…`, with user and password or a token before the host if they are asked for. */
+  /** `nats://HOST:PORT` or `tls://HOST:PORT`. */
   urls: readonly string[]
   /** A credentials file of `nsc`; read again at each connection, so that it may be renewed. */
   credsFile: string | null
@@ -30,30 +30,9 @@ const isOld = (version: string): boolean => {
   return place !== -1 && !((parts[place] ?? 0) > (VERSION_MIN[place] as number))
 }
 
-/** The client's own way to name servers leaves out who connects. Throws `invalid`. */
-const parseServers = ({ urls }: NatsSettings) => {
-  const parsed = urls.map((text) => {
-    const url = URL.canParse(text) ? new URL(text) : null
-    if (!url || !/^(?:nats|tls):$/.test(url.protocol) || url.hostname === '' || !/^\/?$/.test(url.pathname)) {
-      throw invalid('--cluster-nats: write it like nats://HOST:4222 or tls://HOST:4222')
-    }
-    return url
-  })
-  const [first] = parsed
-  if (!first) throw invalid('--cluster-nats: name one server at the least')
-  const user = decodeURIComponent(first.username)
-  const pass = decodeURIComponent(first.password)
-  return {
-    servers: parsed.map(({ host }) => host),
-    ...(user !== '' && (pass === '' ? { token: user } : { user, pass })),
-    // Who writes tls:// once wants no server without it.
-    ...(parsed.some(({ protocol }) => protocol === 'tls:') && { tls: {} }),
-  }
-}
-
 /** One client of NATS that never gives up: it connects, and connects again. */
 export class NatsLine {
-  readonly #servers: ReturnType<typeof parseServers>
+  readonly #servers: string[]
   #connection: NatsConnection | null = null
   #up = false
   #stopped = false
@@ -61,18 +40,8 @@ export class NatsLine {
   #warned = ''
   #wait: { timer: NodeJS.Timeout; end: () => void } | null = null
 
-  /** Throws `invalid`, before anything is connected. */
   constructor(readonly deps: NatsConnectionDeps) {
-    this.#servers = parseServers(deps.settings)
-    if (deps.settings.credsFile !== null) this.#readCreds(deps.settings.credsFile)
-  }
-
-  #readCreds(file: string): Uint8Array {
-    try {
-      return readFileSync(file)
-    } catch (error) {
-      throw invalid(`--cluster-nats-creds: ${messageOf(error)}`)
-    }
+    this.#servers = deps.settings.urls.map((url) => new URL(url).host)
   }
 
   /** Resolves after the first try, whatever came of it: a node may have to serve without the others. */
@@ -92,7 +61,7 @@ export class NatsLine {
       try {
         await this.#connect(tried)
       } catch (error) {
-        this.#warn(`NATS at ${this.#servers.servers.join(', ')}: ${messageOf(error)}`)
+        this.#warn(`NATS at ${this.#servers.join(', ')}: ${messageOf(error)}`)
       }
       tried()
       if (!this.#stopped) await this.#pause()
@@ -102,10 +71,12 @@ export class NatsLine {
   /** Returns when the connection is closed for good. */
   async #connect(connected: () => void): Promise<void> {
     const { settings, name, limits } = this.deps
-    const { credsFile } = settings
+    const { urls, credsFile } = settings
     const connection = await connect({
-      ...this.#servers,
-      ...(credsFile !== null && { authenticator: credsAuthenticator(() => this.#readCreds(credsFile)) }),
+      servers: this.#servers,
+      // Who writes tls:// once wants no server without it.
+      ...(urls.some((url) => url.startsWith('tls:')) && { tls: {} }),
+      ...(credsFile !== null && { authenticator: credsAuthenticator(() => readFileSync(credsFile)) }),
       name,
       noEcho: true,
       timeout: limits.natsConnectMs,
@@ -138,7 +109,7 @@ export class NatsLine {
 
   #isDown(): void {
     this.#up = false
-    if (!this.#stopped) this.#warn(`no connection to NATS at ${this.#servers.servers.join(', ')}: trying again`)
+    if (!this.#stopped) this.#warn(`no connection to NATS at ${this.#servers.join(', ')}: trying again`)
   }
 
   #warn(text: string): void {

@@ -62,8 +62,7 @@ interface Link {
   partsOf: number
   parts: Buffer[]
   partBytes: number
-  /** Handshakes since it was linked last, and when the next one is due. */
-  tries: number
+  /** Until the next handshake, if it is not linked by then. */
   dueMs: number
 }
 
@@ -82,8 +81,9 @@ export class NatsTransport implements Transport {
   readonly #prefix: string
   /** Members, and nodes let in as former ones. */
   readonly #links = new Map<string, Link>()
-  readonly #dials = new Map<string, { to: string; finish: ReturnType<typeof dial>['finish'] }>()
-  readonly #accepts = new Map<string, { id: Buffer; finish(proof: string): Established | Refusal }>()
+  /** Handshakes under way, by their ids. A far node's answer comes after the next one began. */
+  readonly #dials = new Map<string, { peer: string; finish: ReturnType<typeof dial>['finish'] }>()
+  readonly #accepts = new Map<string, { peer: string; finish(proof: string): Established | Refusal }>()
   #key = new SenderKey()
   /** A peer went that knows the key: nothing more is said under it. */
   #keyIsOld = false
@@ -91,7 +91,6 @@ export class NatsTransport implements Transport {
   #beat: NodeJS.Timeout | null = null
   #lastBeat = 0
 
-  /** Throws `invalid` for settings that can't be. */
   constructor(readonly deps: NatsDeps) {
     const { settings, limits, trust, warn } = deps
     this.#prefix = `portcullis.${trust.cluster()}`
@@ -132,7 +131,8 @@ export class NatsTransport implements Transport {
 
   #forget(id: string): void {
     this.#links.delete(id)
-    this.#accepts.delete(id)
+    this.#endHandshakes(this.#dials, id)
+    this.#endHandshakes(this.#accepts, id)
   }
 
   /** The larger id waits a little: mostly it is dialled by then. */
@@ -148,8 +148,7 @@ export class NatsTransport implements Transport {
       partsOf: 0,
       parts: [],
       partBytes: 0,
-      tries: 0,
-      dueMs: id > this.deps.trust.self().id ? 0 : 2 * this.deps.limits.clusterRedialMsMin,
+      dueMs: id > this.deps.trust.self().id ? 0 : this.deps.limits.clusterRedialMs,
     }
   }
 
@@ -170,7 +169,7 @@ export class NatsTransport implements Transport {
 
   #reset(link: Link): boolean {
     const wasLinked = link.heard !== null
-    Object.assign(link, { ...this.#newLink(link.key), tries: link.tries } satisfies Link)
+    Object.assign(link, this.#newLink(link.key))
     return wasLinked
   }
 
@@ -204,11 +203,14 @@ export class NatsTransport implements Transport {
     return false
   }
 
-  #wait(link: Link): void {
-    const { clusterRedialMsMin, clusterRedialMsMax } = this.deps.limits
-    const waitMs = Math.min(clusterRedialMsMax, clusterRedialMsMin * 2 ** Math.min(link.tries, 16))
-    link.tries += 1
-    link.dueMs = waitMs * (0.5 + Math.random())
+  #wait(link: Link, ms: number): void {
+    link.dueMs = ms * (0.5 + Math.random())
+  }
+
+  /** Once both have spoken, a far node's next word takes longer than until the next try, which would begin all anew. */
+  #waitLong(link: Link): void {
+    const { clusterRedialMs, clusterDialsMax } = this.deps.limits
+    this.#wait(link, clusterRedialMs * clusterDialsMax)
   }
 
   // Handshakes
@@ -216,46 +218,56 @@ export class NatsTransport implements Transport {
   #keyOf: KeyOf = (id) => this.#links.get(id)?.key ?? null
 
   #dial(to: string, link: Link): void {
-    this.#wait(link)
-    for (const [id, pending] of this.#dials) if (pending.to === to) this.#dials.delete(id)
+    this.#wait(link, this.deps.limits.clusterRedialMs)
     const { hello, finish } = dial(this.deps.trust, this.#keyOf, to)
     const id = randomBytes(ID_BYTES)
-    this.#dials.set(id.toString('hex'), { to, finish })
+    this.#begin(this.#dials, id, { peer: to, finish })
     this.#publish(this.#to(to), Buffer.concat([Buffer.of(HELLO), id, Buffer.from(hello)]))
   }
 
+  /** The oldest of too many with one peer is given up. */
+  #begin<T extends { peer: string }>(under: Map<string, T>, id: Buffer, handshake: T): void {
+    const others = [...under].filter(([, { peer }]) => peer === handshake.peer)
+    if (others.length >= this.deps.limits.clusterDialsMax) under.delete(others[0]?.[0] as string)
+    under.set(id.toString('hex'), handshake)
+  }
+
+  #endHandshakes(under: Map<string, { peer: string }>, peer: string): void {
+    for (const [id, handshake] of under) if (handshake.peer === peer) under.delete(id)
+  }
+
   #onHello(from: string, id: Buffer, text: string): void {
+    const { trust, limits } = this.deps
     // Of two that dial each other, the smaller id is heard.
-    const own = [...this.#dials].find(([, { to }]) => to === from)
-    if (own && this.deps.trust.self().id < from) return
-    if (own) this.#dials.delete(own[0])
-    if (!this.#accepts.has(from) && this.#accepts.size >= this.deps.limits.membersMax) return this.#refuse('too_many')
-    const accepted = accept(this.deps.trust, this.#keyOf, text)
+    const crossed = [...this.#dials.values()].some(({ peer }) => peer === from)
+    if (crossed && trust.self().id < from) return
+    if (this.#accepts.size >= limits.membersMax * limits.clusterDialsMax) return this.#refuse('too_many')
+    const accepted = accept(trust, this.#keyOf, text)
     if (typeof accepted === 'string') return this.#refuse(accepted)
     const link = this.#links.get(from)
-    if (link) this.#wait(link)
-    this.#accepts.set(from, { id, finish: accepted.finish })
+    if (link) this.#waitLong(link)
+    this.#endHandshakes(this.#dials, from)
+    this.#begin(this.#accepts, id, { peer: from, finish: accepted.finish })
     this.#publish(this.#to(from), Buffer.concat([Buffer.of(WELCOME), id, Buffer.from(accepted.welcome)]))
   }
 
   #onWelcome(from: string, id: Buffer, text: string): void {
-    const pending = this.#dials.get(id.toString('hex'))
-    if (!pending) return
-    const established = pending.finish(text)
+    const established = this.#dials.get(id.toString('hex'))?.finish(text)
+    if (established === undefined) return
     if (typeof established === 'string') return this.#refuse(established)
-    this.#dials.delete(id.toString('hex'))
     if (established.peer !== from) return this.#refuse('not_a_member')
+    this.#dials.delete(id.toString('hex'))
     this.#publish(this.#to(from), Buffer.concat([Buffer.of(PROOF), id, Buffer.from(established.proof)]))
     this.#establish(id, established)
   }
 
   #onProof(from: string, id: Buffer, text: string): void {
-    const pending = this.#accepts.get(from)
-    if (!pending?.id.equals(id)) return
-    this.#accepts.delete(from)
+    const pending = this.#accepts.get(id.toString('hex'))
+    if (pending?.peer !== from) return
     const established = pending.finish(text)
     if (typeof established === 'string') return this.#refuse(established)
     if (established.peer !== from) return this.#refuse('not_a_member')
+    this.#accepts.delete(id.toString('hex'))
     this.#establish(id, established)
   }
 
@@ -272,7 +284,10 @@ export class NatsTransport implements Transport {
     if (!link) return
     if (this.#reset(link)) this.deps.events.unlinked(peer)
     Object.assign(link, { id, session, claim } satisfies Partial<Link>)
-    this.#wait(link)
+    this.#waitLong(link)
+    // What is still under way would only end the session that there is now.
+    this.#endHandshakes(this.#dials, peer)
+    this.#endHandshakes(this.#accepts, peer)
     this.#renewKey()
     this.#tellKey(peer, link)
   }
@@ -428,7 +443,6 @@ export class NatsTransport implements Transport {
     if (typeof heard === 'string') return this.#refuse(heard)
     const isNew = link.heard === null
     link.heard = heard
-    link.tries = 0
     if (isNew) this.deps.events.linked(from)
   }
 

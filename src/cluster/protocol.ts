@@ -5,6 +5,7 @@ import { limits } from '../limits.ts'
 import type { Applied, ProtocolDisk, Replica } from '../replica.ts'
 import type { Unfit } from '../standing.ts'
 import { type ChangeOutcome, Changing, forced, type Grounds, roundOf, ballotOf } from './changing.ts'
+import { confidential } from './confidential.ts'
 import { Completions, everybodyWho, hasApplied, type Survey } from './completion.ts'
 import { behindBy, covers, isLater, reaches, type Told } from './known.ts'
 import { Lease } from './lease.ts'
@@ -149,7 +150,9 @@ export class Protocol {
     if (!state || state.memberships.length === 0) throw new Error('a member starts with a membership')
     // What another identity promised binds nobody any more: it is another member, or none.
     const same = state.self === self.id || (state.self === null && !fresh)
-    this.#state = same ? { ...state, self: self.id } : { ...state, self: self.id, promised: null, accepted: null, covered: false }
+    this.#state = same
+      ? { ...state, self: self.id }
+      : { ...state, self: self.id, promised: null, accepted: null, covered: false }
     this.#startedAt = now
     this.#heardOfChangeAt = now
     this.#digestAt = now
@@ -278,7 +281,7 @@ export class Protocol {
   }
 
   completion({ origin, seq }: Pick<FactId, 'origin' | 'seq'>, _now: number): ProtocolCompletion {
-    const complete = this.#completions.isComplete(origin, seq)
+    const complete = this.#completions.isComplete(origin, seq, this.#survey)
     const details = this.#acks.get(`${origin}/${seq}`)
     const leaseEndsAt = this.#completions.ripeAt(origin, seq)
     const peers: ProtocolCompletion['peers'] = []
@@ -288,7 +291,13 @@ export class Protocol {
       const ack = details?.get(id)
       const acked = ack !== undefined || (known !== undefined && hasApplied(known, origin, seq))
       const state = acked ? 'acked' : complete ? 'lease_expired' : 'pending'
-      peers.push({ id, state, ackedAt: ack?.at ?? null, cut: ack?.cut ?? null, leaseEndsAt: acked ? null : leaseEndsAt })
+      peers.push({
+        id,
+        state,
+        ackedAt: ack?.at ?? null,
+        cut: ack?.cut ?? null,
+        leaseEndsAt: acked ? null : leaseEndsAt,
+      })
     }
     for (const { id } of this.membership.void) {
       peers.push({ id, state: 'removed', ackedAt: null, cut: null, leaseEndsAt: null })
@@ -298,12 +307,12 @@ export class Protocol {
 
   /** Revocations that became complete since it was asked last, some at a time. */
   takeCompleted(): FactId[] {
-    return this.#completions.take(limits.completedSlice)
+    return this.#completions.take(limits.completedSlice, this.#survey)
   }
 
   /** Throws `conflict`, `not_found` or `invalid` for what can't be done now. */
   change(change: MembershipChange, actor: string, now: number): string {
-    checkChange(this.membership, change, this.#state.gone)
+    checkChange(this.view, change, this.#state.gone)
     const id = this.#changing.begin(change, actor, false, now)
     this.#advance(now)
     this.#schedule(now)
@@ -332,13 +341,17 @@ export class Protocol {
         version: id === self.id ? this.options.version : (peer?.version ?? null),
       }
     })
-    const heard = (id: string) => id === self.id || (this.#peers.get(id)?.linked && this.#heardAt(id) > now - timing.digestMs * 8)
+    const heard = (id: string) =>
+      id === self.id || (this.#peers.get(id)?.linked && this.#heardAt(id) > now - timing.digestMs * 8)
     return {
       members,
       isolated: members.filter(({ id }) => heard(id)).length < majorityOf(this.membership),
-      behind: Math.max(0, ...[...this.#peers.values()].map(({ told }) => (told ? behindBy(replica.vector, told.known.vector) : 0))),
+      behind: Math.max(
+        0,
+        ...[...this.#peers.values()].map(({ told }) => (told ? behindBy(replica.vector, told.known.vector) : 0)),
+      ),
       leaseLeftMs: validUntil === Infinity ? null : Math.max(0, validUntil - now),
-      changing: this.#changing.told ?? (this.#isApplied(this.membership) ? null : this.membership.change),
+      changing: this.#changing.told ?? this.#unheard(),
     }
   }
 
@@ -362,7 +375,8 @@ export class Protocol {
     const newest = view.at(-1)
     const member = everybodyIn(this.view).has(id)
     if (!newest || !member) {
-      if (!former && newest && isNewer(this.membership, newest)) this.#say(id, { t: 'chosen', membership: this.membership })
+      if (!former && newest && isNewer(this.membership, newest))
+        this.#say(id, { t: 'chosen', membership: this.membership })
       return
     }
     this.#tell(id, peer, { vector, unknown }, view, now)
@@ -374,7 +388,12 @@ export class Protocol {
     if (!reaches(this.#known.vector, vector)) this.#pullFrom(id, now)
   }
 
-  #receiveAnswer(id: string, peer: Peer, { ask, granted, known }: Extract<Message, { t: 'answer' }>, now: number): void {
+  #receiveAnswer(
+    id: string,
+    peer: Peer,
+    { ask, granted, known }: Extract<Message, { t: 'answer' }>,
+    now: number,
+  ): void {
     const sentAt = this.#lease.sentAt(ask)
     if (sentAt === undefined) return
     peer.roundTripMs = now - sentAt
@@ -429,7 +448,13 @@ export class Protocol {
     if (!pulled || revocations.length > 0) to.add(from)
     for (const id of to) {
       const acks = revocations.filter(({ origin }) => id === from || origin === id)
-      this.#say(id, { t: 'ack', acks: acks.map(({ origin, seq, cut }) => ({ origin, seq, cut })), vector, unknown, view: this.view })
+      this.#say(id, {
+        t: 'ack',
+        acks: acks.map(({ origin, seq, cut }) => ({ origin, seq, cut })),
+        vector,
+        unknown,
+        view: this.view,
+      })
     }
   }
 
@@ -456,7 +481,9 @@ export class Protocol {
     const { self, replica } = this.options
     const told: Told = { known, view, base, newest }
     const last = peer.told
-    if (behindBy({ [self.id]: replica.vector[self.id] ?? [0, 0] }, { [self.id]: known.vector[self.id] ?? [0, 0] }) > 0) {
+    if (
+      behindBy({ [self.id]: replica.vector[self.id] ?? [0, 0] }, { [self.id]: known.vector[self.id] ?? [0, 0] }) > 0
+    ) {
       this.rolledBack = true
     }
     if (last && !isLater(told, last)) return
@@ -527,7 +554,12 @@ export class Protocol {
     if (!this.#state.covered) {
       const inStep = others.every((peer) => {
         const told = peer?.told
-        return told && !isNewer(membership, told.newest) && reaches(replica.vector, told.known.vector) && covers(this.#known, told.known)
+        return (
+          told &&
+          !isNewer(membership, told.newest) &&
+          reaches(replica.vector, told.known.vector) &&
+          covers(this.#known, told.known)
+        )
       })
       this.#synced = inStep && replica.unknown.length === 0 && this.#save({ covered: true })
       return
@@ -562,7 +594,14 @@ export class Protocol {
     this.#heardOfChangeAt = now
     const answer: Message =
       message.t === 'prepare'
-        ? { t: 'promise', version, ballot: agrees ? ballot : promised, ok: agrees, known: this.#known, accepted: this.#accepted }
+        ? {
+            t: 'promise',
+            version,
+            ballot: agrees ? ballot : promised,
+            ok: agrees,
+            known: this.#known,
+            accepted: this.#accepted,
+          }
         : { t: 'accepted', version, ballot: agrees ? ballot : promised, ok: agrees }
     if (from !== self.id) this.#say(from, answer)
     else if (answer.t === 'promise') this.#changing.promised(from, answer, this.#grounds(now), now)
@@ -607,7 +646,8 @@ export class Protocol {
       known: this.#known,
       round: roundOf(this.#promised?.ballot ?? ''),
       linked: (id) => this.#peers.get(id)?.linked ?? false,
-      recent: (id) => (this.#peers.get(id)?.linked ?? false) || Math.max(this.#startedAt, this.#heardAt(id)) > heardAfter,
+      recent: (id) =>
+        (this.#peers.get(id)?.linked ?? false) || Math.max(this.#startedAt, this.#heardAt(id)) > heardAfter,
       told: (id) => this.#peers.get(id)?.told ?? null,
     }
   }
@@ -639,7 +679,9 @@ export class Protocol {
     const view = [...this.view, ...news].toSorted((a, b) => (isNewer(a, b) ? 1 : -1))
     const newest = view.at(-1) as Membership
     const left = [...everybodyIn(view).keys(), ...newest.void.map(({ id }) => id)].filter((id) => !isMember(newest, id))
-    const gone = [...new Set([...this.#state.gone, ...left])].filter((id) => !isMember(newest, id)).slice(-limits.clusterGoneMax)
+    const gone = [...new Set([...this.#state.gone, ...left])]
+      .filter((id) => !isMember(newest, id))
+      .slice(-limits.clusterGoneMax)
     const changed = isNewer(newest, this.membership)
     if (!this.#save({ memberships: view, gone })) return false
     if (changed) {
@@ -677,19 +719,39 @@ export class Protocol {
     this.#completions.updateAll(this.#survey, now)
   }
 
-  #isOver(membership: Membership, now: number): boolean {
-    if (!this.#isApplied(membership)) return false
+  /** Who left with it, or before, and has not told that it knows. */
+  #leavers(membership: Membership): Member[] {
     const older = this.view.filter((one) => isNewer(membership, one))
     const off = new Set(this.view.flatMap((one) => [...one.off, ...this.membership.void.map(({ id }) => id)]))
-    const waiting = [...everybodyIn(older).keys()].filter((id) => {
-      if (isMember(this.membership, id) || off.has(id)) return false
-      if (id === this.options.self.id) return false
+    return [...everybodyIn(older).values()].filter(({ id }) => {
+      if (isMember(this.membership, id) || off.has(id) || id === this.options.self.id) return false
       const newest = this.#peers.get(id)?.told?.newest
       return !newest || isNewer(membership, newest)
     })
+  }
+
+  /** Who may go on serving by a membership that is older: no lease of its own ends. */
+  #servers(leavers: readonly Member[], membership: Membership): Member[] {
+    const serve = this.view.filter((one) => isNewer(membership, one) && one.policy === 'serve')
+    return leavers.filter(({ id }) => serve.some((one) => isMember(one, id)))
+  }
+
+  /** Why the newest membership is not in force yet, in words; null: it is, or will be by itself. */
+  #unheard(): string | null {
+    const { membership } = this
+    if (this.view.length === 1) return null
+    const [server] = this.#servers(this.#leavers(membership), membership)
+    if (server) return `${membership.change}: ${server.name} has not told that it knows; say so once it is off`
+    return this.#isApplied(membership) ? null : `${membership.change}: not all members know it yet`
+  }
+
+  #isOver(membership: Membership, now: number): boolean {
+    if (!this.#isApplied(membership)) return false
+    const waiting = this.#leavers(membership)
     if (waiting.length === 0) return true
-    if (waiting.some((id) => older.some((one) => one.policy === 'serve' && isMember(one, id)))) return false
-    if (!this.#appliedSince || isNewer(membership, this.#appliedSince.membership)) this.#appliedSince = { membership, at: now }
+    if (this.#servers(waiting, membership).length > 0) return false
+    if (!this.#appliedSince || isNewer(membership, this.#appliedSince.membership))
+      this.#appliedSince = { membership, at: now }
     return now - this.#appliedSince.at >= longestLeaseMs(this.view) * this.options.timing.leaseGuard
   }
 
@@ -715,7 +777,10 @@ export class Protocol {
       return
     }
     // The first of those that are linked does it.
-    const first = membership.members.map(({ id }) => id).filter((id) => id === self.id || this.#peers.get(id)?.linked).toSorted()[0]
+    const first = membership.members
+      .map(({ id }) => id)
+      .filter((id) => id === self.id || this.#peers.get(id)?.linked)
+      .toSorted()[0]
     if (first !== self.id || !this.#synced) return
     for (const [id, { former }] of linked) {
       if (!former || isMember(membership, id) || former.member.id !== id || this.#state.gone.includes(id)) continue
@@ -771,20 +836,41 @@ export class Protocol {
   }
 
   get #survey(): Survey {
-    return { self: this.options.self.id, view: this.view, known: this.#known, told: (id) => this.#peers.get(id)?.told ?? null }
+    return {
+      self: this.options.self.id,
+      view: this.view,
+      known: this.#known,
+      told: (id) => this.#peers.get(id)?.told ?? null,
+    }
   }
 
   #peer(id: string): Peer {
     let peer = this.#peers.get(id)
     if (!peer) {
-      peer = { linked: false, heardAt: -Infinity, told: null, roundTripMs: null, version: null, former: null, pending: null }
+      peer = {
+        linked: false,
+        heardAt: -Infinity,
+        told: null,
+        roundTripMs: null,
+        version: null,
+        former: null,
+        pending: null,
+      }
       this.#peers.set(id, peer)
     }
     return peer
   }
 
   #say(to: string, message: Message): void {
-    this.#output.push({ to, message })
+    const linked = to === 'all' ? [...this.#peers].flatMap(([id, peer]) => (peer.linked ? [id] : [])) : [to]
+    if (linked.every((id) => isMember(this.membership, id))) {
+      this.#output.push({ to, message })
+      return
+    }
+    for (const id of linked) {
+      const fit = confidential(message, id)
+      if (fit) this.#output.push({ to: id, message: fit })
+    }
   }
 
   /** Returns whether it is on disk: what is not has not happened. */
@@ -801,7 +887,7 @@ export class Protocol {
   }
 
   #schedule(now: number): void {
-    const busy = this.#completions.taking || [...this.#serving.values()].some(({ pieces }) => pieces > 0)
+    const busy = this.#completions.waits(this.#survey) || [...this.#serving.values()].some(({ pieces }) => pieces > 0)
     this.nextTickAt = busy ? now : this.#digestAt
   }
 }

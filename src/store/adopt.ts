@@ -1,5 +1,6 @@
 import { conflict } from '../error.ts'
-import type { RingKey } from '../key.ts'
+import { KeyRing, type RingKey } from '../key.ts'
+import { ClusterStore } from './cluster.ts'
 import { writeKeyFile } from './keyfile.ts'
 import { ADOPTING, type Store } from './open.ts'
 
@@ -28,9 +29,14 @@ export const checkEmpty = ({ client }: Store): void => {
 export const adoptRing = (store: Store, { database, keys }: Ring): void => {
   const { client, log } = store
   const set = client.query('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)')
+  const cluster = new ClusterStore(store)
+  const pair = cluster.keys()
   if (store.database !== database) {
     checkEmpty(store)
-    log.write(() => set.run(ADOPTING, database))
+    log.write(() => {
+      set.run(ADOPTING, database)
+      cluster.putNextKeys(pair, new KeyRing({ database, keys: [...keys] }))
+    })
   }
   writeKeyFile(store.keyFile, { database, keys })
   log.write(() => {
@@ -40,4 +46,5 @@ export const adoptRing = (store: Store, { database, keys }: Ring): void => {
   store.keys.data.database = database
   store.keys.replace(keys)
   store.database = database
+  cluster.putKeys(pair)
 }

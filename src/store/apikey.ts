@@ -58,11 +58,10 @@ export class ApiKeyStore implements Keys {
   }
 }
 
-export const apiKeyFact = ({ revokedAt: _, ...key }: ApiKey): Fact => ({
-  stream: 'change',
-  kind: 'apikey.put',
-  payload: key,
-})
+export const apiKeyFact = (key: ApiKey): Fact => {
+  const { revokedAt: _, ...payload } = key
+  return { stream: 'change', kind: 'apikey.put', payload }
+}
 
 /** It overtakes all else, like a revocation. */
 export const apiKeyRemoved = (id: string, at: number, by: string): Fact => ({

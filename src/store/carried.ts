@@ -57,7 +57,7 @@ const carryMembership = (client: Database): void => {
   )
   client.run("DELETE FROM main.meta WHERE key LIKE 'cluster.%'")
   client.run(`INSERT INTO main.meta (key, value) SELECT key, value FROM old.meta
-    WHERE key LIKE 'cluster.%' AND key NOT IN ('cluster.key', 'cluster.founding')`)
+    WHERE key LIKE 'cluster.%' AND key NOT IN ('cluster.key', 'cluster.key.next', 'cluster.founding')`)
   set.run('cluster.formerly', JSON.stringify(formerly))
   set.run('cluster.secrets', JSON.stringify([...secrets.values()]))
   set.run('cluster.fresh', '1')
@@ -75,15 +75,13 @@ export const applyCarried = ({ client, log }: Store, replica: Pick<Replica, 'app
     `SELECT rowid, origin, stream, seq, kind, hlc, payload FROM carried
       ORDER BY stream = 'change', origin, seq LIMIT ?`,
   )
-  const remove = client.query<never, [string]>(
-    'DELETE FROM carried WHERE rowid IN (SELECT value FROM json_each(?))',
-  )
+  const remove = client.query<never, [string]>('DELETE FROM carried WHERE rowid IN (SELECT value FROM json_each(?))')
   let count = 0
   for (;;) {
     const rows = next.all(APPLIED_AT_ONCE)
     if (rows.length === 0) return count
     count += replica.apply(
-      rows.map(({ rowid: _, ...fact }) => fact),
+      rows.map(({ origin, stream, seq, kind, hlc, payload }) => ({ origin, stream, seq, kind, hlc, payload })),
       true,
     ).count
     log.write(() => remove.run(JSON.stringify(rows.map(({ rowid }) => rowid))))

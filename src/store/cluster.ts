@@ -2,6 +2,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { eq } from 'drizzle-orm'
 import type { AuditEvent } from '../audit.ts'
 import { AppError } from '../error.ts'
+import { type KeyRing, sealedUnder } from '../key.ts'
 import { limits } from '../limits.ts'
 import type { ProtocolDisk } from '../replica.ts'
 import type { Store } from './open.ts'
@@ -38,11 +39,17 @@ const STATE = 'cluster.state'
 const SECRETS = 'cluster.secrets'
 /** The node's own: never brought along by a copy or a restore, since two nodes must not prove to be one. */
 const PRIVATE_KEY = 'cluster.key'
+/** The same under the ring of the cluster that is being joined. */
+const NEXT_PRIVATE_KEY = 'cluster.key.next'
 const FORMERLY = 'cluster.formerly'
 const RETIRED = 'cluster.retired'
 const FRESH = 'cluster.fresh'
 
 const PRIVATE_KEY_PURPOSE = 'key of this node'
+type KeyPair = Pick<ClusterIdentity, 'privateKey' | 'publicKey'>
+
+const textOf = ({ privateKey, publicKey }: KeyPair) => `${Buffer.from(privateKey).toString('base64')} ${publicKey}`
+
 const SECRET_PURPOSE = 'cluster secret'
 
 /** Whether the folder is of a cluster. */
@@ -150,10 +157,13 @@ export class ClusterStore {
   }
 
   /** This node's own pair; made when first it is asked for. */
-  keys(): { privateKey: Uint8Array; publicKey: string } {
+  keys(): KeyPair {
     const kept = this.#get(PRIVATE_KEY)
+    const next = this.#get(NEXT_PRIVATE_KEY)
     if (kept !== null) {
-      const [privateKey = '', publicKey = ''] = this.store.keys.decrypt(kept, PRIVATE_KEY_PURPOSE).split(' ')
+      // A crash may have left a ring that only one of the two opens with.
+      const sealed = next !== null && this.store.keys.ids.includes(sealedUnder(next)) ? next : kept
+      const [privateKey = '', publicKey = ''] = this.store.keys.decrypt(sealed, PRIVATE_KEY_PURPOSE).split(' ')
       return { privateKey: new Uint8Array(Buffer.from(privateKey, 'base64')), publicKey }
     }
     const pair = generateKeyPairSync('x25519')
@@ -164,10 +174,17 @@ export class ClusterStore {
   }
 
   /** The same pair under another ring: that of the cluster, which this node has just adopted. */
-  putKeys(pair: { privateKey: Uint8Array; publicKey: string }): typeof pair {
-    const text = `${Buffer.from(pair.privateKey).toString('base64')} ${pair.publicKey}`
-    this.store.log.write(() => this.#set(PRIVATE_KEY, this.store.keys.encrypt(text, PRIVATE_KEY_PURPOSE)))
+  putKeys(pair: KeyPair): KeyPair {
+    this.store.log.write(() => {
+      this.#set(PRIVATE_KEY, this.store.keys.encrypt(textOf(pair), PRIVATE_KEY_PURPOSE))
+      this.#delete(NEXT_PRIVATE_KEY)
+    })
     return pair
+  }
+
+  /** Within the caller's transaction: the pair under the ring that comes next, so that a crash on the way loses none. */
+  putNextKeys(pair: KeyPair, ring: Pick<KeyRing, 'encrypt'>): void {
+    this.#set(NEXT_PRIVATE_KEY, ring.encrypt(textOf(pair), PRIVATE_KEY_PURPOSE))
   }
 
   #sealed(): Sealed[] {

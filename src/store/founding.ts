@@ -11,7 +11,7 @@ import { apiKeyFact, apiKeyRemoved } from './apikey.ts'
 import { fact } from './log.ts'
 import type { Store } from './open.ts'
 import { operatorFacts, OperatorStore } from './operator.ts'
-import { apiKeys, meta, servers } from './schema.ts'
+import { apiKeys, meta } from './schema.ts'
 import { removeFact, ServerStore } from './server.ts'
 
 /** A row of `meta`: as long as it stands, facts may be deleted. */
@@ -96,9 +96,10 @@ const restateRevocations = async ({ store, limits }: Founding, last: number): Pr
   await inSlices(
     (after) => rows.all(after, last, limits.foundingRowsSlice),
     (slice) => {
-      const facts = slice.map(({ rowid: _, selector, ...row }) =>
-        fact('revocation', 'token.revoke', { ...row, selector: JSON.parse(selector) as unknown, issuedUntil: 0 }),
-      )
+      const facts = slice.map(({ id, at, actor, reason, note, selector }) => {
+        const record = { id, at, actor, reason, note, selector: JSON.parse(selector) as unknown }
+        return fact('revocation', 'token.revoke', { ...record, issuedUntil: 0 })
+      })
       log.changes([], facts, () => {
         const { origin, seq } = log.nextId('revocation')
         for (const [index, { rowid }] of slice.entries()) number.run(origin, seq + index, rowid)
@@ -182,15 +183,16 @@ const restateTokens = async ({ store, tokens, limits }: Founding, last: number):
     (after) => rows.all(after, last, limits.foundingRowsSlice),
     (slice) => {
       const { seen } = log
-      const facts = slice.map(({ rowid: _, policy, ...row }) =>
-        fact('change', 'token.issue', {
+      const facts = slice.map((stored) => {
+        const { rowid: _, policy, ...row } = stored
+        return fact('change', 'token.issue', {
           ...row,
           policy: policy === null ? null : (JSON.parse(policy) as Policy),
           seen,
           servers: reach.all(row.id).map(({ id }) => id),
           secrets: secrets.all(row.id),
-        }),
-      )
+        })
+      })
       log.changes([], facts, () => {
         setSeen.run(log.seenIds.idOf(seen), slice[0]?.rowid ?? 0, slice.at(-1)?.rowid ?? 0)
       })

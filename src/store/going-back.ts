@@ -39,7 +39,9 @@ const refuseUnsafe = ({ client, keys }: Store, file: string): void => {
   const isMember = client.query("SELECT 1 FROM old.meta WHERE key = 'cluster.id'").get() !== null
   if (isMember && client.query("SELECT 1 FROM main.sqlite_master WHERE name = 'carried'").get() === null) {
     const why = 'its version knows no clusters, and would let in whom other nodes revoked'
-    throw conflict(`${file}: ${why}: take this node out first (portcullis cluster remove), and begin with an empty folder`)
+    throw conflict(
+      `${file}: ${why}: take this node out first (portcullis cluster remove), and begin with an empty folder`,
+    )
   }
   const strangers = namesOf(client, 'SELECT name FROM main.tokens WHERE id NOT IN (SELECT id FROM old.tokens)')
   // Whether a selector had reached them is for this version's eyes: it must know all of their columns.

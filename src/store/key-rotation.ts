@@ -43,7 +43,9 @@ export class KeyStore implements Keys {
     const { current } = this.store.keys
     const event = { actor: actor.name, action: 'key.remove', targetId: keyId }
     // Who joins later has no key for what was told under this one.
-    const puts = [...servers].filter(({ removedAt }) => removedAt === null).map((one) => this.servers.putFact(one, actor.name))
+    const puts = [...servers]
+      .filter(({ removedAt }) => removedAt === null)
+      .map((one) => this.servers.putFact(one, actor.name))
     const fact: Fact = { stream: 'change', kind: 'key.remove', payload: { id: keyId, current, by: actor.name } }
     this.store.log.change(event, [...puts, fact], () => {
       this.reseal(servers)

@@ -67,11 +67,11 @@ const settleLog = (file: string): void => {
  */
 const becomeFresh = (client: Database, formerId: string): void => {
   const { get, set } = meta(client)
+  client.query("DELETE FROM meta WHERE key IN ('cluster.key', 'cluster.key.next', 'cluster.retired')").run()
   if (get('cluster.id') === null) return
   const formerly = JSON.parse(get('cluster.formerly') ?? '[]') as string[]
   set('cluster.formerly', JSON.stringify([formerId, ...formerly.filter((id) => id !== formerId)]))
   set('cluster.fresh', '1')
-  client.query("DELETE FROM meta WHERE key IN ('cluster.key', 'cluster.retired')").run()
 }
 
 const checkIsDatabase = (client: Database, file: string): void => {

@@ -23,8 +23,10 @@ export interface Shared {
 }
 
 /** A revocation as other nodes hear of it: without the list of the dead, which is another on each. */
-export const factOf = ({ tokens: _, ...told }: RevocationRecord, issuedUntil?: number): Fact =>
-  fact('revocation', ACTION, issuedUntil === undefined ? told : { ...told, issuedUntil })
+export const factOf = (record: RevocationRecord, issuedUntil?: number): Fact => {
+  const { tokens: _, ...told } = record
+  return fact('revocation', ACTION, issuedUntil === undefined ? told : { ...told, issuedUntil })
+}
 
 /** Its row of the audit log, here and on other nodes. */
 export const eventOf = (record: RevocationRecord): AuditEvent => {
@@ -293,7 +295,9 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
       .orderBy(desc(id))
       .limit(limit)
       .all()
-    return rows.flatMap((row) => (row.origin !== null && row.seq !== null ? [{ ...row, origin: row.origin, seq: row.seq }] : []))
+    return rows.flatMap((row) =>
+      row.origin !== null && row.seq !== null ? [{ ...row, origin: row.origin, seq: row.seq }] : [],
+    )
   }
 
   get(id: string): Receipt | null {

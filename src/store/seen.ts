@@ -1,10 +1,11 @@
 import type { Database } from 'bun:sqlite'
-import { type Seen, seenText } from '../fact.ts'
+import { isSameSeen, type Seen, seenText } from '../fact.ts'
 import { hasTable } from './migrate.ts'
 
 /** What issuers of tokens knew, each once: a token holds the number of it. */
 export class SeenStore {
-  readonly #ids = new Map<string, number>()
+  /** Those of long ago are found on the disk: tokens that are made know what is known now. */
+  #last: { seen: Seen; id: number } | null = null
   readonly #find
   readonly #insert
 
@@ -16,19 +17,16 @@ export class SeenStore {
   /** Within the transaction that writes the token. */
   idOf(seen: Seen | null): number | null {
     if (seen === null) return null
+    if (this.#last && isSameSeen(this.#last.seen, seen)) return this.#last.id
     const text = seenText(seen)
-    let id = this.#ids.get(text)
-    if (id !== undefined) return id
-    id = (this.#find.get(text) ?? (this.#insert.get(text) as { id: number })).id
-    // Those of long ago are found on the disk: tokens that are made know what is known now.
-    this.#ids.clear()
-    this.#ids.set(text, id)
+    const { id } = this.#find.get(text) ?? (this.#insert.get(text) as { id: number })
+    this.#last = { seen, id }
     return id
   }
 
   /** After a transaction was undone: a number that it gave is none. */
   forget(): void {
-    this.#ids.clear()
+    this.#last = null
   }
 
   /** All of them by number; none where a database is left at the schema of an older version. */

@@ -8,14 +8,18 @@ import { admit } from '../../src/server/context.ts'
 import { UNFIT_PROBLEMS } from '../../src/standing.ts'
 import { createPages } from '../../src/server/pages/pages.ts'
 
-/** What a console shows of a cluster in every state that it can be in: told by an object, since few can be brought about. */
+/**
+ * What a console shows of a cluster in every state that it can be in: told by an object, since few can be brought about.
+ * Times are told as how far off they are when somebody looks, so that it does not matter how fast a test is.
+ */
 
 export interface State {
+  /** `heardAt` is how many milliseconds ago. */
   status: ClusterStatus | null
-  /** By revocation; one that is not here is complete. */
+  /** By revocation, one that is not here is complete; `leaseEndsAt` is how many milliseconds are left. */
   completions?: Record<string, Completion>
-  /** When its revocations were made. */
-  revokedAt?: number
+  /** How long ago its revocations were made. */
+  revokedAgoMs?: number
 }
 
 const NODES = 'abcdefghi'
@@ -28,14 +32,14 @@ export const member = (name: string, changes: Partial<MemberStatus> = {}): Membe
   state: 'linked',
   roundTripMs: 0.84,
   behind: 0,
-  heardAt: Date.now() - 120,
+  heardAt: 120,
   version: '0.7.0',
   ...changes,
 })
 
 export const SELF = member('a', { state: 'self', roundTripMs: null, behind: null, heardAt: null })
 export const gone = (name: string, agoMs = 61_000): MemberStatus =>
-  member(name, { state: 'unreachable', heardAt: Date.now() - agoMs, behind: 12 })
+  member(name, { state: 'unreachable', heardAt: agoMs, behind: 12 })
 
 export const status = (changes: Partial<ClusterStatus> = {}): ClusterStatus => ({
   id: 'clu_5f2a7c1e9b3d4f60',
@@ -70,7 +74,7 @@ const pending = (name: string, leaseLeftMs: number | null): PeerReceipt =>
     state: 'pending',
     ms: null,
     cut: null,
-    leaseEndsAt: leaseLeftMs === null ? null : Date.now() + leaseLeftMs,
+    leaseEndsAt: leaseLeftMs,
   })
 
 const open = (ids: string[], waitsFor: string[]) => ({
@@ -186,8 +190,9 @@ const receipt = (id: string, at: number): Receipt => ({
 })
 
 /** What of a node the pages of a cluster, and receipts, ask for. */
-const nodeIn = (cluster: Cluster, revokedAt: () => number): Node => {
+const nodeIn = (cluster: Cluster, revokedAgoMs: () => number): Node => {
   const answers = new Map<string, string>()
+  const made = (id: string) => receipt(id, Date.now() - revokedAgoMs())
   const node = {
     id: 'node_a',
     version: { version: '0.7.0', commit: null, date: null },
@@ -202,8 +207,8 @@ const nodeIn = (cluster: Cluster, revokedAt: () => number): Node => {
     servers: { byId: new Map() },
     registry: { ofToken: () => new Set() },
     reads: {
-      receipt: (id: string) => (id.startsWith('rev_') ? receipt(id, revokedAt()) : null),
-      receipts: () => [receipt('rev_2', revokedAt()), receipt('rev_1', revokedAt())],
+      receipt: (id: string) => (id.startsWith('rev_') ? made(id) : null),
+      receipts: () => [made('rev_2'), made('rev_1')],
       receiptConnections: () => [],
       triesOf: () => Promise.resolve({ count: 0, atLeast: false, lastAt: null, addresses: [] }),
       auditOf: () => null,
@@ -226,7 +231,12 @@ export const startStates = () => {
   const removals: { node: string; force: boolean; off: boolean }[] = []
   const alone: Completion = { complete: true, peers: [] }
   const cluster: Cluster = {
-    status: () => state.status,
+    status: () => {
+      if (state.status === null) return null
+      const ago = (ms: number | null) => (ms === null ? null : Date.now() - ms)
+      const members = state.status.members.map((one) => ({ ...one, heardAt: ago(one.heardAt) }))
+      return { ...state.status, members }
+    },
     ticket: () => {
       if (state.status === null) state = { status: status({ members: [SELF] }) }
       return Promise.resolve({ ticket: `pcj_${'A1b2'.repeat(10)}xyz`, expiresAt: Date.now() + 600_000 })
@@ -247,7 +257,11 @@ export const startStates = () => {
         }
       return Promise.resolve({ id, name: id, off: !how.force })
     },
-    completion: (id) => state.completions?.[id] ?? alone,
+    completion: (id) => {
+      const { complete, peers } = state.completions?.[id] ?? alone
+      const until = (leftMs: number | null) => (leftMs === null ? null : Date.now() + leftMs)
+      return { complete, peers: peers.map((one) => ({ ...one, leaseEndsAt: until(one.leaseEndsAt) })) }
+    },
     settled: () => Promise.resolve(),
     spread: () => Promise.resolve(),
     get clustered() {
@@ -256,7 +270,7 @@ export const startStates = () => {
     push: () => undefined,
     relay: () => undefined,
   }
-  const pages = createPages(nodeIn(cluster, () => state.revokedAt ?? Date.now() - 4_000))
+  const pages = createPages(nodeIn(cluster, () => state.revokedAgoMs ?? 4_000))
   const server = Bun.serve({
     hostname: '127.0.0.1',
     port: 0,

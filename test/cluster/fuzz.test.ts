@@ -194,7 +194,7 @@ test.each<[string, Refusal | null, () => Buffer]>([
 })
 
 test('handshakes in masses that are never finished hold a few places, not for long, and not those of others', async () => {
-  using a = await startNode('a')
+  using a = await startNode('a', { handshakeMs: 120_000 })
   using b = await startNode('b')
   const crowd = await Promise.all(Array.from({ length: 300 }, () => rawSocket(a, { from: '127.0.0.9' })))
   expect(crowd.filter(({ status }) => status === 101)).toHaveLength(limits.clusterHandshakesPerAddressMax)
@@ -208,7 +208,7 @@ test('handshakes in masses that are never finished hold a few places, not for lo
 })
 
 test('one more than may be under way from everywhere is refused', async () => {
-  using a = await startNode('a')
+  using a = await startNode('a', { handshakeMs: 120_000 })
   const addresses = limits.clusterHandshakesMax / limits.clusterHandshakesPerAddressMax
   for (let address = 0; address < addresses; address++) {
     const all = Array.from({ length: limits.clusterHandshakesPerAddressMax }, () =>

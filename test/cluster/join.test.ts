@@ -157,7 +157,12 @@ test('nobody there, something else there, and one that gives up are told apart',
     },
   })
   const waiting = join(node.url, node.tickets.issue('x').ticket, newMember(), '1')
-  void asked.promise.then(() => node.listener.stop())
+  await asked.promise
+  // The same where it never says anything.
+  await expect(join(node.url, node.tickets.issue('x').ticket, newMember('c'), '1', 100)).rejects.toThrow(
+    /did not answer in the end/,
+  )
+  node.listener.stop()
   await expect(waiting).rejects.toThrow(/did not answer in the end/)
 })
 

@@ -143,6 +143,11 @@ test.each<[string, unknown, ReturnType<typeof decodeMessage>]>([
   ['a fact before the first', { t: 'facts', facts: [fact({ seq: 0 })], pulled: true, more: true }, 'malformed'],
   ['a stream that there is not', { t: 'facts', facts: [fact({ stream: 'x' })], pulled: true, more: true }, 'malformed'],
   ['an unheard-of policy', { t: 'chosen', membership: { ...aMembership(), policy: 'maybe' } }, 'malformed'],
+  [
+    'a name one too long',
+    { t: 'prepare', version: 1, ballot: 'x'.repeat(limits.memberTextLengthMax + 1) },
+    'malformed',
+  ],
   ['a lease of no time', { t: 'chosen', membership: { ...aMembership(), leaseMs: 0 } }, 'malformed'],
   [
     'one member too many',

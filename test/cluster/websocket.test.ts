@@ -65,7 +65,7 @@ test.each([1, 2, 3])('both dial at once (%d): one link is left, and it was never
   using toB = heldWay(b.listener.port)
   a.transport.members([{ ...b, url: toB.url() }])
   b.transport.members([{ ...a, url: toA.url() }])
-  await eventually(() => toA.comers() === 1 && toB.comers() === 1)
+  await eventually(() => toA.comers() >= 1 && toB.comers() >= 1)
   toA.release()
   toB.release()
   await eventually(() => a.transport.linked().length === 1 && b.transport.linked().length === 1)
@@ -269,8 +269,7 @@ test('of dials that nobody answers so many are under way, and the oldest makes r
   using b = await startNode('b')
   const url = `ws://127.0.0.1:${(deaf.address() as AddressInfo).port}`
   a.transport.members([{ id: 'b', key: b.key, url }])
-  await eventually(() => comers === limits.clusterDialsMax + 2)
-  await eventually(() => open[0] === 3)
+  await eventually(() => comers >= limits.clusterDialsMax + 2 && (open[0] ?? 0) >= 3)
   expect(most).toBeLessThanOrEqual(limits.clusterDialsMax + 1)
   // A link by another way ends them all.
   b.transport.members([a])

@@ -80,7 +80,7 @@ test('a rotation that the database refuses leaves the key in the ring, and makes
   let full = true
   const refusing = {
     saveRing: (keys: { id: string }[]) => void saved.push(keys.map(({ id }) => id)),
-    reseal: () => {
+    added: () => {
       if (full) throw new AppError('storage', 'disk full')
     },
   }

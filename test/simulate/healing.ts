@@ -7,10 +7,10 @@ import { keyOf } from './store.ts'
 import type { World } from './world.ts'
 
 /** How long people may need to put the members right, and then the nodes to be equal. */
-const ADMINISTERED_MS = 90_000
+const ADMINISTERED_MS = 300_000
 const CONVERGED_MS = 30_000
 /** How long one that is no member may still find its way back. */
-const PATIENCE_MS = 20_000
+const PATIENCE_MS = 60_000
 const LOOKED_MS = 50
 const TRIED_MS = 1_000
 
@@ -22,7 +22,7 @@ export class Healing {
   readonly #random: Random
   #triedAt = -Infinity
 
-  readonly #startedAt: number
+  #startedAt: number
   readonly #tried = new Set<string>()
   #change: { by: Process; id: string } | null = null
 
@@ -39,6 +39,7 @@ export class Healing {
     this.#mend()
     this.#wait(() => this.#administered(), ADMINISTERED_MS)
     world.trace(() => '— the members are right')
+    this.#startedAt = -Infinity
     // A change that was under way may still end, and leave somebody else to be put right.
     this.#wait(() => this.#administered() ?? this.#lacking(), CONVERGED_MS)
     for (const { store } of world.processes()) world.checks.settled(store)
@@ -88,10 +89,10 @@ export class Healing {
     }
     const processes = [...world.processes()]
     const newest = this.#newest(processes)
-    if (!newest) {
-      // A cluster all of whose members were lost or removed is over.
+    if (!newest || processes.every(({ disk }) => disk.fresh && !disk.retired)) {
+      // A cluster is over when all its members were lost or removed, but for some that know nothing yet.
       if (world.now > this.#startedAt + PATIENCE_MS) for (const process of processes) this.#switchOff(process)
-      return processes.length === 0 ? null : 'nobody is left in the cluster'
+      return processes.length === 0 ? null : 'nobody is left who knows anything'
     }
     const { members, void: voided } = newest.membership
     const isMember = (id: string) => members.some((member) => member.id === id)
@@ -114,7 +115,7 @@ export class Healing {
     this.#triedAt = world.now
     const steps: (() => void)[] = [
       ...absent.map(({ id }) => () => this.#remove(newest, id)),
-      ...voided
+      ...(absent.length > 0 ? [] : voided)
         .filter(({ id }) => !world.process(id))
         .map(({ id }) => () => this.#try(newest, { kind: 'off', id })),
       ...[...world.joining.keys()].map(() => () => void world.welcome(this.#random)),

@@ -181,14 +181,16 @@ export class World {
     machine.disk = disk
   }
 
-  /** A folder of before takes the place of this one; `carrying` what this one knew, as `restore` does. */
+  /** A folder of before takes the place of this one; `carrying` what this one knew of facts, as `restore` does. */
   restore(machine: Machine, backup: Disk, carrying: boolean): void {
     const { disk } = machine
     if (disk) {
       this.gone.add(disk.identity)
       if (carrying) backup.carry(disk)
-      backup.retired = backup.formerly.length === 0 || backup.retired
-      if (backup.identity !== disk.identity) backup.formerly.unshift(disk.identity)
+      // Of members that came after the backup it could not know: those are kept, as `restore` keeps them.
+      backup.state = disk.state
+      backup.retired = [backup, disk].every(({ formerly, retired }) => formerly.length === 0 || retired)
+      backup.formerly = [...new Set([disk.identity, ...disk.formerly, ...backup.formerly])]
     }
     this.adoptDisk(machine, backup)
     this.checks.forget()
@@ -279,7 +281,7 @@ export class World {
     if (id === undefined || !joiner?.machine.disk) return null
     const { machine, by, change } = joiner
     const outcome = by.dead || change === null ? 'failed' : by.protocol.changeOutcome(change)
-    if (outcome === 'running' || by.stopped) return null
+    if (outcome === 'running' || (by.stopped && !by.dead)) return null
     if (outcome !== 'in_force' || !by.membership.members.some((member) => member.id === id)) {
       const other = random.any([...this.processes()].filter(({ stopped }) => !stopped))
       return other ? this.askIn(machine, other) : null

@@ -1,8 +1,9 @@
 import { expect, test } from 'bun:test'
 import { limits } from '../../src/limits.ts'
 import { adoptRing } from '../../src/store/adopt.ts'
+import { ClusterStore } from '../../src/store/cluster.ts'
 import { found } from '../../src/store/founding.ts'
-import { openNode, OWNER, pull, stateOf, type TestNode } from '../support/replica.ts'
+import { openNode, OWNER, pull, stateOf, type TestNode, without } from '../support/replica.ts'
 
 const server = (node: TestNode, name: string, headers: Record<string, string> = {}) => {
   const made = node.control.draft({ name, url: `http://127.0.0.1:3001/${name}`, headers })
@@ -106,14 +107,16 @@ test('what changes between two slices is known to who joins', async () => {
   // Each node lists who died on it: those that it knows dead from the first are in no list of a revocation made meanwhile.
   const withoutSeen = (one: TestNode) => {
     const { tokens, revocations, ...rest } = stateOf(one)
-    const killed = revocations.map(({ dead: _, ...revocation }) => revocation)
-    return { ...rest, killed, tokens: tokens.map(({ seen: _, ...token }) => token) }
+    const killed = revocations.map((revocation) => without(revocation, 'dead'))
+    return { ...rest, killed, tokens: tokens.map((token) => without(token, 'seen')) }
   }
   expect(withoutSeen(joiner)).toEqual(withoutSeen(node))
   const meanwhile = [...joiner.tokens].filter(({ name }) => name.startsWith('meanwhile'))
   expect(meanwhile.length).toBeGreaterThan(3)
   expect(meanwhile.every(({ revokedAt }) => revokedAt === null)).toBe(true)
-  expect([...joiner.tokens].filter(({ name, revokedAt }) => name.startsWith('many') && revokedAt !== null)).not.toEqual([])
+  expect([...joiner.tokens].filter(({ name, revokedAt }) => name.startsWith('many') && revokedAt !== null)).not.toEqual(
+    [],
+  )
   joiner.close()
   node.close()
 })
@@ -134,7 +137,7 @@ test('a founding that was broken off is begun again', async () => {
   const again = openNode(node.folder)
   const bare = ({ tokens, ...rest }: ReturnType<typeof stateOf>) => ({
     ...rest,
-    tokens: tokens.map(({ seen: _, ...token }) => token),
+    tokens: tokens.map((token) => without(token, 'seen')),
   })
   expect(bare(stateOf(again))).toEqual(bare(before))
   await found(again, limits, OWNER)
@@ -173,14 +176,17 @@ test('a joiner that is broken off with its key file written opens, and can do it
   const { write } = joiner.store.log
   let writes = 0
   joiner.store.log.write = (given) => {
-    if ((writes += 1) === 2) throw new Error('the process ends here')
+    if ((writes += 1) === 3) throw new Error('the process ends here')
     return write.call(joiner.store.log, given) as never
   }
   expect(() => adoptRing(joiner.store, ring)).toThrow('ends here')
+  const { publicKey } = new ClusterStore(joiner.store).keys()
   joiner.close()
   const again = openNode(joiner.folder)
   expect(again.store.database).toBe(node.store.database)
   expect(again.store.keys.ids).toEqual(node.store.keys.ids)
+  // The ticket is good for whoever showed it first.
+  expect(new ClusterStore(again.store).keys().publicKey).toBe(publicKey)
   adoptRing(again.store, ring)
   again.close()
   const last = openNode(joiner.folder)

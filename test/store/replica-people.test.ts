@@ -65,7 +65,10 @@ test('a removal that overtakes what it removes is not undone by it', async () =>
   a.access.remove('Ada', OWNER)
   a.apiKeys.remove('ci', OWNER)
   const { facts } = a.replica.behind(b.replica.vector, 1e6)
-  const [first, ...rest] = [facts.filter(({ stream }) => stream === 'revocation'), facts.filter(({ stream }) => stream === 'change')]
+  const [first, ...rest] = [
+    facts.filter(({ stream }) => stream === 'revocation'),
+    facts.filter(({ stream }) => stream === 'change'),
+  ]
   expect(first.map(({ kind }) => kind)).toEqual(['operator.remove', 'apikey.remove'])
   b.replica.apply(first, false)
   for (const changes of rest) b.replica.apply(changes, false)

@@ -190,9 +190,12 @@ test('two servers of one name: the first made is behind the gate, both are shown
   sync(nodes)
   for (const { servers } of nodes) expect(servers.live().map(({ state }) => state)).toEqual(['closed', 'closed'])
   // Two live tokens have the name too.
-  expect(b.tokens.named('for github', Date.now()).map(({ id }) => id).toSorted()).toEqual(
-    [old.token.id, young.token.id].toSorted(),
-  )
+  expect(
+    b.tokens
+      .named('for github', Date.now())
+      .map(({ id }) => id)
+      .toSorted(),
+  ).toEqual([old.token.id, young.token.id].toSorted())
   const receipt = await b.revocations.revoke({ server: 'github', reason: 'policy' }, OWNER, 0)
   expect(receipt.selector.server).toEqual([first.id, second.id])
   expect(receipt.tokens).toHaveLength(2)

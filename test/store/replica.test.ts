@@ -118,8 +118,7 @@ const play = (deeds: readonly Deed[]) => {
     } else if (kind === 'policy') {
       const policy = { callsPerMinute: 1 + (other % 9) }
       const { stamp } = write(n, 'change', 'token.policy', { id: token.id, policy, actor: 'local:0' }, skewMs)
-      if (stamp > (policies.get(token.id)?.stamp ?? ''))
-        policies.set(token.id, { stamp, calls: policy.callsPerMinute })
+      if (stamp > (policies.get(token.id)?.stamp ?? '')) policies.set(token.id, { stamp, calls: policy.callsPerMinute })
     } else {
       const selectors: Record<Deed['what'], Selector> = {
         token: { tokens: [token.id] },
@@ -139,7 +138,8 @@ const play = (deeds: readonly Deed[]) => {
   const isDead = (token: ModelToken): boolean =>
     told.some(
       (one) =>
-        matches(one.selector, { ...token, ...REST }) && (one.selector.tokens !== undefined || !hadSeen(token.seen, one)),
+        matches(one.selector, { ...token, ...REST }) &&
+        (one.selector.tokens !== undefined || !hadSeen(token.seen, one)),
     )
   const expected = made.map((token) => ({
     id: token.id,
@@ -334,7 +334,10 @@ test('the death of a secret that is not here yet waits for it', () => {
   b.replica.apply([rotation], false)
   b.rotate(tokenAt(b, token.id))
   c.replica.apply([issue], false)
-  c.replica.apply(b.facts().filter(({ origin }) => origin === b.store.node), false)
+  c.replica.apply(
+    b.facts().filter(({ origin }) => origin === b.store.node),
+    false,
+  )
   // Also over a restart.
   const again = restart(c)
   again.replica.apply([rotation], false)

@@ -1,10 +1,13 @@
 import { expect, test } from 'bun:test'
-import { cpSync } from 'node:fs'
+import { Database } from 'bun:sqlite'
+import { copyFileSync, cpSync } from 'node:fs'
+import { join as path } from 'node:path'
 import { limits } from '../../src/limits.ts'
 import { adoptRing } from '../../src/store/adopt.ts'
 import { ClusterStore } from '../../src/store/cluster.ts'
 import { found } from '../../src/store/founding.ts'
-import { openNode, OWNER, pull, stateOf, type TestNode } from '../support/replica.ts'
+import { goBack } from '../../src/store/going-back.ts'
+import { openNode, OWNER, pull, stateOf, type TestNode, without } from '../support/replica.ts'
 import { backUp, restore } from '../support/replica-backup.ts'
 import { tempFolder } from '../support/temp.ts'
 
@@ -31,7 +34,9 @@ const begin = async (node: TestNode) => {
   clusterOf(node).create(CLUSTER, false)
   const secret = clusterOf(node).seal(SECRET)
   clusterOf(node).open({ version: 1, ballot: '1', secret })
-  clusterOf(node).state<object>().save({ made: 'before' })
+  clusterOf(node)
+    .state<object>(() => null)
+    .save({ made: 'before' })
 }
 
 const join = (from: TestNode): TestNode => {
@@ -47,7 +52,7 @@ const join = (from: TestNode): TestNode => {
 /** What a restore must not lose; who died of what is known, in which list it stands may differ. */
 const known = (node: TestNode) => {
   const { revocations, ...rest } = stateOf(node)
-  return { ...rest, revocations: revocations.map(({ dead: _, ...revocation }) => revocation) }
+  return { ...rest, revocations: revocations.map((revocation) => without(revocation, 'dead')) }
 }
 
 const reopened = (node: TestNode): TestNode => {
@@ -75,7 +80,9 @@ test('an old backup on one node: all that it knew is there again, what it had to
   b.issuance.setPolicy(own.token, { callsPerMinute: 3 }, OWNER)
   const before = known(b)
   const { publicKey } = clusterOf(b).identity() ?? {}
-  clusterOf(b).state<object>().save({ made: 'since' })
+  clusterOf(b)
+    .state<object>(() => null)
+    .save({ made: 'since' })
   b.close()
   const { merged } = restore(backup, b.folder)
   expect(merged).toMatchObject({ facts: 7, gone: [] })
@@ -89,7 +96,11 @@ test('an old backup on one node: all that it knew is there again, what it had to
   expect(again.store.node).not.toBe(was)
   expect(identity?.publicKey).not.toBe(publicKey as string)
   expect(clusterOf(again).secrets()).toEqual([{ version: 1, secret: SECRET }])
-  expect(clusterOf(again).state<object>().load()).toEqual({ made: 'since' })
+  expect(
+    clusterOf(again)
+      .state<object>(() => null)
+      .load(),
+  ).toEqual({ made: 'since' })
   // What b never sent reaches a, numbered as b numbered it.
   const reach = a.replica.vector[was] ?? [0, 0]
   expect(pull(a, again)).toBeGreaterThan(0)
@@ -248,4 +259,29 @@ test('of the secrets of a cluster the newest are kept', async () => {
   expect(versions[0]).toBe(limits.clusterSecretsMax + 1)
   expect(versions).not.toContain(1)
   a.close()
+})
+
+test('a member does not go back to a version that knows no clusters; alone it may', async () => {
+  const a = openNode()
+  const putBack = () => {
+    a.store.client.run('PRAGMA wal_checkpoint(TRUNCATE)')
+    const copy = path(tempFolder(), 'portcullis.db.before-0.5.0')
+    copyFileSync(a.files.database, copy)
+    const client = new Database(copy)
+    client.run('PRAGMA journal_mode = DELETE')
+    client.run('DELETE FROM __drizzle_migrations WHERE created_at = (SELECT max(created_at) FROM __drizzle_migrations)')
+    for (const table of ['carried', 'registers', 'parked']) client.run(`DROP TABLE ${table}`)
+    client.close()
+    return copy
+  }
+  const copy = putBack()
+  await begin(a)
+  a.close()
+  const options = { folder: a.folder, keyFile: a.files.key, version: '0.6.0', actor: 'local:0', now: () => Date.now() }
+  expect(() => goBack(copy, options)).toThrow('knows no clusters')
+  const again = openNode(a.folder)
+  expect(clusterOf(again).identity()?.clusterId).toBe(CLUSTER)
+  again.store.client.run("DELETE FROM meta WHERE key LIKE 'cluster.%'")
+  again.close()
+  expect(goBack(copy, options).merged?.facts).toBe(0)
 })

@@ -145,15 +145,25 @@ export const stateOf = ({ store, tokens, servers, apiKeys, operators, revocation
     .map(({ url, ...server }) => ({ ...server, url: url.href }))
     .toSorted(byId),
   named: [...servers.byName].map(([name, { id }]) => [name, id]).toSorted(),
-  operators: operators.all().map(({ lastSignInAt: _, ...operator }) => operator),
+  operators: operators.all().map((operator) => without(operator, 'lastSignInAt')),
   apiKeys: apiKeys
     .list()
-    .map(({ lastUsedAt: _, ...key }) => key)
+    .map((key) => without(key, 'lastUsedAt'))
     .toSorted(byId),
-  revocations: revocationStore
-    .page(1_000, null)
-    .map(({ id, at, actor, reason, note, tokens: dead }) => ({ id, at, actor, reason, note, dead: dead.toSorted(byId) })),
+  revocations: revocationStore.page(1_000, null).map(({ id, at, actor, reason, note, tokens: dead }) => ({
+    id,
+    at,
+    actor,
+    reason,
+    note,
+    dead: dead.toSorted(byId),
+  })),
   ring: store.keys.ids,
 })
 
 const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : 1)
+
+export const without = <T extends object, K extends keyof T>(one: T, key: K): Omit<T, K> => {
+  const { [key]: _, ...rest } = one
+  return rest
+}

@@ -12,7 +12,9 @@ export class Parked {
   #unknown: readonly FactId[] | null = null
 
   constructor(client: Database) {
-    this.#all = client.query<FactId & { target: string }, []>('SELECT * FROM parked ORDER BY target, origin, stream, seq')
+    this.#all = client.query<FactId & { target: string }, []>(
+      'SELECT * FROM parked ORDER BY target, origin, stream, seq',
+    )
     this.#insert = client.query<never, [string, string, string, number]>(
       'INSERT OR IGNORE INTO parked (target, origin, stream, seq) VALUES (?, ?, ?, ?)',
     )

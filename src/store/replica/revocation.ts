@@ -29,7 +29,10 @@ interface StoredRevocation {
 
 const keyOf = ({ origin, seq }: Pick<Told, 'origin' | 'seq'>): string => `${origin} ${seq}`
 
-const toldOf = ({ origin, seq }: Pick<ReadFact, 'origin' | 'seq'>, { id, at, selector, issuedUntil }: Revoked): Told => ({
+const toldOf = (
+  { origin, seq }: Pick<ReadFact, 'origin' | 'seq'>,
+  { id, at, selector, issuedUntil }: Revoked,
+): Told => ({
   ...{ origin, seq, id, at, selector },
   issuedUntil,
 })

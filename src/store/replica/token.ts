@@ -113,8 +113,7 @@ export const tokenHandlers = (deps: TokenFactsDeps): Handlers => {
   return { 'token.issue': issue(deps, rows), 'token.rotate': rotate(deps, rows), 'token.policy': policy(deps, rows) }
 }
 
-const isHere = ({ tokens }: TokenFactsDeps, batch: Batch, id: string): boolean =>
-  batch.tokens.has(id) || tokens.has(id)
+const isHere = ({ tokens }: TokenFactsDeps, batch: Batch, id: string): boolean => batch.tokens.has(id) || tokens.has(id)
 
 const comes = (id: string, own: readonly NewSecret[]): string[] => [
   `token:${id}`,
@@ -203,7 +202,9 @@ const rotate = (deps: TokenFactsDeps, rows: TokenRows): Handler => ({
     if (!isHere(deps, batch, id)) return { missing: `token:${id}` }
     const { secret, isNew } = rows.secret(id, made)
     return {
-      event: isNew ? eventOf(deps, batch, { id, actor, action: 'token.rotate', details: { oldSecretDiesAt: Math.abs(oldDieAt) } }) : null,
+      event: isNew
+        ? eventOf(deps, batch, { id, actor, action: 'token.rotate', details: { oldSecretDiesAt: Math.abs(oldDieAt) } })
+        : null,
       came: `secret:${secret.digest}`,
       waits,
       after() {
