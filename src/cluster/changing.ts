@@ -23,6 +23,8 @@ export interface Grounds {
   /** All members are known to have applied it. */
   inForce: boolean
   known: Known
+  /** It knew once all that its peers knew. */
+  covered: boolean
   /** The highest round of any ballot that this node promised. */
   round: number
   linked(id: string): boolean
@@ -149,7 +151,7 @@ export class Changing {
       if (now < running.retryAt) return []
       const force = running.change.kind === 'remove' && running.change.force
       const quorum = quorumOf(running.change, grounds)
-      running.why = unfitFor(grounds) ?? (force ? null : obstacleTo(step, running.change, grounds)) ?? ''
+      running.why = unfitFor(grounds, force) ?? (force ? null : obstacleTo(step, running.change, grounds)) ?? ''
       if (running.why !== '') return []
       const ballot = ballotOf(Math.max(grounds.round, roundOf(newest.ballot)) + 1, self)
       const version = newest.version + 1
@@ -242,10 +244,13 @@ const missing = (round: Round | null, { newest, self, linked }: Grounds): string
   return names(silent) || 'nobody is missing, but others change it too'
 }
 
-/** Why this node can't propose anything: not even by force, as what others know would be lost. */
-const unfitFor = ({ self, newest, known }: Grounds): string | null => {
+/**
+ * Why this node can't propose anything. By force it may, though something was lost with a majority, if it ever was in step:
+ * a joiner that knows only a part would let in whom others knew to be dead.
+ */
+const unfitFor = ({ self, newest, known, covered }: Grounds, force: boolean): string | null => {
   if (!isMember(newest, self)) return 'this node is no member of the cluster'
-  return covers(known, newest.floor) ? null : 'this node does not know yet what the others know'
+  return covers(known, newest.floor) || (force && covered) ? null : 'this node does not know yet what the others know'
 }
 
 /** Why a change can't be proposed now, in words. */

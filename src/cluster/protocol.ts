@@ -583,6 +583,8 @@ export class Protocol {
     const { ballot } = message
     // Who knows no more than the version before, and is a member of that.
     if (version !== this.membership.version + 1 || !isMember(this.membership, self.id) || this.rolledBack) return
+    // What nobody may serve without must not be lost with its proposer.
+    if (message.t === 'accept' && !covers(this.#known, message.membership.floor)) return
     const promised = this.#promised?.ballot ?? ''
     const agrees = message.t === 'prepare' ? ballot > promised : ballot >= promised
     const state =
@@ -644,6 +646,7 @@ export class Protocol {
       newest: this.membership,
       inForce: this.#isApplied(this.membership),
       known: this.#known,
+      covered: this.#state.covered,
       round: roundOf(this.#promised?.ballot ?? ''),
       linked: (id) => this.#peers.get(id)?.linked ?? false,
       recent: (id) =>

@@ -8,7 +8,7 @@ import type { RevocationRecord } from '../revocation-record.ts'
 import type { Standing } from '../standing.ts'
 import type { Clock, Stopwatch } from '../time.ts'
 import type { Member, Membership, Message } from './message.ts'
-import { isMember, type MembershipChange } from './membership.ts'
+import type { MembershipChange } from './membership.ts'
 import type { Protocol } from './protocol.ts'
 import type { Transport } from './transport.ts'
 
@@ -247,8 +247,11 @@ export class Running {
   /** After every input: messages go out, and everybody learns what changed. */
   #turn(): void {
     if (this.#stopped) return
-    const { protocol } = this.deps
-    for (const { to, message } of protocol.drain()) this.#send(to, message)
+    const { protocol, transport } = this.deps
+    for (const { to, message } of protocol.drain()) {
+      if (to === 'all') transport.broadcast(message)
+      else transport.send(to, message)
+    }
     this.#tellMembers()
     this.#tellStanding()
     this.#tellCompleted()
@@ -262,19 +265,6 @@ export class Running {
       waiter.resolve()
     }
     this.#schedule()
-  }
-
-  /** Who is on the way out is still linked, shares the key ring, and must not learn the secret of those who stay. */
-  #send(to: string, message: Message): void {
-    const { protocol, transport } = this.deps
-    const linked = to === 'all' ? transport.linked() : [to]
-    const leave = linked.filter((peer) => !isMember(protocol.membership, peer) && protocol.membership.heir?.id !== peer)
-    if (leave.length === 0) {
-      if (to === 'all') transport.broadcast(message)
-      else transport.send(to, message)
-      return
-    }
-    for (const peer of linked) transport.send(peer, leave.includes(peer) ? withoutSecrets(message, peer) : message)
   }
 
   #schedule(): void {
@@ -345,13 +335,6 @@ export class Running {
       this.#waiters.add(waiter)
     })
   }
-}
-
-/** The secrets of memberships in which a node is not are none of its business. */
-const withoutSecrets = (message: Message, peer: string): Message => {
-  const blank = (one: Membership): Membership => (isMember(one, peer) ? one : { ...one, secret: '' })
-  if ('view' in message) return { ...message, view: message.view.map(blank) }
-  return 'membership' in message ? { ...message, membership: blank(message.membership) } : message
 }
 
 const round = (ms: number): number => Math.round(Math.max(0, ms) * 1000) / 1000

@@ -166,17 +166,39 @@ describe.skipIf(!hasChromium())('in a browser', () => {
     await receipt.context().close()
     await page.context().close()
   })
+})
 
-  test('who is told to go, goes, and says so itself', async () => {
-    const { page, complaints } = await openSignedIn(browser, ownerOf(a))
-    await page.goto(`${a.running.console}/cluster`)
-    await page.locator(`#remove-${await c.id()}`).click()
-    await page.getByRole('dialog').getByRole('button', { name: 'Remove it' }).click()
-    await page.getByText('The node is removed from the cluster.').waitFor()
-    await page.getByText('2 nodes').waitFor()
-    await eventually(async () => (await alarmOn(c)).startsWith('This node was removed from its cluster.'))
-    expect(await alarmOn(a)).toBe('')
-    expect(complaints).toEqual([])
-    await page.context().close()
+test('who is told to go, goes, and says so itself', async () => {
+  const path = `/cluster/members/${await c.id()}/removal`
+  expect(textOf(await read(a, path))).toContain('c leaves the cluster')
+  const done = await ownerOf(a).post(path, {})
+  expect(done.status).toBe(303)
+  const text = textOf(await read(a, done.headers.get('location') ?? ''))
+  expect(text).toContain('The node is removed from the cluster.')
+  expect(text).toContain('2 nodes')
+  await eventually(async () => (await alarmOn(c)).startsWith('This node was removed from its cluster.'))
+  expect(textOf(await read(c, '/cluster'))).not.toMatch(/Leave|Add a node/)
+  expect(await alarmOn(a)).toBe('')
+})
+
+test('one that is lost is removed by force, and nothing is complete until somebody says that it is off', async () => {
+  const id = await b.id()
+  await b.kill()
+  await eventually(async () => /b ws:\S+ unreachable/.test(textOf(await read(a, '/cluster'))), {
+    timeoutMs: 10_000,
   })
+  const path = `/cluster/members/${id}/removal`
+  const refused = await ownerOf(a).post(path, {})
+  expect(refused.status).toBe(409)
+  expect(textOf(await refused.text())).toContain('Remove this node?')
+  expect((await ownerOf(a).post(path, { force: 'yes' })).status).toBe(303)
+
+  const { id: token } = await a.running.createToken('after the loss', ['events'])
+  const answer = await ownerOf(a).post('/revocations', { token, reason: 'other', note: '' })
+  const receipt = answer.headers.get('location') ?? ''
+  expect(await alarmOn(a)).toContain('b was removed, and may let its tokens in until it is off.')
+  expect(textOf(await read(a, receipt))).toContain('Not known to be complete: b was removed')
+  expect((await ownerOf(a).post(`/cluster/removed/${id}/off`, {})).status).toBe(303)
+  await eventually(async () => (await alarmOn(a)) === '')
+  expect(textOf(await read(a, receipt))).not.toContain('Not known to be complete')
 })

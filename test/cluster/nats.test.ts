@@ -63,11 +63,11 @@ describe.skipIf(!there)('over one server', () => {
     ])
     expect(c.heard.map(({ message }) => message.t)).toEqual(['digest', 'facts'])
     expect(a.heard).toEqual([])
-    expect(wire.seen.map(({ subject }) => subject.split('.').slice(2).join('.'))).toEqual([
-      'digest.a',
-      'facts.a',
-      'to.b.a',
-    ])
+    // Of b and c a late handshake may be on its way.
+    const ofA = wire.seen.filter(({ subject }) => subject.endsWith('.a'))
+    expect(ofA.map(({ subject }) => subject)).toEqual(
+      ['digest.a', 'facts.a', 'to.b.a'].map((subject) => `portcullis.${a.cluster}.${subject}`),
+    )
     expect([a, b, c].flatMap(({ refused }) => refused)).toEqual([])
   })
 
@@ -420,7 +420,7 @@ describe.skipIf(!there)('who may connect', () => {
     expect(await streamOf(server, 'portcullis_cluster')).toBeNull()
     writeFileSync(file, creds)
     await isIn(server)
-    // Neither the file's secrets get into what is logged.
+    // None of its secrets gets into what is logged.
     expect(peer.warned.join('\n')).not.toMatch(/SEED|eyJ/)
   })
 

@@ -19,6 +19,7 @@ export const WEIGHTS = {
   isolate: 3,
   unblock: 4,
   mute: 3,
+  starve: 3,
   weather: 3,
   unplug: 2,
   crash: 3,
@@ -43,6 +44,18 @@ export const WEIGHTS = {
   upgrade: 1,
 } as const
 export type ActionName = keyof typeof WEIGHTS
+
+/** What a world is about; the rest does not happen there. */
+const MEMBERS: readonly ActionName[] = ['join', 'welcome', 'leave', 'remove', 'policy']
+const FOLDERS: readonly ActionName[] = ['backup', 'restore', 'copy']
+const LOSSES: readonly ActionName[] = ['destroy', 'removeByForce', 'sayOff']
+export const LEFT_OUT: readonly (readonly ActionName[])[] = [
+  [...MEMBERS, ...FOLDERS, ...LOSSES],
+  [...MEMBERS, ...FOLDERS, ...LOSSES],
+  [...FOLDERS, ...LOSSES],
+  LOSSES,
+  [],
+]
 
 /** Does something, and says what; null: nothing was there to do it to. */
 type Action = (world: World, random: Random) => string | null
@@ -204,6 +217,13 @@ export const ACTIONS: Readonly<Record<ActionName, Action>> = {
     const to = random.chance(0.5) ? [other as Process] : [...world.processes()]
     for (const { id } of to) if (id !== one.id) world.network.muted.set(`${one.id} ${id}`, types)
     return `${one.id} to ${to.map(({ id }) => id).join()}: no ${[...types].join()}`
+  },
+  starve: (world, random) => {
+    const process = anyRunning(world, random)
+    if (!process) return null
+    const types = new Set<Message['t']>(random.pick([['facts'], ['facts', 'digest'], ['facts', 'ack']]))
+    for (const { id } of world.processes()) if (id !== process.id) world.network.muted.set(`${id} ${process.id}`, types)
+    return `${process.id} hears no ${[...types].join(', ')}`
   },
   weather: (world, random) => {
     const bad = (most: number) => (random.chance(0.5) ? 0 : random.next() * most)

@@ -46,7 +46,9 @@ const ackAtOnce = (process: Process, peer: string, message: Extract<Message, { t
 export const BREAKS: readonly Break[] = [
   {
     name: 'a lease from whoever was heard, granted or not',
-    incoming: (_process, _peer, message) => [message.t === 'answer' ? { ...message, granted: true, known: { vector: {}, unknown: [] } } : message],
+    incoming: (_process, _peer, message) => [
+      message.t === 'answer' ? { ...message, granted: true, known: { vector: {}, unknown: [] } } : message,
+    ],
   },
   {
     name: 'an ack before the facts are applied',

@@ -65,7 +65,8 @@ export class Healing {
       if (!disk) continue
       const asked = this.world.joining.has(disk.identity)
       // Whoever was not let in yet gives up.
-      if (asked && ![...world.processes()].some(({ protocol }) => isIn(protocol.view, disk.identity))) world.destroy(machine)
+      if (asked && ![...world.processes()].some(({ protocol }) => isIn(protocol.view, disk.identity)))
+        world.destroy(machine)
       disk.broken = false
       disk.crash = null
       machine.program = 'new'
@@ -101,6 +102,9 @@ export class Healing {
     const unsettled = processes.filter(({ protocol, membership }) => {
       return protocol.view.length > 1 || membership.version !== newest.membership.version
     })
+    const untold = [...new Set(processes.flatMap(({ protocol }) => protocol.view.flatMap((one) => one.members)))]
+      .filter(({ id }) => !isMember(id) && !world.process(id))
+      .concat(voided.filter(({ id }) => !world.process(id)))
     const wrong = [
       ...absent.map(({ id }) => `${id} is gone and a member`),
       ...strangers.map(({ id }) => `${id} runs and is none`),
@@ -114,10 +118,16 @@ export class Healing {
     if (world.now - this.#triedAt < TRIED_MS || this.#running()) return wrong.join(', ')
     this.#triedAt = world.now
     const steps: (() => void)[] = [
-      ...absent.map(({ id }) => () => this.#remove(newest, id)),
-      ...(absent.length > 0 ? [] : voided)
-        .filter(({ id }) => !world.process(id))
-        .map(({ id }) => () => this.#try(newest, { kind: 'off', id })),
+      ...absent.map(
+        ({ id }) =>
+          () =>
+            this.#remove(newest, id),
+      ),
+      ...(absent.length > 0 ? [] : untold).map(
+        ({ id }) =>
+          () =>
+            this.#try(newest, { kind: 'off', id }),
+      ),
       ...[...world.joining.keys()].map(() => () => void world.welcome(this.#random)),
       ...(world.now > this.#startedAt + PATIENCE_MS ? strangers.map((one) => () => this.#switchOff(one)) : []),
     ]
@@ -139,7 +149,11 @@ export class Healing {
   }
 
   #running(): boolean {
-    return this.#change !== null && !this.#change.by.dead && this.#change.by.protocol.changeOutcome(this.#change.id) === 'running'
+    return (
+      this.#change !== null &&
+      !this.#change.by.dead &&
+      this.#change.by.protocol.changeOutcome(this.#change.id) === 'running'
+    )
   }
 
   /** Whoever is no member is stopped at last; it must not have served, which the checks see. */

@@ -3,7 +3,7 @@ import type { ClusterPolicy } from '../../src/cluster-view.ts'
 import type { StoredFact, Vector } from '../../src/fact.ts'
 import { type Timing, stateOf } from '../../src/cluster/protocol.ts'
 import { Random, randomOf } from '../support/random.ts'
-import { ACTIONS, type ActionName, WEIGHTS } from './actions.ts'
+import { ACTIONS, type ActionName, LEFT_OUT, WEIGHTS } from './actions.ts'
 import { type Break, SOUND } from './breaks.ts'
 import { Checks, Violation } from './checks.ts'
 import { Disk } from './disk.ts'
@@ -109,8 +109,9 @@ export class World {
       encoded: random.chance(0.1),
     })
     const weights = Object.entries(WEIGHTS) as [ActionName, number][]
+    const leftOut = random.any(LEFT_OUT) ?? []
     this.#weights = Object.fromEntries(
-      weights.map(([name, weight]) => [name, weight * random.pick([0, 0.5, 1, 1, 3])]),
+      weights.map(([name, weight]) => [name, leftOut.includes(name) ? 0 : weight * random.pick([0, 0.5, 1, 1, 3])]),
     ) as Record<ActionName, number>
   }
 
@@ -296,7 +297,7 @@ export class World {
 
   #found(): void {
     const random = this.#random
-    const size = 1 + random.below(random.pick([3, 3, 5, 9]))
+    const size = random.pick([1, 2, 3, 3, 3, 4, 5, 5, 7, 9])
     const first = this.machines.slice(0, size).map((machine) => {
       machine.disk = this.newDisk(machine)
       machine.disk.fresh = false

@@ -83,6 +83,11 @@ test('who joins has all that the founder has, and knows nothing that the founder
 test('what changes between two slices is known to who joins', async () => {
   const { node } = await populated()
   for (let count = 0; count < 40; count += 1) issue(node, `many ${count}`, `many-${count}@example.com`)
+  for (let count = 0; count < 20; count += 1) {
+    issue(node, `before ${count}`, `again-${count}@example.com`)
+    const subject = `again-${count}@example.com`
+    await node.revocations.revoke({ subject, reason: 'other' }, OWNER, 0)
+  }
   const founding = found(node, { ...limits, foundingRowsSlice: 1, factsForgottenSlice: 5 }, OWNER)
   let isDone = false
   void founding.then(() => (isDone = true))
@@ -93,6 +98,9 @@ test('what changes between two slices is known to who joins', async () => {
       if (turns % 2 === 0) node.issuance.setPolicy(made.token, { callsPerMinute: 9 }, OWNER)
       if (turns % 4 === 0) node.issuance.rotate(made.token, 0, OWNER)
     }
+    // Of a subject whose revocation may not have been said anew yet: it was before.
+    issue(node, `meanwhile again ${turns}`, `again-${turns % 20}@example.com`)
+    issue(node, `meanwhile last ${turns}`, 'again-19@example.com')
     if (turns % 5 === 1) {
       const subject = `many-${turns}@example.com`
       if (node.tokens.isKnown('subject', subject)) await node.revocations.revoke({ subject, reason: 'other' }, OWNER, 0)

@@ -226,6 +226,7 @@ test('a key that is added or removed on one node is so on all, and credentials o
   const nodes = await cluster(3)
   const [a, b, c] = nodes as [TestNode, TestNode, TestNode]
   addServer(a, 'github', { Authorization: 'Bearer one' })
+  addServer(a, 'linear', { Authorization: 'Bearer three' })
   sync(nodes)
   const old = a.store.keys.current
   const key = a.keys.rotate(OWNER)
@@ -271,6 +272,24 @@ test('a server that is told under a key which is still on its way waits for it',
   expect(c.servers.byName.has('github')).toBe(false)
   pull(c, a)
   expect(c.servers.byName.get('github')?.headers).toEqual([['Authorization', 'Bearer one']])
+  sync(nodes)
+  same(nodes)
+  close(nodes)
+})
+
+test('a removal of a key that comes before the key in its place waits for it', async () => {
+  const nodes = await cluster(3)
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode]
+  addServer(a, 'github', { Authorization: 'Bearer one' })
+  sync(nodes)
+  const old = a.store.keys.current
+  const key = a.keys.rotate(OWNER)
+  pull(b, a)
+  await b.keys.remove(old, false, OWNER, 0)
+  c.replica.apply(b.replica.behind(a.replica.vector, 1e6).facts, true)
+  expect(c.store.keys.ids).toEqual([old])
+  pull(c, a)
+  expect(c.store.keys.ids).toEqual([key.id])
   sync(nodes)
   same(nodes)
   close(nodes)
