@@ -41,7 +41,7 @@ const Words = ({ alarm }: { alarm: Alarm }) => {
       <>
         <strong>This node hears from no majority of the nodes.</strong>{' '}
         {alarm.policy === 'serve' ? (
-          'Under the policy serve it goes on letting clients in: what is revoked elsewhere is not refused here, and what is revoked here is not refused elsewhere.'
+          'Under the policy serve it goes on letting clients in: what is revoked elsewhere is not refused here, and what is revoked here is not refused elsewhere, until they hear of each other again.'
         ) : alarm.leaseEndsAt === null ? (
           'It lets nobody in until it does.'
         ) : (

@@ -83,6 +83,7 @@ export const run: Bench = async (size) => {
     ['audit, two filters', '/audit?actor=operator%3Aada&action=connection.kill'],
     ['an audit row', `/audit/${auditRows / 2}`],
     ['access', '/access'],
+    ['cluster', '/cluster'],
     ['node', '/node'],
   ]
   const rows: { name: string; path: string; bytes: number; median: number; max: number }[] = []

@@ -53,6 +53,10 @@ afterAll(async () => {
 
 test('a node is added by what its console says, and lets in whoever the others know', async () => {
   expect(textOf(await read(a, '/cluster'))).toContain('This node stands alone')
+  for (const path of ['/cluster', '/cluster/tickets/new', '/cluster/members/x/removal', '/cluster/removed/x/off']) {
+    const answer = await new Visitor(a.running.console).get(path)
+    expect([path, answer.status, answer.headers.get('location')]).toEqual([path, 303, '/sign-in'])
+  }
   for (const member of [cluster.member(), cluster.member()]) {
     const made = await ownerOf(a).post('/cluster/tickets/new', fieldsOf(await read(a, '/cluster/tickets/new')))
     expect(made.status).toBe(201)

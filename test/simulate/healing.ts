@@ -103,8 +103,9 @@ export class Healing {
       return protocol.view.length > 1 || membership.version !== newest.membership.version
     })
     const untold = [...new Set(processes.flatMap(({ protocol }) => protocol.view.flatMap((one) => one.members)))]
-      .filter(({ id }) => !isMember(id) && !world.process(id))
-      .concat(voided.filter(({ id }) => !world.process(id)))
+      .filter(({ id }) => !isMember(id))
+      .concat(voided)
+      .filter(({ id }) => world.gone.has(id))
     const wrong = [
       ...absent.map(({ id }) => `${id} is gone and a member`),
       ...strangers.map(({ id }) => `${id} runs and is none`),

@@ -41,7 +41,7 @@ export interface Open {
   count: number
 }
 
-export const openOf = (node: Node, status: ClusterStatus): Open => {
+const openOf = (node: Node, status: ClusterStatus): Open => {
   const all = status.incomplete.map(({ id }) => ({
     id,
     holdouts: holdoutsOf(status, node.cluster.completion(id).peers),
@@ -50,7 +50,26 @@ export const openOf = (node: Node, status: ClusterStatus): Open => {
   return { items, count: status.incompleteCount - (all.length - items.length) }
 }
 
-const incompleteOf = ({ now }: Node, { policy }: ClusterStatus, { items, count: n }: Open): Alarm | null =>
+const seen = new WeakMap<Request, ClusterNow>()
+
+/** The cluster, and what is open in it, as it was when a request first asked: each look costs reads of the database. */
+export interface ClusterNow {
+  status: ClusterStatus
+  open: Open
+}
+
+/** Null: the node stands alone. */
+export const clusterAt = (node: Node, request: Request): ClusterNow | null => {
+  const known = seen.get(request)
+  if (known) return known
+  const status = node.cluster.status()
+  if (status === null) return null
+  const found = { status, open: openOf(node, status) }
+  seen.set(request, found)
+  return found
+}
+
+const incompleteOf = ({ now }: Node, { status: { policy }, open: { items, count: n } }: ClusterNow): Alarm | null =>
   n === 0
     ? null
     : {
@@ -77,14 +96,14 @@ const standingOf = ({ now }: Node, status: ClusterStatus): Alarm | null => {
   }
 }
 
-export const alarmsOf = (node: Node): Alarm[] => {
-  const status = node.cluster.status()
-  if (status === null) return []
-  return [standingOf(node, status), incompleteOf(node, status, openOf(node, status))].filter((alarm) => alarm !== null)
+export const alarmsOf = (node: Node, request: Request): Alarm[] => {
+  const cluster = clusterAt(node, request)
+  if (cluster === null) return []
+  return [standingOf(node, cluster.status), incompleteOf(node, cluster)].filter((alarm) => alarm !== null)
 }
 
 /** The worst of what is not well in the cluster, in a word; null: all is. */
-export const clusterWrong = (status: ClusterStatus, open: Open): string | null => {
+export const clusterWrong = ({ status, open }: ClusterNow): string | null => {
   if (!isMember(status)) return 'This node was removed from its cluster'
   if (!status.serving) return 'This node lets nobody in'
   if (status.isolated) return 'This node hears from no majority of the nodes'

@@ -20,8 +20,8 @@ import {
 import type { Frame } from '../../views/layout.tsx'
 import { serverHref } from '../../views/server-cells.tsx'
 import { count } from '../../views/words.ts'
-import { clusterWrong, openOf } from './alarms.ts'
-import { elsewhereIn } from './elsewhere.ts'
+import { type ClusterNow, clusterAt, clusterWrong } from './alarms.ts'
+import { type Elsewhere, elsewhereIn } from './elsewhere.ts'
 import { frameOf, page } from './page.ts'
 import { personOf } from './person.ts'
 import { mayChange } from './rights.ts'
@@ -33,9 +33,8 @@ const isUnreachable = (node: Node, server: Upstream): boolean =>
   server.state === 'open' && node.health.of(server).last?.reachable === false
 
 /** What is not well in the cluster, and no alarm over the page. */
-const wrongInCluster = (node: Node): Wrong | null => {
-  const status = node.cluster.status()
-  const say = status && clusterWrong(status, openOf(node, status))
+const wrongInCluster = (cluster: ClusterNow | null): Wrong | null => {
+  const say = cluster && clusterWrong(cluster)
   return say === null ? null : { say, detail: null, href: '/cluster', act: 'See the cluster' }
 }
 
@@ -144,8 +143,7 @@ type Details = { count?: number; revocation?: string }
 const detailsOf = (row: AuditRow): Details => JSON.parse(row.details) as Details
 
 /** Newest first. What strangers do again and again is one event, so that it drives nothing else off the page. */
-const eventsOf = (node: Node, rows: AuditRow[]): EventCard[] => {
-  const elsewhere = elsewhereIn(node)
+const eventsOf = (node: Node, rows: AuditRow[], elsewhere: Elsewhere): EventCard[] => {
   const events = new Map<string, EventCard>()
   for (const row of rows) {
     const isFolded = row.actor.startsWith('address:')
@@ -165,9 +163,8 @@ const eventsOf = (node: Node, rows: AuditRow[]): EventCard[] => {
   return [...events.values()].slice(0, node.limits.overviewEventsMax)
 }
 
-const revokedOf = (node: Node, rows: AuditRow[]): OverviewCard['revoked'] => {
-  const elsewhere = elsewhereIn(node)
-  return rows.flatMap((row) => {
+const revokedOf = (node: Node, rows: AuditRow[], elsewhere: Elsewhere): OverviewCard['revoked'] =>
+  rows.flatMap((row) => {
     const { revocation, count: tokens = 1 } = detailsOf(row)
     if (revocation === undefined || row.at < node.now() - HOUR_MS) return []
     const { actor, targetName } = row
@@ -202,14 +199,14 @@ const overviewCard = async (node: Node, actor: Actor, frame: Frame): Promise<Ove
     tokens,
     connections: registry.size,
     servers: servers.length,
-    nodes: node.cluster.status()?.members.length ?? null,
+    nodes: cluster?.status.members.length ?? null,
     wrong: wrongOf(node, frame, mayChange(actor)),
     steps: stepsOf(node, actor),
     tiles: tilesOf(node),
     chartMinutes: Math.round((limits.pulseSlots * limits.pulseSlotMs) / 60_000),
     serverLines: serverLines(node, servers),
-    revoked: revokedOf(node, revocations),
-    events: eventsOf(node, rows),
+    revoked: revokedOf(node, revocations, elsewhere),
+    events: eventsOf(node, rows, elsewhere),
     looks,
     bounds: {
       unusedDays: limits.unusedMs / DAY_MS,

@@ -63,6 +63,6 @@ export const frameOf = (node: Node, request: Request): Frame => {
     path,
     // What the cluster has to do with it is an alarm, which says more.
     problems: person ? node.problems().filter((problem) => !UNFIT.includes(problem)) : [],
-    alarms: person ? alarmsOf(node) : [],
+    alarms: person ? alarmsOf(node, request) : [],
   }
 }
