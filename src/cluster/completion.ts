@@ -49,10 +49,14 @@ export class Completions {
 
   watch(origin: string, seq: number): void {
     const { open, head } = this.#origin(origin)
-    const last = open.at(-1)
-    if (last === undefined || seq > last || open.length === head) open.push(seq)
-    else if (!open.includes(seq, head))
-      open.splice(head, open.length - head, ...[...open.slice(head), seq].toSorted((a, b) => a - b))
+    // They come in order, but for those that a start finds on its disk.
+    let at = open.length
+    for (let low = (open.at(-1) ?? 0) < seq ? at : head; low < at;) {
+      const middle = (low + at) >> 1
+      if ((open[middle] ?? 0) < seq) low = middle + 1
+      else at = middle
+    }
+    if (open[at] !== seq) open.splice(at, 0, seq)
   }
 
   #origin(origin: string): Origin {

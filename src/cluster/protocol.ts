@@ -438,7 +438,8 @@ export class Protocol {
     if (pulled && this.#pull?.from === id) this.#pull = null
     if (gap) this.#pullFrom(id, now)
     else if (pulled && more) this.#say(id, this.#pullMessage(id, timing.pullBytesMax, now))
-    else if (pulled) this.#pullFromAny(now)
+    // What brought nothing new is not asked for again at once.
+    else if (pulled && applied.count > 0) this.#pullFromAny(now)
   }
 
   /** To who sent them, who may be waiting, and to whose revocations they are: that one tells people. */
@@ -499,7 +500,7 @@ export class Protocol {
 
   #pullFrom(id: string, now: number): void {
     // One at a time: others would send the same.
-    if (this.#pull && now - this.#pull.at < limits.clusterPullMs) return
+    if (this.rolledBack || (this.#pull && now - this.#pull.at < limits.clusterPullMs)) return
     this.#say(id, this.#pullMessage(id, this.options.timing.pullBytesMax, now))
   }
 

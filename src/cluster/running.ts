@@ -214,9 +214,11 @@ export class Running {
         .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
       void: gone.map(({ id, name, url }) => ({ id, name, url })),
       changing: status.changing,
-      incomplete: open.slice(0, limits.incompleteShownMax).map(({ id }) => ({
+      incomplete: open.slice(0, limits.incompleteShownMax).map(({ id, ...fact }) => ({
         id,
-        waitsFor: this.completion(id).peers.flatMap(({ node, state }) => (state === 'acked' ? [] : [node])),
+        waitsFor: protocol
+          .completion(fact, this.#now)
+          .peers.flatMap((peer) => (peer.state === 'acked' ? [] : [this.#nameOf(peer.id)])),
       })),
       incompleteCount: open.length,
     }

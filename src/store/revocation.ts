@@ -46,6 +46,7 @@ const targetOf = ({ id, tokens: dead }: RevocationRecord): { targetId: string; t
 export class RevocationStore implements ReceiptStore, EmergencyStore {
   readonly #revoke
   readonly #insertConnection
+  readonly #whereabouts
 
   /** Where there are other nodes. */
   shared: Shared | null = null
@@ -61,6 +62,13 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
       .where(sql`${tokens.id} IN (SELECT value ->> 'id' FROM json_each(${sql.placeholder('dead')}))`)
       .prepare()
     const p = sql.placeholder
+    const { id, origin, seq, completedAt, peers } = revocations
+    // Asked of each that is not complete, on every page of the console.
+    this.#whereabouts = store.db
+      .select({ origin, seq, completedAt, peers })
+      .from(revocations)
+      .where(eq(id, p('id')))
+      .prepare()
     this.#insertConnection = store.db
       .insert(revocationConnections)
       .values({
@@ -257,8 +265,7 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
 
   /** Where it stands among facts; null: nowhere, or there is none. */
   factOf(id: string): FactId | null {
-    const { origin, seq } = revocations
-    const row = this.store.db.select({ origin, seq }).from(revocations).where(eq(revocations.id, id)).get()
+    const row = this.#whereabouts.get({ id })
     return row?.origin && row.seq !== null ? { origin: row.origin, stream: 'revocation', seq: row.seq } : null
   }
 
@@ -273,8 +280,7 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
 
   /** What is kept of its way to the other nodes; null: there is no such revocation. */
   completionOf(id: string): { completedAt: number | null; peers: readonly PeerReceipt[] } | null {
-    const { completedAt, peers } = revocations
-    const row = this.store.db.select({ completedAt, peers }).from(revocations).where(eq(revocations.id, id)).get()
+    const row = this.#whereabouts.get({ id })
     return row ? { completedAt: row.completedAt, peers: row.peers ?? [] } : null
   }
 

@@ -18,6 +18,7 @@ const PARTS: Record<string, () => Promise<{ run: Bench }>> = {
   busy: () => import('./busy.ts'),
   start: () => import('./start.ts'),
   console: () => import('./console.ts'),
+  cluster: () => import('./cluster.ts'),
 }
 
 const usage = (): never => {

@@ -20,6 +20,7 @@ export const WEIGHTS = {
   unblock: 4,
   mute: 3,
   starve: 3,
+  slow: 3,
   weather: 3,
   unplug: 2,
   crash: 3,
@@ -204,10 +205,11 @@ export const ACTIONS: Readonly<Record<ActionName, Action>> = {
   },
   unblock: (world, random) => {
     const process = anyRunning(world, random)
-    if (!process || world.network.blocked.size + world.network.muted.size === 0) return null
-    const { blocked, muted } = world.network
+    if (!process || world.network.isClear) return null
+    const { blocked, muted, slow } = world.network
     for (const way of blocked) if (way.includes(process.id)) blocked.delete(way)
     for (const way of muted.keys()) if (way.includes(process.id)) muted.delete(way)
+    for (const way of slow.keys()) if (way.includes(process.id)) slow.delete(way)
     return process.id
   },
   mute: (world, random) => {
@@ -224,6 +226,15 @@ export const ACTIONS: Readonly<Record<ActionName, Action>> = {
     const types = new Set<Message['t']>(random.pick([['facts'], ['facts', 'digest'], ['facts', 'ack']]))
     for (const { id } of world.processes()) if (id !== process.id) world.network.muted.set(`${id} ${process.id}`, types)
     return `${process.id} hears no ${[...types].join(', ')}`
+  },
+  slow: (world, random) => {
+    const process = anyRunning(world, random)
+    if (!process) return null
+    const [ms, from] = [Math.round(random.next() * 2_000), random.chance(0.5)]
+    for (const { id } of world.processes()) {
+      if (id !== process.id) world.network.slow.set(from ? `${process.id} ${id}` : `${id} ${process.id}`, ms)
+    }
+    return `${from ? 'from' : 'to'} ${process.id} ${ms} ms`
   },
   weather: (world, random) => {
     const bad = (most: number) => (random.chance(0.5) ? 0 : random.next() * most)

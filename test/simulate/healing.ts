@@ -129,7 +129,12 @@ export class Healing {
           () =>
             this.#try(newest, { kind: 'off', id }),
       ),
-      ...[...world.joining.keys()].map(() => () => void world.welcome(this.#random)),
+      ...[...world.joining].map(([id, { machine }]) => () => {
+        // One that was asked in and removed again meanwhile needs a new folder.
+        const late = world.now > this.#startedAt + PATIENCE_MS && !isMember(id)
+        if (late) world.destroy(machine)
+        else world.welcome(this.#random)
+      }),
       ...(world.now > this.#startedAt + PATIENCE_MS ? strangers.map((one) => () => this.#switchOff(one)) : []),
     ]
     this.#random.any(steps)?.()

@@ -63,6 +63,8 @@ export class Network {
   readonly blocked = new Set<string>()
   /** Directions in which messages of some types are lost. */
   readonly muted = new Map<string, ReadonlySet<Message['t']>>()
+  /** Directions that take so many milliseconds more. */
+  readonly slow = new Map<string, number>()
   readonly #links = new Map<string, Link>()
 
   constructor(readonly deps: NetworkDeps) {}
@@ -77,7 +79,7 @@ export class Network {
     if (this.#lost(from, to, message.t) || random.chance(loss)) return
     const sent = encoded ? (JSON.parse(JSON.stringify(message)) as Message) : message
     for (let copies = random.chance(doubling) ? 2 : 1; copies > 0; copies -= 1) {
-      let arrivesAt = now() + this.#delay()
+      let arrivesAt = now() + this.#delay(from, to)
       if (!random.chance(reordering)) theirs.arrivesAt = arrivesAt = Math.max(arrivesAt, theirs.arrivesAt)
       this.deps.at(arrivesAt, () => this.#arrive(link, theirs, from, sent))
     }
@@ -90,9 +92,8 @@ export class Network {
     }
   }
 
-  isLinked(from: string, to: string): boolean {
-    const side = this.#links.get(pairOf(from, to))?.find(({ id }) => id === from)
-    return side !== undefined && side.told && !side.closed
+  get isClear(): boolean {
+    return this.blocked.size + this.muted.size + this.slow.size === 0
   }
 
   /** Dials what is to be linked and is not; closes what was silent for too long, or is a member no more. */
@@ -141,7 +142,9 @@ export class Network {
   #refuse(dialler: Endpoint, by: Endpoint): void {
     const message = by.farewell(dialler.id)
     if (message)
-      this.deps.at(this.deps.now() + this.#delay(), () => dialler.deliver({ t: 'message', peer: by.id, message }))
+      this.deps.at(this.deps.now() + this.#delay(by.id, dialler.id), () =>
+        dialler.deliver({ t: 'message', peer: by.id, message }),
+      )
   }
 
   #link(a: string, b: string): void {
@@ -150,7 +153,7 @@ export class Network {
     const side = (id: string): Side => ({ id, told: false, closed: false, heardAt: now, arrivesAt: now })
     const link: Link = [side(a), side(b)]
     this.#links.set(pairOf(a, b), link)
-    for (const one of link) this.deps.at(now + this.#delay(), () => this.#tell(link, one))
+    for (const one of link) this.deps.at(now + this.#delay(a, b), () => this.#tell(link, one))
   }
 
   #tell(link: Link, side: Side): void {
@@ -180,7 +183,7 @@ export class Network {
     const other = link[0] === side ? link[1] : link[0]
     if (!this.#open(side.id, other.id)) return
     // Behind what was sent before it, as a FIN is.
-    const at = Math.max(this.deps.now() + this.#delay(), other.arrivesAt)
+    const at = Math.max(this.deps.now() + this.#delay(side.id, other.id), other.arrivesAt)
     this.deps.at(at, () => this.#close(link, other, false))
   }
 
@@ -192,7 +195,8 @@ export class Network {
     return !this.#open(from, to) || (this.muted.get(`${from} ${to}`)?.has(type) ?? false)
   }
 
-  #delay(): number {
-    return this.weather.delayMs + this.deps.random.next() * this.weather.jitterMs
+  #delay(from: string, to: string): number {
+    const more = this.slow.size > 0 ? (this.slow.get(`${from} ${to}`) ?? 0) : 0
+    return more + this.weather.delayMs + this.deps.random.next() * this.weather.jitterMs
   }
 }

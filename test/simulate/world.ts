@@ -374,6 +374,7 @@ export class World {
     this.network.weather = { ...FAIR }
     this.network.blocked.clear()
     this.network.muted.clear()
+    this.network.slow.clear()
   }
 }
 

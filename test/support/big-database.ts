@@ -146,7 +146,9 @@ export const makeBigDatabase = (options: BigDatabase): BigToken[] => {
   })
 
   const revokeToken = client.query('UPDATE tokens SET revoked_at = ?, revocation_id = ? WHERE id = ?')
-  const insertRevocation = client.query('INSERT INTO revocations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)')
+  const insertRevocation = client.query(
+    'INSERT INTO revocations (id, at, actor, reason, note, selector, tokens, cut, timings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+  )
   const insertEvidence = client.query('INSERT INTO evidence VALUES (?, ?, ?, ?, ?)')
   const dead = made.filter((token) => token.dead)
   for (const [index, token] of dead.entries()) {

@@ -126,6 +126,34 @@ export class TestCluster {
     }
   }
 
+  /** As cut, but no link ends: bytes wait on the way, either way. */
+  async deafen(one: TestMember, other: TestMember, deaf = true): Promise<void> {
+    for (const [from, to] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      if (!to.proxy) throw new Error('only proxied links can be deafened')
+      to.proxy.wireFrom(await from.id()).deaf = { dialler: deaf, dialled: deaf }
+      to.proxy.apply()
+    }
+  }
+
+  /** Until all nodes that run know what each of them knows. */
+  async spread(timeoutMs = 15_000): Promise<void> {
+    await eventually(
+      async () => {
+        for (const member of this.members) {
+          if (!member.node) continue
+          const status = await member.status()
+          if (!status.clustered || status.behind > 0) return false
+          if (status.members.some(({ state, behind }) => state === 'linked' && behind !== 0)) return false
+        }
+        return true
+      },
+      { timeoutMs, everyMs: 10, what: 'all know what all know' },
+    )
+  }
+
   /** How long bytes take between all nodes, each way. */
   async delay(delayMs: number): Promise<void> {
     const ids = await Promise.all(this.members.map((member) => member.id()))

@@ -12,7 +12,7 @@ import { AuditLive, type AuditNews, AuditPage } from '../../views/audit.tsx'
 import { numberAfter } from '../api/page.ts'
 import { auditJson, verificationJson } from '../api/present.ts'
 import { auditFilterOf } from './audit-filter.ts'
-import { elsewhereIn } from './elsewhere.ts'
+import { type Elsewhere, elsewhereIn } from './elsewhere.ts'
 import { FORM } from './form.ts'
 import { frameOf, isScript, page, partial, seeOther } from './page.ts'
 import { personOf } from './person.ts'
@@ -30,7 +30,7 @@ const hrefOf = (node: Node, { targetId }: AuditRow, details: Record<string, unkn
 }
 
 /** A row as pages tell it. */
-export const auditCard = (node: Node, row: AuditRow, elsewhere = elsewhereIn(node)): AuditEventCard => {
+export const auditCard = (node: Node, row: AuditRow, elsewhere: Elsewhere): AuditEventCard => {
   const json = auditJson(row)
   const { revocation } = json.details
   return {
@@ -74,7 +74,7 @@ export const auditRoutes = (node: Node) => {
       const isRefused = Object.keys(card.failures).length > 0
       const after = numberAfter(query.get('after'))
       const { sequence: head } = reads.auditHead()
-      const elsewhere = elsewhereIn(node)
+      const elsewhere = elsewhereIn(node, request)
       const rows = isRefused
         ? []
         : await reads.audit({ ...filter, limit: limits.rowsShownMax + 1, after, order: 'desc' })
@@ -122,7 +122,7 @@ export const auditRoutes = (node: Node) => {
           frame={frameOf(node, request)}
           row={{
             ...auditJson(row),
-            ...auditCard(node, row),
+            ...auditCard(node, row, elsewhereIn(node, request)),
             at: row.at,
             hashed: hashedText(row),
             hasNext: row.sequence < reads.auditHead().sequence,

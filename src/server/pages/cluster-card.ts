@@ -1,9 +1,8 @@
-import type { ClusterStatus } from '../../cluster-view.ts'
 import type { Node } from '../../node.ts'
 import { formatTimeOrNull } from '../../time.ts'
 import type { ClusterCard, IncompleteLine } from '../../views/cluster.tsx'
 import { tokensWords } from '../../views/revocation-words.tsx'
-import { clusterWrong, isMember, type Open, openOf } from './alarms.ts'
+import { type ClusterNow, clusterWrong, isMember, type Open } from './alarms.ts'
 import { rowOf } from './receipt.ts'
 
 const incompleteLine = (node: Node, { id, holdouts }: Open['items'][number]): IncompleteLine => {
@@ -18,16 +17,16 @@ const incompleteLine = (node: Node, { id, holdouts }: Open['items'][number]): In
   }
 }
 
-export const clusterCard = (node: Node, status: ClusterStatus, mayManage: boolean): ClusterCard => {
+export const clusterCard = (node: Node, cluster: ClusterNow, mayManage: boolean): ClusterCard => {
+  const { status, open } = cluster
   const now = node.now()
   const { leaseLeftMs, ...rest } = status
-  const open = openOf(node, status)
   return {
     ...rest,
     leaseEndsAt: formatTimeOrNull(leaseLeftMs === null ? null : now + leaseLeftMs),
     incomplete: open.items.slice(0, node.limits.rowsBesideOthersMax).map((item) => incompleteLine(node, item)),
     incompleteCount: open.count,
-    wrong: clusterWrong(status, open),
+    wrong: clusterWrong(cluster),
     mayManage: mayManage && isMember(status),
     now,
   }

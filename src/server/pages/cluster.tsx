@@ -9,6 +9,7 @@ import { MemberRemovalPage, OffPage } from '../../views/cluster-members.tsx'
 import { TicketBeforePage, TicketFormPage, TicketPage } from '../../views/cluster-ticket.tsx'
 import { AlonePage, ClusterPage } from '../../views/cluster.tsx'
 import { mayManage } from './access.tsx'
+import { clusterAt } from './alarms.ts'
 import { clusterCard } from './cluster-card.ts'
 import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
@@ -94,14 +95,14 @@ export const clusterPageRoutes = (node: Node) => {
   return new Elysia({ name: 'cluster-pages' })
     .get('/cluster', ({ request }) => {
       const { actor } = personOf(request)
-      const status = cluster.status()
+      const found = clusterAt(node, request)
       const frame = frameOf(node, request)
-      const notice = noticeOf(new URL(request.url).searchParams, status)
+      const notice = noticeOf(new URL(request.url).searchParams, found?.status ?? null)
       return page(
-        status === null ? (
+        found === null ? (
           <AlonePage frame={frame} mayAdd={mayManage(actor) && node.config.cluster?.listen != null} notice={notice} />
         ) : (
-          <ClusterPage frame={frame} card={clusterCard(node, status, mayManage(actor))} notice={notice} />
+          <ClusterPage frame={frame} card={clusterCard(node, found, mayManage(actor))} notice={notice} />
         ),
       )
     })

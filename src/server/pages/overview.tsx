@@ -39,7 +39,12 @@ const wrongInCluster = (cluster: ClusterNow | null): Wrong | null => {
 }
 
 /** The worst of what is not well; null: all is. */
-const wrongOf = (node: Node, { problems, alarms }: Frame, mayOpen: boolean): Wrong | null => {
+const wrongOf = (
+  node: Node,
+  { problems, alarms }: Frame,
+  cluster: ClusterNow | null,
+  mayOpen: boolean,
+): Wrong | null => {
   const servers = node.servers.sorted()
   const { verification } = node
   if (verification && verification.status !== 'intact')
@@ -48,7 +53,7 @@ const wrongOf = (node: Node, { problems, alarms }: Frame, mayOpen: boolean): Wro
   if (problem !== undefined)
     return { say: 'This node is not ready', detail: problem, href: '/node', act: 'See the node' }
 
-  const inCluster = alarms.length === 0 ? wrongInCluster(node) : null
+  const inCluster = alarms.length === 0 ? wrongInCluster(cluster) : null
   if (inCluster) return inCluster
 
   const closed = servers.filter(({ state }) => state === 'closed')
@@ -171,7 +176,6 @@ const revokedOf = (node: Node, rows: AuditRow[], elsewhere: Elsewhere): Overview
     const by = { actor, on: elsewhere(row.node) }
     return [{ id: revocation, at: formatTime(row.at), ...by, tokens, name: tokens === 1 ? targetName : null }]
   })
-}
 
 const looksOf = async (node: Node): Promise<Look[]> => {
   const attention = await node.attention()
@@ -185,7 +189,8 @@ const looksOf = async (node: Node): Promise<Look[]> => {
   })).filter((look) => look.count > 0)
 }
 
-const overviewCard = async (node: Node, actor: Actor, frame: Frame): Promise<OverviewCard> => {
+const overviewCard = async (node: Node, request: Request, actor: Actor, frame: Frame): Promise<OverviewCard> => {
+  const [cluster, elsewhere] = [clusterAt(node, request), elsewhereIn(node, request)]
   const { limits, reads, registry } = node
   const servers = node.servers.sorted()
   const tokens = await node.tokens.countActive(node.now())
@@ -200,7 +205,7 @@ const overviewCard = async (node: Node, actor: Actor, frame: Frame): Promise<Ove
     connections: registry.size,
     servers: servers.length,
     nodes: cluster?.status.members.length ?? null,
-    wrong: wrongOf(node, frame, mayChange(actor)),
+    wrong: wrongOf(node, frame, cluster, mayChange(actor)),
     steps: stepsOf(node, actor),
     tiles: tilesOf(node),
     chartMinutes: Math.round((limits.pulseSlots * limits.pulseSlotMs) / 60_000),
@@ -220,5 +225,5 @@ export const overviewRoutes = (node: Node) =>
   new Elysia({ name: 'overview' }).get('/', async ({ request }) => {
     const { actor } = personOf(request)
     const frame = frameOf(node, request)
-    return page(<OverviewPage frame={frame} card={await overviewCard(node, actor, frame)} />)
+    return page(<OverviewPage frame={frame} card={await overviewCard(node, request, actor, frame)} />)
   })

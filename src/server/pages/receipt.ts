@@ -5,7 +5,7 @@ import type { ReceiptCard } from '../../views/receipt.tsx'
 import type { RevocationRow } from '../../views/revocations.tsx'
 import { numberAfter, pageOf } from '../api/page.ts'
 import { receiptConnectionJson, receiptJson } from '../api/present.ts'
-import { holdoutsOf } from './alarms.ts'
+import { clusterAt, holdoutsOf } from './alarms.ts'
 import { elsewhereIn } from './elsewhere.ts'
 import { selectorCard } from './revocation-form.ts'
 
@@ -13,16 +13,21 @@ import { selectorCard } from './revocation-form.ts'
 const cutOf = ({ cut, timings }: Receipt): number | null => (cut === 0 && timings.commitMs === null ? null : cut)
 
 /** A receipt with all that is known of it. */
-export const receiptCard = async (node: Node, receipt: Receipt, after: string | null): Promise<ReceiptCard> => {
+export const receiptCard = async (
+  node: Node,
+  request: Request,
+  receipt: Receipt,
+  after: string | null,
+): Promise<ReceiptCard> => {
   const { limits, reads } = node
   const { tokens, connections: _, peers: __, ...json } = receiptJson(node, receipt)
   const { peers } = node.cluster.completion(receipt.id)
-  const status = node.cluster.status()
+  const status = clusterAt(node, request)?.status ?? null
   const found = reads.receiptConnections(receipt.id, limits.rowsShownMax + 1, numberAfter(after))
   const tries = await reads.triesOf(receipt)
   const row = reads.auditOf(receipt)
   // What waits in the journal has no row, and is this node's own.
-  const askedAt = row && elsewhereIn(node)(row.node)
+  const askedAt = row && elsewhereIn(node, request)(row.node)
   return {
     ...json,
     askedAt,

@@ -11,7 +11,7 @@ import { NothingToRevokePage, type ReasonTyped, RevocationPage } from '../../vie
 import { RevocationsPage } from '../../views/revocations.tsx'
 import { tokensPath } from '../../views/token-filter.tsx'
 import { pageOf } from '../api/page.ts'
-import { openOf } from './alarms.ts'
+import { clusterAt } from './alarms.ts'
 import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
 import { frameOf, isScript, page, seeOther } from './page.ts'
@@ -85,7 +85,7 @@ export const revocationRoutes = (node: Node) => {
     // The answer to a form is found at another address: there it finds itself fresh.
     const path = request.method === 'GET' ? frame.path : `/revocations/${receipt.id}`
     const after = new URL(path, 'http://x').searchParams.get('after')
-    const card = await receiptCard(node, receipt, after)
+    const card = await receiptCard(node, request, receipt, after)
     return page(<ReceiptPage frame={{ ...frame, path }} receipt={card} />, status)
   }
 
@@ -94,8 +94,7 @@ export const revocationRoutes = (node: Node) => {
       const { actor } = personOf(request)
       const { rowsShownMax } = node.limits
       const after = new URL(request.url).searchParams.get('after')
-      const status = node.cluster.status()
-      const open = new Set(status && openOf(node, status).items.map(({ id }) => id))
+      const open = new Set(clusterAt(node, request)?.open.items.map(({ id }) => id))
       const { items, next } = pageOf(
         node.reads.receipts(rowsShownMax + 1, after),
         rowsShownMax,

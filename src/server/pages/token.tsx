@@ -69,9 +69,9 @@ const presentOf = (node: Node, actor: Actor, token: Token, view: TokenView) => {
   }
 }
 
-const pastOf = async (node: Node, token: Token, { since }: TokenView) => {
+const pastOf = async (node: Node, request: Request, token: Token, { since }: TokenView) => {
   const limit = node.limits.tokenLinesShownMax
-  const elsewhere = elsewhereIn(node)
+  const elsewhere = elsewhereIn(node, request)
   const rows = await node.reads.audit({ target: token.id, limit, after: null, order: 'desc' })
   return {
     activity: await activityJson(node, token, node.now() - parseDuration(since, 'since')),
@@ -88,7 +88,7 @@ export const tokenRoutes = (node: Node) =>
       const token = tokenOf(node, params.id)
       const view = viewOf(new URL(request.url).searchParams)
       // An update leaves what it did, and what was done to it, as it stands.
-      const past = isLive(request) ? null : await pastOf(node, token, view)
+      const past = isLive(request) ? null : await pastOf(node, request, token, view)
       return page(
         <TokenPage frame={frameOf(node, request)} {...presentOf(node, actor, token, view)} {...{ view, past }} />,
       )
