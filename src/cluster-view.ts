@@ -74,6 +74,8 @@ export interface ClusterStatus {
   reason: 'not_synced' | 'node_stale' | null
   /** Milliseconds that this node's lease still runs; null under the policy `serve`. */
   leaseLeftMs: number | null
+  /** It is no member: its folder was restored or copied, and waits for the members to put it in its former place. */
+  restored: boolean
   /** It hears from no majority of the members. */
   isolated: boolean
   /** Facts that peers have and this node has not. */

@@ -165,7 +165,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const clusterMeasures = new ClusterMeasures()
   const clustered = together?.createCluster({
     ...{ config, version: version.version, store, tokens, servers, registry, standing, access, apiKeys, receipts },
-    ...{ revocationStore, measures: clusterMeasures, now, stopwatch, log },
+    ...{ emergency, revocationStore, measures: clusterMeasures, now, stopwatch, log },
   })
   const cluster = clustered?.cluster ?? alone
   // What a crash left in the journal holds before the first request, whether the database takes it or not.
@@ -655,7 +655,7 @@ const restore: Hooks['restore'] = async (file, options) => {
     makeFolder(folder)
     const unlock = lockFolder(folder)
     try {
-      return put({ folder, keyFile, version: version.version, actor, now })
+      return put({ folder, keyFile, version: version.version, actor, now, wholeCluster: options.wholeCluster })
     } finally {
       unlock()
     }

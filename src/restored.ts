@@ -25,4 +25,9 @@ export interface Restored {
   replaced: string | null
   /** What became of the backup's settings. */
   settings: 'restored' | 'kept' | 'none'
+  /**
+   * The members of its cluster, as far as this folder knows them; `retired`: what it was runs nowhere any more. Null: it is
+   * of none.
+   */
+  cluster: { members: string[]; retired: boolean } | null
 }

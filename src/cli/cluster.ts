@@ -22,7 +22,10 @@ const UNFIT: Record<NonNullable<ClusteredJson['reason']>, string> = {
 
 /** What must be known first, in one sentence. */
 const verdict = (cluster: ClusteredJson): string => {
-  const { reason, isolated, leaseLeftMs, incompleteCount, members, void: gone } = cluster
+  const { reason, restored, isolated, leaseLeftMs, incompleteCount, members, void: gone } = cluster
+  if (restored) {
+    return 'NOT SERVING  This folder was restored or copied. It lets nobody in until the members have put it in its former place.'
+  }
   if (members.every(({ state }) => state !== 'self')) {
     return 'NOT SERVING  This node is no member any more, and lets nobody in. To join again it needs an empty data folder.'
   }

@@ -25,7 +25,7 @@ const factsText = ({ facts }: Merged): string[] =>
     ? []
     : [
         `Kept for its cluster: ${counted(facts, 'fact')} that the backup did not have. The next start applies ` +
-          `${facts === 1 ? 'it' : 'them'}, and lets nobody in before it knows what the other nodes know.`,
+          `${facts === 1 ? 'it' : 'them'}.`,
       ]
 
 const goneText = ({ gone }: Merged): string[] => {
@@ -37,15 +37,40 @@ const goneText = ({ gone }: Merged): string[] => {
   ]
 }
 
-const textOf = ({ at, folder, merged, replaced, settings }: Restored): string =>
-  [
+const lostText = ({ at, cluster }: Restored): string => {
+  const since = `what was revoked after ${at}`
+  return cluster
+    ? `No database was in place to compare with: ${since} is dead as far as other nodes of the cluster know it.`
+    : `No database was in place to compare with: ${since} is live again. Revoke it again now.`
+}
+
+/** What is to be done next where other nodes are concerned. */
+const clusterText = ({ cluster, merged }: Restored): string[] => {
+  if (!cluster) return []
+  const { members, retired } = cluster
+  const known = `It is of a cluster of ${members.join(', ')}, and lets nobody in before`
+  if (!retired)
+    return [
+      `${known} those of them that run have told it what they know. If none of them runs any more, restore every node ` +
+        'from its own backup with --whole-cluster.',
+    ]
+  if (merged) return [`${known} it knows what the others know.`]
+  return [
+    `${known} more than half of them are restored likewise, each from its own backup, and run. Start the one with the ` +
+      'newest backup first: an older one does not know who joined later.',
+  ]
+}
+
+const textOf = (restored: Restored): string => {
+  const { at, folder, merged, replaced, settings } = restored
+  return [
     `Restored the backup of ${at} to ${folder}.`,
-    ...(merged
-      ? [keptText(merged), ...factsText(merged), ...goneText(merged)]
-      : [`No database was in place to compare with: what was revoked after ${at} is live again. Revoke it again now.`]),
+    ...(merged ? [keptText(merged), ...factsText(merged), ...goneText(merged)] : [lostText(restored)]),
+    ...clusterText(restored),
     ...(replaced ? [`The database that was in place is kept as ${replaced}: remove it when all is well.`] : []),
     ...(settings === 'kept' ? ["portcullis.toml stays as it is; the backup's was not used."] : []),
   ].join('\n')
+}
 
 export const restoreCommand = (program: Command, cli: Cli): void => {
   program
@@ -53,10 +78,15 @@ export const restoreCommand = (program: Command, cli: Cli): void => {
     .description('put a backup, or a copy from before an upgrade, in place of a stopped node; no revocation is lost')
     .argument('<FILE>')
     .option('--key-file <FILE>', 'where the ring of keys goes (default: portcullis.key in the data folder)')
-    .action(async (file: string, { keyFile }: { keyFile?: string }) => {
+    .option(
+      '--whole-cluster',
+      'all nodes of the cluster are being restored, and none of before runs any more: they need not wait for one',
+    )
+    .action(async (file: string, { keyFile, wholeCluster = false }: { keyFile?: string; wholeCluster?: boolean }) => {
       const { data } = cli.globals
       const sudo = (folder: string) => sudoCommand(cli.argv, folder, data !== undefined)
-      const options = { ...(data !== undefined && { data }), ...(keyFile !== undefined && { keyFile }), sudo }
+      const given = { ...(data !== undefined && { data }), ...(keyFile !== undefined && { keyFile }) }
+      const options = { ...given, wholeCluster, sudo }
       const restored = await cli.hooks.restore(file, options)
       await cli.print(restored, () => textOf(restored))
     })

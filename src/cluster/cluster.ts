@@ -83,7 +83,11 @@ export class ClusterNode implements Cluster {
       cluster: () => identity().clusterId,
       self: () => ({ id, url: url ?? '', formerly: identity().formerly }),
       privateKey,
-      secrets: () => keep.secrets(),
+      secrets: () => {
+        // Its key of the ring may have come after the membership.
+        if (this.#running) keep.open(this.#running.deps.protocol.membership)
+        return keep.secrets()
+      },
       former: (claim) => this.#isFormer(claim),
       removed: (node) => {
         const membership = this.#running?.deps.protocol.membership ?? null
@@ -151,6 +155,13 @@ export class ClusterNode implements Cluster {
     const running = this.#running
     if (!running) throw conflict('this node is in no cluster any more')
     const { protocol, transport, clusterId } = running.deps
+    // Asked before anything is changed: who is let in must be able to go on.
+    if (!this.deps.keep.open(protocol.membership)) {
+      throw new AppError(
+        'unavailable',
+        "this node can't open the cluster's secret yet: try again, or at another member",
+      )
+    }
     const { id, name, url } = member
     const before = protocol.membership.members.find((other) => other.id === id)
     const namesake = protocol.membership.members.find((other) => other.id !== id && other.name === name)

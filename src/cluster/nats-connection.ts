@@ -21,7 +21,7 @@ export interface NatsConnectionDeps {
   warn(text: string): void
 }
 
-/** Known flaws that anybody who reaches the port can use are repaired from this version on. */
+/** The security flaws known of older ones (CVE-2025-30215 was the last) are repaired from this version on. */
 const VERSION_MIN = [2, 10, 27] as const
 
 const isOld = (version: string): boolean => {
@@ -103,7 +103,9 @@ export class NatsLine {
     this.#up = true
     this.#warned = ''
     if (info && isOld(info.version)) {
-      this.#warn(`NATS server ${info.version} has known flaws: upgrade it to ${VERSION_MIN.join('.')} or newer`)
+      this.#warn(
+        `NATS server ${info.version} has known security flaws: upgrade it to ${VERSION_MIN.join('.')} or newer`,
+      )
     }
   }
 

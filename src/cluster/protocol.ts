@@ -1,8 +1,8 @@
-import type { MemberStatus, PeerState } from '../cluster-view.ts'
+import type { MemberStatus } from '../cluster-view.ts'
 import { AppError } from '../error.ts'
 import { type FactId, reachOf, type StoredFact, type Vector } from '../fact.ts'
 import { limits } from '../limits.ts'
-import type { Applied, ProtocolDisk, Replica } from '../replica.ts'
+import type { Applied } from '../replica.ts'
 import type { Unfit } from '../standing.ts'
 import { type ChangeOutcome, Changing, forced, type Grounds, roundOf, ballotOf } from './changing.ts'
 import { confidential } from './confidential.ts'
@@ -22,75 +22,27 @@ import {
   someLease,
 } from './membership.ts'
 import type { Former, Known, Member, Membership, Message } from './message.ts'
+import { Pieces } from './pieces.ts'
+import {
+  type Output,
+  type ProtocolCompletion,
+  type ProtocolOptions,
+  type ProtocolState,
+  type ProtocolStatus,
+  stateOf,
+} from './protocol-state.ts'
 
 export type { ChangeOutcome } from './changing.ts'
 
-export interface Timing {
-  digestMs: number
-  leaseGuard: number
-  pullBytesMax: number
-  syncGraceMs: number
-  changeTimeoutMs: number
-}
-
-/** What is on disk. */
-export interface ProtocolState {
-  /** Whose it is; null: whoever starts first with it. That of another (the folder was restored or copied) counts in part. */
-  self: string | null
-  /** From the last one that is in force up to the newest. */
-  memberships: Membership[]
-  promised: { version: number; ballot: string } | null
-  accepted: { ballot: string; membership: Membership } | null
-  /** Removed, the last ones: they are not listened to. */
-  gone: string[]
-  /** It knew once all that its peers knew. */
-  covered: boolean
-}
-
-export interface Output {
-  /** A member's id, or `all` that are linked. */
-  to: string
-  message: Message
-}
-
-/** Times of the stopwatch. */
-export interface ProtocolCompletion {
-  complete: boolean
-  peers: { id: string; state: PeerState; ackedAt: number | null; cut: number | null; leaseEndsAt: number | null }[]
-}
-
-/** Times of the stopwatch. */
-export interface ProtocolStatus {
-  members: MemberStatus[]
-  isolated: boolean
-  behind: number
-  leaseLeftMs: number | null
-  changing: string | null
-}
-
-export interface ProtocolOptions {
-  self: Member
-  replica: Replica
-  disk: ProtocolDisk<ProtocolState>
-  timing: Timing
-  version: string
-  /** This identity never knew all that its peers know: it must, before it lets anybody in. */
-  fresh: boolean
-  /** What this folder was before it was restored or copied, the newest first. */
-  formerly?: readonly string[]
-  /** Those run nowhere any more: the folder was restored in their place, not copied. */
-  retired?: boolean
-}
-
-/** What a member has on its disk before its first start: a founder is `covered`, a joiner is not. */
-export const stateOf = (memberships: readonly Membership[], covered: boolean): ProtocolState => ({
-  self: null,
-  memberships: [...memberships],
-  promised: null,
-  accepted: null,
-  gone: [],
-  covered,
-})
+export type {
+  Output,
+  ProtocolCompletion,
+  ProtocolOptions,
+  ProtocolState,
+  ProtocolStatus,
+  Timing,
+} from './protocol-state.ts'
+export { stateOf } from './protocol-state.ts'
 
 interface Peer {
   linked: boolean
@@ -101,14 +53,6 @@ interface Peer {
   former: Former | null
   /** A lease that counts once this node knows what `known` says. */
   pending: { sentAt: number; known: Known } | null
-}
-
-/** Whom facts are sent to that it asked for, piece by piece. */
-interface Serving {
-  reached: Vector
-  bytesMax: number
-  pieces: number
-  at: number
 }
 
 /**
@@ -134,7 +78,7 @@ export class Protocol {
   readonly #lease = new Lease()
   readonly #completions: Completions
   readonly #changing: Changing
-  readonly #serving = new Map<string, Serving>()
+  readonly #pieces: Pieces
   /** By revocation and peer: when its ack came, and what it cut. */
   readonly #acks = new Map<string, Map<string, { at: number; cut: number }>>()
 
@@ -142,6 +86,7 @@ export class Protocol {
     const { leaseGuard, digestMs, changeTimeoutMs } = options.timing
     this.#completions = new Completions(leaseGuard, digestMs)
     this.#changing = new Changing(changeTimeoutMs, digestMs)
+    this.#pieces = new Pieces(options.replica, options.timing.pullBytesMax, (to, message) => this.#say(to, message))
   }
 
   start(now: number): void {
@@ -162,7 +107,7 @@ export class Protocol {
   // Inputs
 
   tick(now: number): void {
-    for (const [peer, serving] of this.#serving) this.#sendPiece(peer, serving, now)
+    this.#pieces.turn(now)
     if (now >= this.#digestAt) {
       this.#digestAt = now + this.options.timing.digestMs
       this.#say('all', this.#digest(now))
@@ -188,7 +133,7 @@ export class Protocol {
   unlinked(id: string, now: number): void {
     const peer = this.#peer(id)
     peer.linked = false
-    this.#serving.delete(id)
+    this.#pieces.drop(id)
     if (this.#pull?.from === id) this.#pull = null
     if (!everybodyIn(this.view).has(id)) this.#peers.delete(id)
     this.#schedule(now)
@@ -215,7 +160,7 @@ export class Protocol {
       case 'facts':
         return this.#receiveFacts(id, message, now)
       case 'pull':
-        return this.#receivePull(id, message, now)
+        return this.#pieces.asked(id, message, now)
       case 'ack':
         return this.#receiveAck(id, peer, message, now)
       case 'prepare':
@@ -516,33 +461,6 @@ export class Protocol {
     }
   }
 
-  /** Some pieces ahead of what the asker has told to have, so that the way there and back costs little. */
-  #receivePull(id: string, { vector, bytesMax }: Extract<Message, { t: 'pull' }>, now: number): void {
-    const under = this.#serving.get(id)
-    if (under && now - under.at < limits.clusterPullMs && reaches(under.reached, vector)) under.pieces += 1
-    else this.#serving.set(id, { reached: vector, bytesMax, pieces: limits.clusterPullsMax, at: now })
-    const serving = this.#serving.get(id)
-    if (serving) this.#sendPiece(id, serving, now)
-  }
-
-  /** One in a turn of the loop. */
-  #sendPiece(id: string, serving: Serving, now: number): void {
-    if (serving.pieces <= 0) {
-      if (now - serving.at >= limits.clusterPullMs) this.#serving.delete(id)
-      return
-    }
-    const bytesMax = Math.min(serving.bytesMax, this.options.timing.pullBytesMax)
-    const { facts, more } = this.options.replica.behind(serving.reached, bytesMax)
-    this.#say(id, { t: 'facts', facts, pulled: true, more })
-    if (!more) {
-      this.#serving.delete(id)
-      return
-    }
-    serving.reached = after(serving.reached, facts)
-    serving.pieces = Math.min(serving.pieces, limits.clusterPullsMax) - 1
-    serving.at = now
-  }
-
   // Standing
 
   /** A restarted node knows what one peer knew; a new identity what all of them know. */
@@ -812,8 +730,8 @@ export class Protocol {
       const theirs = linked && former?.retired ? former.ids.find((one) => isMember(membership, one)) : undefined
       if (theirs && former) pairs.set(theirs, former.member)
     }
-    const all = pairs.size === membership.members.length
-    if (pairs.size < majorityOf(membership) || (!all && now - this.#startedAt < timing.syncGraceMs)) return
+    // Others may know of later members than an old backup does, also when all that it knows are there.
+    if (pairs.size < majorityOf(membership) || now - this.#startedAt < timing.syncGraceMs) return
     if ([...pairs.keys()].toSorted()[0] !== was) return
     const members = membership.members.map((member) => pairs.get(member.id) ?? member)
     const chosen: Membership = {
@@ -891,7 +809,7 @@ export class Protocol {
   }
 
   #schedule(now: number): void {
-    const busy = this.#completions.waits(this.#survey) || [...this.#serving.values()].some(({ pieces }) => pieces > 0)
+    const busy = this.#completions.waits(this.#survey) || this.#pieces.busy
     this.nextTickAt = busy ? now : this.#digestAt
   }
 }
@@ -905,13 +823,4 @@ const follow = (vector: Vector, facts: readonly StoredFact[]): boolean => {
     next.set(key, Math.max(reach, seq))
     return seq <= reach + 1
   })
-}
-
-const after = (vector: Vector, facts: readonly StoredFact[]): Vector => {
-  const reached: Record<string, readonly [number, number]> = { ...vector }
-  for (const { origin, stream, seq } of facts) {
-    const [revocation, change] = reached[origin] ?? [0, 0]
-    reached[origin] = stream === 'revocation' ? [seq, change] : [revocation, seq]
-  }
-  return reached
 }

@@ -8,7 +8,7 @@ import type { RevocationRecord } from '../revocation-record.ts'
 import type { Standing } from '../standing.ts'
 import type { Clock, Stopwatch } from '../time.ts'
 import type { Member, Membership, Message } from './message.ts'
-import type { MembershipChange } from './membership.ts'
+import { isMember, type MembershipChange } from './membership.ts'
 import type { Protocol } from './protocol.ts'
 import type { Transport } from './transport.ts'
 
@@ -203,6 +203,7 @@ export class Running {
       serving: this.deps.standing.unfit === null,
       reason: this.deps.standing.unfit,
       leaseLeftMs: status.leaseLeftMs && Math.round(status.leaseLeftMs),
+      restored: !isMember(protocol.membership, self.id) && (protocol.options.formerly?.length ?? 0) > 0,
       isolated: status.isolated,
       behind: status.behind,
       members: status.members

@@ -14,6 +14,7 @@ import { Tickets } from '../cluster/ticket.ts'
 import type { TransportEvents } from '../cluster/transport.ts'
 import { WebSocketTransport } from '../cluster/websocket.ts'
 import type { ClusterConfig, Config } from '../config.ts'
+import type { Emergency } from '../emergency.ts'
 import { AppError, invalid } from '../error.ts'
 import type { StoredFact } from '../fact.ts'
 import { newId } from '../id.ts'
@@ -74,10 +75,19 @@ export const joinFirst = async (config: Config, store: Store, version: string, l
   // What was sealed under the ring that went.
   keep.putKeys(keys)
   keep.state(eventOf).save(stateOf(welcome.memberships, false))
-  for (const membership of welcome.memberships) keep.open(membership)
+  const newest = welcome.memberships.at(-1)
+  // It may be sealed under a key of the ring that was removed since.
+  if (newest) keep.keepSecret(newest, new Uint8Array(Buffer.from(welcome.secret, 'base64')))
   keep.create(welcome.cluster, true)
   log.info({ cluster: welcome.cluster }, 'joined; now it learns what the others know')
 }
+
+const WAITS_FOR_LIVING =
+  'this folder was restored or copied: nobody is let in until the members that run have told what they know. If none of ' +
+  'them runs any more, restore every node from its own backup with --whole-cluster'
+const WAITS_FOR_RESTORED =
+  'this folder was restored: nobody is let in until the members that run, or more than half of them restored likewise, ' +
+  'have told what they know'
 
 /** A membership that is new here: each node's own audit log says who changed it. */
 const eventOf = ({ memberships }: ProtocolState, before: ProtocolState | null): AuditEvent | null => {
@@ -115,6 +125,7 @@ export interface ClusterServices {
   access: Access
   apiKeys: ApiKeys
   receipts: Receipts
+  emergency: Emergency
   revocationStore: RevocationStore
   measures: ClusterMeasures
   now: Clock
@@ -132,7 +143,7 @@ export interface Clustered {
 /** Everything that makes a node a member, or able to become one. */
 export const createCluster = (services: ClusterServices): Clustered => {
   const { config, version, store, tokens, servers, registry, standing, access, apiKeys } = services
-  const { receipts, revocationStore, measures, now, stopwatch, log } = services
+  const { receipts, emergency, revocationStore, measures, now, stopwatch, log } = services
   const keep = new ClusterStore(store)
   const revocations = new RevocationIndex()
   const facts = new RevocationFacts({
@@ -140,6 +151,7 @@ export const createCluster = (services: ClusterServices): Clustered => {
     tokens,
     revocations,
     registry,
+    pending: () => emergency.pending,
     onRevoked: ({ id }, result) => void receipts.keep({ id, timings: { ...NOT_MEASURED }, result, endedAt: now() }),
   })
   revocationStore.shared = facts
@@ -258,7 +270,9 @@ export const createCluster = (services: ClusterServices): Clustered => {
         onStanding(unfit) {
           if (unfit === null) return log.info({}, 'this node lets clients in')
           const { members } = protocol.membership
-          if (!members.some(({ id }) => id === self.id))
+          if (identity?.formerly.some((was) => members.some(({ id }) => id === was)))
+            log.warn({}, identity.retired ? WAITS_FOR_RESTORED : WAITS_FOR_LIVING)
+          else if (!members.some(({ id }) => id === self.id))
             log.warn({}, 'this node is no member of its cluster (any more), and lets nobody in')
           else if (unfit === 'not_synced') log.info({}, 'nobody is let in until this node knows what the others know')
           // Whoever is listening hears it now; what is asked is refused by the predicate.
@@ -276,6 +290,14 @@ export const createCluster = (services: ClusterServices): Clustered => {
         },
         onMembership(membership) {
           keep.open(membership)
+          const own = membership.members.find(({ id }) => id === self.id)
+          if (own && (own.url !== self.url || own.name !== self.name)) {
+            const [was, is] = [`${own.name} at ${own.url}`, `${self.name} at ${self.url}`]
+            log.warn(
+              { was, is },
+              'the others know this node by another name or address: to change it, leave, and join anew',
+            )
+          }
           const names = membership.members.map(({ name }) => name)
           log.info(
             { version: membership.version, change: membership.change, members: names },

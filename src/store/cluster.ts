@@ -5,6 +5,7 @@ import { AppError } from '../error.ts'
 import { type KeyRing, sealedUnder } from '../key.ts'
 import { limits } from '../limits.ts'
 import type { ProtocolDisk } from '../replica.ts'
+import type { Restored } from '../restored.ts'
 import type { Store } from './open.ts'
 import { meta } from './schema.ts'
 
@@ -16,7 +17,7 @@ export interface ClusterIdentity {
   publicKey: string
   /** Ids that this folder had before it was copied or restored, the newest first. */
   formerly: readonly string[]
-  /** Those certainly run nowhere any more: the folder was restored in place. Of a copy nobody knows. */
+  /** Those certainly run nowhere any more: the folder was restored in place, or somebody said so. Of a copy nobody knows. */
   retired: boolean
   /** This identity was never in step with the others: it must know what all of them know before it lets anybody in. */
   fresh: boolean
@@ -31,6 +32,8 @@ export interface ClusterSecret {
 interface Sealed {
   version: number
   ballot: string
+  /** As it stands in the membership. */
+  text?: string
   sealed: string
 }
 
@@ -87,6 +90,20 @@ export class ClusterStore {
     })
   }
 
+  /** Within the caller's transaction: by the operator's word nothing of what this folder was runs any more. */
+  retire(): void {
+    if (this.#get(ID) !== null) this.#set(RETIRED, '1')
+  }
+
+  /** What a restore tells of its cluster: the members that the folder knows. Null: it is of none. */
+  restored(): Restored['cluster'] {
+    if (this.#get(ID) === null) return null
+    const { memberships = [] } = JSON.parse(this.#get(STATE) ?? '{}') as {
+      memberships?: { members: { name: string }[] }[]
+    }
+    return { members: memberships.at(-1)?.members.map(({ name }) => name) ?? [], retired: this.#get(RETIRED) !== null }
+  }
+
   /** The next start takes another node id: for a machine that was rolled back behind the node's back. */
   forgetIdentity(): void {
     this.store.log.write(() => this.#delete('file'))
@@ -124,13 +141,22 @@ export class ClusterStore {
     if (secret === '') return null
     const all = this.#sealed()
     const known = all.find((one) => one.version === version && one.ballot === ballot)
-    const opened = this.#unseal(known?.sealed ?? secret)
-    if (opened === null || known) return opened
-    const kept = [{ version, ballot, sealed: this.seal(opened) }, ...all]
+    if (known) return this.#unseal(known.sealed)
+    // Most changes leave the secret as it was, sealed under a key of the ring that may be gone since.
+    const opened = this.#unseal(all.find((one) => one.text === secret)?.sealed ?? secret)
+    if (opened !== null) this.keepSecret({ version, ballot, secret }, opened)
+    return opened
+  }
+
+  /** The secret of a membership, by whoever knows it. */
+  keepSecret(
+    { version, ballot, secret: text }: { version: number; ballot: string; secret: string },
+    opened: Uint8Array,
+  ) {
+    const kept = [{ version, ballot, text, sealed: this.seal(opened) }, ...this.#sealed()]
       .toSorted((a, b) => b.version - a.version || (a.ballot < b.ballot ? 1 : -1))
       .slice(0, limits.clusterSecretsMax)
     this.store.log.write(() => this.#set(SECRETS, JSON.stringify(kept)))
-    return opened
   }
 
   /** The newest first; older ones too: a restored node proves itself with what it had. */
@@ -149,9 +175,9 @@ export class ClusterStore {
     const all = this.#sealed()
     if (all.length === 0) return
     // What can't be opened any more is no loss: nobody can prove anything with it.
-    const again = all.flatMap(({ version, ballot, sealed }) => {
-      const secret = this.#unseal(sealed)
-      return secret === null ? [] : [{ version, ballot, sealed: this.seal(secret) }]
+    const again = all.flatMap((one) => {
+      const secret = this.#unseal(one.sealed)
+      return secret === null ? [] : [{ ...one, sealed: this.seal(secret) }]
     })
     this.#set(SECRETS, JSON.stringify(again))
   }

@@ -6,6 +6,7 @@ import type { Merged, Restored } from '../restored.ts'
 import { formatTime } from '../time.ts'
 import { stagingOf } from './backup.ts'
 import { bytesOf } from './before.ts'
+import { ClusterStore } from './cluster.ts'
 import { filesOf } from './folder.ts'
 import { mergeDead, removedIn } from './merge.ts'
 import { isOlder, refuseNewer } from './migrate.ts'
@@ -73,7 +74,7 @@ const refuseUnsafe = ({ client, keys }: Store, file: string): void => {
 }
 
 /** One transaction, with its audit row. */
-const bringSince = (store: Store, at: string, actor: string): Merged => {
+const bringSince = (store: Store, at: string, { actor, wholeCluster }: RestoreOptions): Merged => {
   const { client } = store
   const [keysRemoved, operatorsRemoved] = [
     removedIn(client, 'old', 'key.remove'),
@@ -88,6 +89,7 @@ const bringSince = (store: Store, at: string, actor: string): Merged => {
     const merged = mergeDead(store)
     const { gone, ...kept } = merged
     Object.assign(details, { kept, gone: gone.length })
+    if (wholeCluster) new ClusterStore(store).retire()
     return merged
   })
 }
@@ -97,7 +99,8 @@ const bringSince = (store: Store, at: string, actor: string): Merged => {
  * The older version could not do that: it does not know the database in place. Throws `conflict` for another database's
  * copy; nothing is changed then.
  */
-export const goBack = (file: string, { folder, keyFile, version, actor, now }: RestoreOptions): Restored => {
+export const goBack = (file: string, options: RestoreOptions): Restored => {
+  const { folder, keyFile, version, now } = options
   const files = filesOf(folder)
   const { restore: staging } = stagingOf(folder)
   if (bytesOf(files.database) === 0) {
@@ -122,11 +125,13 @@ export const goBack = (file: string, { folder, keyFile, version, actor, now }: R
     }
     const store = openStore({ folder: staging, keyFile, version, now, asItIs: true })
     let merged: Merged
+    let cluster: Restored['cluster']
     try {
       store.client.query('ATTACH DATABASE ? AS old').run(files.database)
       refuseUnsafe(store, file)
-      merged = bringSince(store, at, actor)
+      merged = bringSince(store, at, options)
       store.client.run('DETACH DATABASE old')
+      cluster = new ClusterStore(store).restored()
       // By this connection: until its statements are collected it is not really closed.
       fold(store.client)
     } finally {
@@ -137,7 +142,7 @@ export const goBack = (file: string, { folder, keyFile, version, actor, now }: R
     syncPath(folder)
     renameSync(staged, files.database)
     syncPath(folder)
-    return { at, folder, merged, replaced, settings: 'none' }
+    return { at, folder, merged, replaced, settings: 'none', cluster }
   } finally {
     rmSync(staging, { recursive: true, force: true })
   }

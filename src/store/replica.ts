@@ -124,7 +124,7 @@ export class ReplicaStore implements Replica {
         after = written.after
       })
     } catch (error) {
-      revocations.deny(read)
+      revocations.undo(read)
       throw error
     }
     after()

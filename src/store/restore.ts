@@ -32,6 +32,8 @@ export interface RestoreOptions {
   version: string
   /** Who restores, for the audit log. */
   actor: string
+  /** All nodes of its cluster are being restored, and none of before runs any more. */
+  wholeCluster?: boolean
   now: Clock
 }
 
@@ -172,7 +174,7 @@ export const restoreBackup = (backup: Backup, options: RestoreOptions): Restored
     const ring = { database: store.database, keys: keysToKeep(all, removed, now) }
     // What the backup holds is still sealed under any of them.
     store.keys.replace(unite(all, ring.keys))
-    const merged = settle(store, backup, old, options)
+    const { merged, cluster } = settle(store, backup, old, options)
     syncPath(staged.database)
 
     if (old) foldWal(files.database)
@@ -186,7 +188,7 @@ export const restoreBackup = (backup: Backup, options: RestoreOptions): Restored
     syncPath(folder)
     renameSync(staged.database, files.database)
     syncPath(folder)
-    return { at: backup.manifest.at, folder, merged, replaced, settings }
+    return { at: backup.manifest.at, folder, merged, replaced, settings, cluster }
   } finally {
     rmSync(staging, { recursive: true, force: true })
   }
@@ -195,10 +197,11 @@ export const restoreBackup = (backup: Backup, options: RestoreOptions): Restored
 type InPlace = ReturnType<typeof lookAt>
 
 /** Makes the backup's database the one to go on with: one transaction, with its audit row. Closes it. */
-const settle = (store: Store, backup: Backup, old: InPlace | null, options: RestoreOptions): Merged | null => {
-  const { folder, version, actor } = options
+const settle = (store: Store, backup: Backup, old: InPlace | null, options: RestoreOptions) => {
+  const { folder, version, actor, wholeCluster = false } = options
   const file = filesOf(folder).database
-  const details: Record<string, unknown> = { backup: backup.manifest.at, merged: old !== null }
+  const details: Record<string, unknown> = { backup: backup.manifest.at, merged: old !== null, wholeCluster }
+  const cluster = new ClusterStore(store)
   let merged: Merged | null = null
   try {
     if (old) {
@@ -216,12 +219,14 @@ const settle = (store: Store, backup: Backup, old: InPlace | null, options: Rest
         Object.assign(details, { kept, gone: gone.length, keysRemoved, operatorsRemoved })
       }
       servers.reseal(all)
-      new ClusterStore(store).reseal()
+      cluster.reseal()
+      if (wholeCluster) cluster.retire()
     })
+    const restored = cluster.restored()
     if (old) store.client.run('DETACH DATABASE old')
     // By this connection: until its statements are collected it is not really closed.
     fold(store.client)
-    return merged
+    return { merged, cluster: restored }
   } catch (error) {
     if (error instanceof AppError && error.kind !== 'storage') throw error
     throw old ? unreadable(file, error) : error

@@ -98,8 +98,14 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
           .values({ key, value: String(record.at) })
           .run()
     }
-    // Marked like one that is applied: as long as the journal holds it, other changes may come behind it.
-    if (waited && this.#isThere(entry)) this.store.log.write(mark)
+    // Marked like one that is applied: as long as the journal holds it, other changes may come behind it. Where it came
+    // from a peer, it could not name who was dead in memory alone.
+    if (waited && this.#isThere(entry))
+      this.store.log.write(() => {
+        if (entry.op === 'revocation')
+          this.#revoke.run({ at: record.at, id: record.id, dead: JSON.stringify(entry.record.tokens) })
+        mark()
+      })
     else if (entry.op === 'gate') this.#applyGate(entry.record, mark)
     else this.#applyRevocation(entry.record, mark, waited ? (entry.issuedUntil ?? entry.record.at) : undefined)
   }

@@ -16,8 +16,9 @@ const Words = ({ alarm }: { alarm: Alarm }) => {
   if (alarm.kind === 'removed')
     return (
       <>
-        <strong>This node was removed from its cluster.</strong> It lets nobody in any more, and its connections are
-        cut. Stop it, or let it join again with an empty data folder.
+        <strong>This node is no member of its cluster.</strong> It lets nobody in, and its connections are cut. After a
+        restore the others take it in again by themselves, within a minute; if it was removed, stop it, or let it join
+        again with an empty data folder.
       </>
     )
   if (alarm.kind === 'not-synced')

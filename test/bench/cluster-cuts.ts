@@ -1,3 +1,4 @@
+import type { RevocationJson } from '../../src/server/api/schemas.ts'
 import { builtBinary } from '../support/binary.ts'
 import { startCluster, type TestCluster, type TestMember } from '../support/cluster.ts'
 import { startStreamUpstream } from '../support/stream-upstream.ts'
@@ -15,7 +16,7 @@ const BEYOND_MS = 10
 
 interface Round {
   lastMs: number
-  /** The slowest ack, as the receipt says; the answer comes after it. */
+  /** The slowest ack, as the receipt says; it is complete then, and answered. */
   ackMs: number
   answerMs: number
   failures: string[]
@@ -26,7 +27,8 @@ const play = async (cluster: TestCluster, upstream: ReturnType<typeof startStrea
   const { id, token } = await first.running.createToken(crypto.randomUUID(), ['live'])
   const streams = await Promise.all(cluster.members.map(({ running }) => upstream.open(running.gate, token)))
   const sentAt = performance.now()
-  const receipt = await first.running.revoke({ tokens: [id] })
+  const body = { tokens: [id], reason: 'compromised' }
+  const { json: receipt } = await first.running.api<RevocationJson>('POST', '/revocations?wait=5s', body)
   const answerMs = performance.now() - sentAt
   const said = await Promise.all(streams.map(({ text }) => text))
   const failures = said.some((text) => !text.includes('token_revoked')) ? ['a stream ended without its farewell'] : []

@@ -50,6 +50,7 @@ export const status = (changes: Partial<ClusterStatus> = {}): ClusterStatus => (
   serving: true,
   reason: null,
   leaseLeftMs: 4_810,
+  restored: false,
   isolated: false,
   behind: 0,
   members: [SELF, member('b'), member('c')],

@@ -24,6 +24,7 @@ const WELL: ClusteredJson = {
   serving: true,
   reason: null,
   leaseLeftMs: 4_321,
+  restored: false,
   isolated: false,
   behind: 0,
   members: [member('a', { state: 'self', roundTripMs: null, behind: null, heardAt: null }), member('b'), member('c')],

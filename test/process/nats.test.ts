@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { join } from 'node:path'
 import type { RevocationJson } from '../../src/server/api/schemas.ts'
-import { startCluster, type TestCluster, type TestMember } from '../support/cluster.ts'
-import { hasNats, type NatsServer, startNatsCluster } from '../support/nats.ts'
+import { startCluster, type TestCluster, type TestMember, ticketOf } from '../support/cluster.ts'
+import { hasNats, type NatsServer, startNats, startNatsCluster } from '../support/nats.ts'
 import { eventually } from '../support/poll.ts'
 import { parseEvents } from '../support/sse.ts'
+import { tempFolder } from '../support/temp.ts'
 import { startStreamUpstream } from '../support/stream-upstream.ts'
 
 const ask = (member: TestMember, token: string) =>
@@ -73,3 +75,34 @@ describe.skipIf(!hasNats())('three nodes that talk over three servers of NATS', 
     expect((await ask(c, token)).status).toBe(200)
   }, 60_000)
 })
+
+test.skipIf(!hasNats())(
+  'TLS takes a certificate of an authority that the environment names, and no other',
+  async () => {
+    const folder = tempFolder()
+    const file = (name: string) => join(folder, name)
+    const made = Bun.spawnSync([
+      ...['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
+      ...['-keyout', file('key.pem'), '-out', file('cert.pem'), '-subj', '/CN=nats'],
+      ...['-addext', 'subjectAltName=IP:127.0.0.1'],
+    ])
+    expect(made.exitCode).toBe(0)
+    await using server = await startNats(
+      `tls { cert_file: "${file('cert.pem')}", key_file: "${file('key.pem')}" }`,
+      'tls',
+    )
+    const streams = async () =>
+      (await server.jetstream()).account_details?.flatMap((one) => one.stream_detail ?? []) ?? []
+    const found = async (env: Record<string, string>) => {
+      const cluster = await startCluster(1, { args: ['--cluster-nats', server.url], env })
+      await ticketOf(cluster.members[0] as TestMember)
+      return cluster
+    }
+    await using wary = await found({})
+    await eventually(() => wary.members[0]?.running.stderr().includes('self signed certificate'))
+    expect(await streams()).toEqual([])
+    await using _trusting = await found({ NODE_EXTRA_CA_CERTS: file('cert.pem') })
+    await eventually(async () => (await streams()).length === 1)
+  },
+  60_000,
+)

@@ -116,8 +116,14 @@ export class Healing {
       ),
     ]
     if (wrong.length === 0) return null
-    if (world.now - this.#triedAt < TRIED_MS || this.#running()) return wrong.join(', ')
+    if (world.now - this.#triedAt < TRIED_MS) return wrong.join(', ')
     this.#triedAt = world.now
+    // One that was asked in and removed again meanwhile needs a new folder.
+    for (const [id, { machine }] of world.joining) {
+      if (world.now > this.#startedAt + PATIENCE_MS && !isMember(id)) world.destroy(machine)
+    }
+    world.welcome(this.#random)
+    if (this.#running()) return wrong.join(', ')
     const steps: (() => void)[] = [
       ...absent.map(
         ({ id }) =>
@@ -129,12 +135,6 @@ export class Healing {
           () =>
             this.#try(newest, { kind: 'off', id }),
       ),
-      ...[...world.joining].map(([id, { machine }]) => () => {
-        // One that was asked in and removed again meanwhile needs a new folder.
-        const late = world.now > this.#startedAt + PATIENCE_MS && !isMember(id)
-        if (late) world.destroy(machine)
-        else world.welcome(this.#random)
-      }),
       ...(world.now > this.#startedAt + PATIENCE_MS ? strangers.map((one) => () => this.#switchOff(one)) : []),
     ]
     this.#random.any(steps)?.()

@@ -282,15 +282,18 @@ export class World {
     if (id === undefined || !joiner?.machine.disk) return null
     const { machine, by, change } = joiner
     const outcome = by.dead || change === null ? 'failed' : by.protocol.changeOutcome(change)
-    if (outcome === 'running' || (by.stopped && !by.dead)) return null
-    if (outcome !== 'in_force' || !by.membership.members.some((member) => member.id === id)) {
-      const other = random.any([...this.processes()].filter(({ stopped }) => !stopped))
+    if (outcome === 'running') return null
+    const members = [...this.processes()].filter(({ stopped }) => !stopped)
+    const hosts = members.filter(({ membership }) => membership.members.some((member) => member.id === id))
+    const host = outcome === 'in_force' && hosts.includes(by) ? by : random.any(hosts)
+    if (!host) {
+      const other = random.any(members)
       return other ? this.askIn(machine, other) : null
     }
     this.joining.delete(id)
-    this.remember(joiner.machine.disk, by.protocol.view)
+    this.remember(joiner.machine.disk, host.protocol.view)
     this.boot(machine, random)
-    return `${by.id} welcomes ${id}`
+    return `${host.id} welcomes ${id}`
   }
 
   // The beginning, and trouble

@@ -453,6 +453,52 @@ test('a revocation that another disk refused becomes a fact of this node, once',
   expect(tokenAt(restart(b), token.id).revocationId).toBe('rev_a')
 })
 
+const REFUSE = "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+
+test('what waits in the journal, and comes back from a peer first, is dead on the disk too', () => {
+  const [a, b] = [node(), node()]
+  const token = issued(a, 'leaked', 'ada@x')
+  const other = issued(a, 'other', 'bob@x')
+  b.pull(a)
+  const names = ({ id, name, subject }: typeof token) => [{ id, name, subject }]
+  const entry = (record: RevocationRecord) => ({ op: 'revocation' as const, record, issuedUntil: 1_000 })
+  const record = { ...recordOf('rev_a', { subject: 'ada@x' }), tokens: names(token) }
+  const lost = { ...recordOf('rev_lost', { subject: 'bob@x' }), tokens: names(other) }
+  a.store.client.run(REFUSE)
+  for (const one of [entry(record), entry(lost)]) {
+    expect(() => a.revocationStore.applyEmergency(one, false)).toThrow('disk full')
+    a.pending.push(one)
+  }
+  for (const one of [token, other]) one.revokedAt = 900
+  const facts = b.replica.adopt({ ...record, tokens: [] })
+  expect(() => a.replica.apply(facts, false)).toThrow('disk full')
+  a.store.client.run('DROP TRIGGER full')
+  // Of the same revocation, and of another that names who is dead in memory by one that is lost.
+  b.revoke({ all: true })
+  a.pull(b)
+  expect(a.revocationStore.get('rev_a')?.tokens).toEqual(names(token))
+  a.revocationStore.applyEmergency(entry(record), true)
+  const again = restart(a)
+  for (const { id } of [token, other]) expect(tokenAt(again, id).revokedAt).not.toBeNull()
+})
+
+test('a revocation that neither disk took is written when it comes, and its number is free for the next', () => {
+  const [a, b, c] = [node(), node(), node()]
+  const token = issued(c, 'leaked', 'ada@x')
+  for (const one of [a, b]) one.pull(c)
+  b.store.client.run(REFUSE)
+  expect(() => b.replica.adopt(recordOf('rev_a', { subject: 'ada@x' }))).toThrow('disk full')
+  expect(tokenAt(b, token.id).revocationId).toBe('rev_a')
+  b.store.client.run('DROP TRIGGER full')
+  b.revoke({ group: 'g' })
+  const meanwhile = c.issue('meanwhile', { group: 'g', servers: ['s1'] })
+  b.pull(c)
+  expect(tokenAt(b, meanwhile.id).revokedAt).not.toBeNull()
+  a.revoke({ subject: 'ada@x' }, 'rev_a')
+  b.pull(a)
+  expect(tokenAt(restart(b), token.id).revocationId).toBe('rev_a')
+})
+
 test('what waited in the journal kills on every node what was there when it was asked for, and nothing made since', () => {
   const [a, b] = [node(), node()]
   const record = { ...recordOf('rev_a', { subject: 'ada@x' }), at: 1_000 }

@@ -1,5 +1,6 @@
 import type { ClusterJson } from '../../src/server/api/schemas.ts'
 import { LinkProxy } from './link-proxy.ts'
+import type { Machine } from './machines.ts'
 import { type NodeOptions, startNode, type TestNode } from './node.ts'
 import { eventually } from './poll.ts'
 import { removeFolder, tempFolder } from './temp.ts'
@@ -9,6 +10,8 @@ export interface ClusterOptions extends Pick<NodeOptions, 'command' | 'env'> {
   args?: string[]
   /** Links go through a proxy of ours, which can delay and cut them. */
   proxied?: boolean
+  /** What each of them runs on, in their order; all on the loopback of this one where there are none. */
+  machines?: readonly Machine[]
 }
 
 /** One member: its process, its folder that outlives the process, and what stands before its cluster port. */
@@ -21,10 +24,15 @@ export class TestMember {
     readonly name: string,
     readonly port: number,
     readonly options: ClusterOptions,
+    readonly machine: Machine | null,
   ) {}
 
+  get host(): string {
+    return this.machine?.address ?? '127.0.0.1'
+  }
+
   get url(): string {
-    return this.proxy?.url ?? `ws://127.0.0.1:${this.port}`
+    return this.proxy?.url ?? `ws://${this.host}:${this.port}`
   }
 
   /** The process; throws when it does not run. */
@@ -35,9 +43,14 @@ export class TestMember {
 
   async start(...args: string[]): Promise<TestNode> {
     const { command, env, proxied, args: common = [] } = this.options
-    if (proxied) this.proxy ??= await LinkProxy.start({ host: '127.0.0.1', port: this.port })
-    const own = ['--node-name', this.name, '--cluster-listen', `127.0.0.1:${this.port}`, '--cluster-advertise', this.url]
-    this.node = await startNode({ data: this.data, command, env, args: [...own, ...common, ...args] })
+    const { host, port, machine } = this
+    if (proxied) this.proxy ??= await LinkProxy.start({ host, port })
+    const own = ['--node-name', this.name, '--cluster-listen', `${host}:${port}`, '--cluster-advertise', this.url]
+    const there = machine ? ['--listen', `${machine.clients}:0`, '--console', `${machine.clients}:0`] : []
+    this.node = await startNode({
+      ...{ data: this.data, env, args: [...own, ...there, ...common, ...args] },
+      command: machine && command ? [...machine.within, ...command] : command,
+    })
     return this.node
   }
 
@@ -85,7 +98,9 @@ export class TestCluster {
 
   /** A member that does not run yet. */
   member(): TestMember {
-    const member = new TestMember(String.fromCodePoint(97 + this.members.length), freePort(), this.options)
+    const at = this.members.length
+    const machine = this.options.machines?.[at] ?? null
+    const member = new TestMember(String.fromCodePoint(97 + at), freePort(), this.options, machine)
     this.members.push(member)
     return member
   }

@@ -7,9 +7,11 @@ export interface Wire {
   cut: boolean
   /** Bytes of the one who dialled, or of the other, are held back for as long as this is so: nothing is closed. */
   deaf: { dialler: boolean; dialled: boolean }
+  /** What becomes of bytes on their way; null: nothing. Each link has a number of its own. */
+  tap: ((chunk: Buffer, of: 'dialler' | 'dialled', link: number) => Buffer) | null
 }
 
-const wire = (): Wire => ({ delayMs: 0, cut: false, deaf: { dialler: false, dialled: false } })
+const wire = (): Wire => ({ delayMs: 0, cut: false, deaf: { dialler: false, dialled: false }, tap: null })
 
 /** Passes what one end says to the other after a delay, in order; held back while it is deaf. */
 class Pipe {
@@ -66,6 +68,7 @@ export class LinkProxy {
   readonly #server: Server
   readonly #links = new Set<Link>()
   readonly #wires = new Map<string, Wire>()
+  #made = 0
   /** For whoever has no wire of its own: those that join. */
   readonly rest = wire()
 
@@ -130,14 +133,16 @@ export class LinkProxy {
         () => this.#wireOf(from).deaf.dialled,
       )
       const link = { from, ends: [socket, upstream], pipes: [up, down] }
+      const number = (this.#made += 1)
+      const tapped = (chunk: Buffer, of: 'dialler' | 'dialled') => this.#wireOf(from).tap?.(chunk, of, number) ?? chunk
       this.#links.add(link)
       for (const end of link.ends) {
         end.on('error', () => this.#end(link))
         end.on('close', () => this.#end(link))
       }
-      up.push(first)
-      socket.on('data', (chunk: Buffer) => up.push(chunk))
-      upstream.on('data', (chunk: Buffer) => down.push(chunk))
+      up.push(tapped(first, 'dialler'))
+      socket.on('data', (chunk: Buffer) => up.push(tapped(chunk, 'dialler')))
+      upstream.on('data', (chunk: Buffer) => down.push(tapped(chunk, 'dialled')))
     })
   }
 

@@ -153,6 +153,12 @@ export const hasLeader = (servers: readonly NatsServer[]): Promise<unknown> =>
     { timeoutMs: 40_000, everyMs: 50, what: 'JetStream has a leader' },
   )
 
+/** Those that docs/nats.md asks for, and no others. */
+const RIGHTS = {
+  pub: { allow: ['portcullis.>', '$JS.API.>'] },
+  sub: { allow: ['portcullis.>', '_INBOX.>'] },
+}
+
 /**
  * Accounts of NATS as `nsc` makes them: lines for a server's configuration, and the credentials file of a user that it lets in.
  */
@@ -190,7 +196,7 @@ export const natsCreds = (): { config: string; creds: string } => {
     ].join('\n'),
     creds: [
       '-----BEGIN NATS USER JWT-----',
-      sign(account, user, { type: 'user', subs: -1, data: -1, payload: -1 }),
+      sign(account, user, { type: 'user', subs: -1, data: -1, payload: -1, ...RIGHTS }),
       '------END NATS USER JWT------',
       '-----BEGIN USER NKEY SEED-----',
       new TextDecoder().decode(user.getSeed()),

@@ -65,6 +65,7 @@ export const openNode = (folder = tempFolder(), now = clock, peers: Peers = NOBO
     tokens,
     revocations: index,
     registry,
+    pending: () => emergency.pending,
     onRevoked: ({ id }, result) => void receipts.keep({ id, timings: NOT_MEASURED, result, endedAt: now() }),
   })
   revocationStore.shared = facts

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import type { EmergencyEntry } from '../../src/emergency.ts'
 import type { StoredFact } from '../../src/fact.ts'
 import { Issuance } from '../../src/issuance.ts'
 import { limits } from '../../src/limits.ts'
@@ -32,7 +33,10 @@ export const openNode = (folder: string, now: () => number, more: Handlers = {})
   const index = new RevocationIndex()
   const revoked: { record: RevocationRecord; cut: number }[] = []
   const onRevoked = (record: RevocationRecord, { cut }: { cut: number }) => void revoked.push({ record, cut })
-  const revocations = new RevocationFacts({ store, tokens, revocations: index, registry, onRevoked })
+  /** As in `Emergency`. */
+  const pending: EmergencyEntry[] = []
+  const facts = { store, tokens, revocations: index, registry, pending: () => pending, onRevoked }
+  const revocations = new RevocationFacts(facts)
   const revocationStore = new RevocationStore(store)
   revocationStore.shared = revocations
   const handlers = { ...tokenHandlers({ store, tokens, revocations: index, registry, now }), ...more }
@@ -65,7 +69,7 @@ export const openNode = (folder: string, now: () => number, more: Handlers = {})
   }
   return {
     ...{ folder, store, tokens, registry, servers, index, replica, issuance, revocationStore, revocations, revoked },
-    ...{ issue, revoke },
+    ...{ pending, issue, revoke },
     rotate: (token: Token, graceMs = 0) => issuance.rotate(token, graceMs, ACTOR),
     rule: (token: Token, callsPerMinute: number) => issuance.setPolicy(token, { callsPerMinute }, ACTOR),
     /** All facts there are, in the order in which they may be told. */

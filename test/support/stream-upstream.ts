@@ -1,7 +1,7 @@
 /** An upstream whose every stream says an event now and then until it is cut; any other path answers at once. */
-export const startStreamUpstream = () => {
+export const startStreamUpstream = (hostname = '127.0.0.1') => {
   const server = Bun.serve({
-    hostname: '127.0.0.1',
+    hostname,
     port: 0,
     idleTimeout: 0,
     fetch(request) {
@@ -19,7 +19,7 @@ export const startStreamUpstream = () => {
     },
   })
   return {
-    url: `http://127.0.0.1:${server.port}`,
+    url: `http://${hostname}:${server.port}`,
     /** A stream through a gate whose first event has come; `text` is all of it, once it has ended. */
     async open(gate: string, token: string) {
       const response = await fetch(`${gate}/s/live/stream`, { headers: { authorization: `Bearer ${token}` } })

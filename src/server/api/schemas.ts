@@ -513,6 +513,9 @@ export const Clustered = Type.Object({
     ),
   ),
   leaseLeftMs: Nullable(Type.Number({ description: "how long this node's lease still runs; null: it needs none" })),
+  restored: Type.Boolean({
+    description: 'its folder was restored or copied, and the members have not put it in its former place yet',
+  }),
   isolated: Type.Boolean({ description: 'it hears from no majority of the members' }),
   behind: Type.Integer({ description: 'changes that the others have, and this node has not' }),
   members: Type.Array(Member, { description: 'by name, this node among them' }),

@@ -83,6 +83,7 @@ const incompleteOf = ({ now }: Node, { status: { policy }, open: { items, count:
 
 /** Whether this node lets anybody in, and for how long. */
 const standingOf = ({ now }: Node, status: ClusterStatus): Alarm | null => {
+  if (status.restored) return { kind: 'not-synced', linked: countOf(status, 'linked') }
   if (!isMember(status)) return { kind: 'removed' }
   if (status.reason === 'not_synced') return { kind: 'not-synced', linked: countOf(status, 'linked') }
   if (status.reason === 'node_stale') return { kind: 'stale' }
@@ -104,7 +105,7 @@ export const alarmsOf = (node: Node, request: Request): Alarm[] => {
 
 /** The worst of what is not well in the cluster, in a word; null: all is. */
 export const clusterWrong = ({ status, open }: ClusterNow): string | null => {
-  if (!isMember(status)) return 'This node was removed from its cluster'
+  if (!isMember(status) && !status.restored) return 'This node is no member of its cluster'
   if (!status.serving) return 'This node lets nobody in'
   if (status.isolated) return 'This node hears from no majority of the nodes'
   if (open.count > 0)

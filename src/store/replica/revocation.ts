@@ -1,7 +1,8 @@
+import type { EmergencyEntry } from '../../emergency.ts'
 import type { Fact, FactId } from '../../fact.ts'
 import type { CutResult, Registry } from '../../registry.ts'
 import { matching } from '../../revocation.ts'
-import { reaches, type RevocationIndex, type Told } from '../../revocation-index.ts'
+import { kills, reaches, type RevocationIndex, type Told } from '../../revocation-index.ts'
 import type { RevocationRecord } from '../../revocation-record.ts'
 import type { Token } from '../../token.ts'
 import type { TokenIndex } from '../../token-index.ts'
@@ -14,6 +15,8 @@ export interface RevocationFactsDeps {
   tokens: TokenIndex
   revocations: RevocationIndex
   registry: Registry
+  /** What the disk has not taken yet. */
+  pending(): readonly EmergencyEntry[]
   /** Told of a revocation of another node, after it was carried out here: for its receipt. */
   onRevoked(record: RevocationRecord, result: CutResult): void
 }
@@ -27,8 +30,6 @@ interface StoredRevocation {
   payload: string
 }
 
-const keyOf = ({ origin, seq }: Pick<Told, 'origin' | 'seq'>): string => `${origin} ${seq}`
-
 const toldOf = (
   { origin, seq }: Pick<ReadFact, 'origin' | 'seq'>,
   { id, at, selector, issuedUntil }: Revoked,
@@ -39,7 +40,7 @@ const toldOf = (
 
 /** Revocations that are made on other nodes, and this node's own as far as they hold against what comes from those. */
 export class RevocationFacts implements Handler, Shared {
-  /** Tokens that were denied when the database refused: dead in memory, and to be written when it takes them. */
+  /** By revocation: tokens that were denied when the database refused: dead in memory, and to be written when it takes them. */
   readonly #denied = new Map<string, Token[]>()
   #isLoaded = false
   readonly #find
@@ -93,7 +94,7 @@ export class RevocationFacts implements Handler, Shared {
     const { id, at, actor, reason, note, selector } = revoked
     const found = this.#find.get(id)
     // Said anew by a founding: whom it killed is known, and died.
-    const dead = found?.origin === null ? [] : this.#named(fact, revoked).filter((token) => !batch.dead.has(token.id))
+    const dead = found?.origin === null ? [] : this.#named(toldOf(fact, revoked)).filter((token) => !batch.dead.has(token.id))
     for (const token of dead) batch.dead.add(token.id)
     const record = { ...{ id, at, actor, reason, note, selector }, tokens: dead.map(nameOf) }
     this.#index(toldOf(fact, revoked))
@@ -105,8 +106,9 @@ export class RevocationFacts implements Handler, Shared {
     if (dead.length > 0) this.#revoke.run(at, id, JSON.stringify(dead.map((token) => token.id)))
     return {
       event: eventOf(record),
+      came: `revocation:${id}`,
       after: () => {
-        this.#denied.delete(keyOf(fact))
+        this.#denied.delete(id)
         deny(dead, record)
         const result = registry.cut(registry.ofTokens(dead), 'token_revoked')
         if (!found) onRevoked(record, result)
@@ -115,20 +117,44 @@ export class RevocationFacts implements Handler, Shared {
     }
   }
 
-  /** Whom it kills of those that are here. */
-  #named(fact: ReadFact, revoked: Revoked): Token[] {
-    const told = toldOf(fact, revoked)
-    const alive = matching(told.selector, this.deps.tokens).filter((token) => reaches(told, token))
-    return [...(this.#denied.get(keyOf(fact)) ?? []), ...alive]
+  /**
+   * Whom it kills of those that are here; also who is dead in memory alone, of the same or of another revocation: by what
+   * the disk says they live.
+   */
+  #named(told: Told): Token[] {
+    const named = matching(told.selector, this.deps.tokens).filter((token) => reaches(told, token))
+    const unwritten = this.#unwritten()
+    if (unwritten.size === 0) return named
+    for (const { id } of named) unwritten.delete(id)
+    return [...named, ...[...unwritten.values()].filter((token) => kills(told, token))]
+  }
+
+  #unwritten(): Map<string, Token> {
+    const found = new Map<string, Token>()
+    for (const denied of this.#denied.values()) for (const token of denied) found.set(token.id, token)
+    for (const entry of this.deps.pending()) {
+      for (const { id } of entry.op === 'revocation' ? entry.record.tokens : []) {
+        const token = this.deps.tokens.get(id)
+        if (token) found.set(id, token)
+      }
+    }
+    return found
   }
 
   deny(fact: ReadFact): void {
     const { registry } = this.deps
     const revoked = fact.payload as unknown as Revoked
-    const dead = this.#named(fact, revoked)
-    this.#denied.set(keyOf(fact), dead)
+    const dead = this.#named(toldOf(fact, revoked))
+    this.#denied.set(revoked.id, dead)
     deny(dead, revoked)
     registry.cut(registry.ofTokens(dead), 'token_revoked')
+  }
+
+  /** It was not written after all: what is indexed under its number would keep out the one that gets that number. */
+  undo(fact: ReadFact): void {
+    this.deps.revocations.clear()
+    this.#isLoaded = false
+    this.deny(fact)
   }
 
   /** What a revocation that another node could not store becomes here; null: it is known. */
@@ -138,7 +164,8 @@ export class RevocationFacts implements Handler, Shared {
 
   reach(record: RevocationRecord, issuedUntil: number, id: Pick<Told, 'origin' | 'seq'>): Token[] {
     const told = toldOf(id, { ...record, issuedUntil })
-    return matching(record.selector, this.deps.tokens).filter((token) => reaches(told, token))
+    const listed = new Set(record.tokens.map((token) => token.id))
+    return this.#named(told).filter((token) => !listed.has(token.id))
   }
 
   committed(record: RevocationRecord, issuedUntil: number | undefined, id: FactId, more: readonly Token[]): void {
