@@ -19,6 +19,8 @@ export interface ClusterKeep {
     formerly: readonly string[]
     fresh: boolean
   } | null
+  /** The node's own pair; made when first it is asked for. */
+  keys(): { publicKey: string }
   create(clusterId: string, fresh: boolean): NonNullable<ReturnType<ClusterKeep['identity']>>
   setSynced(): void
   forgetIdentity(): void
@@ -129,8 +131,7 @@ export class ClusterNode implements Cluster {
   async #found(actor: Actor): Promise<void> {
     const { keep, newId, found, putFirst, policy, leaseMs } = this.deps
     await found(actor)
-    const { publicKey } = keep.identity() ?? keep.create(newId(), false)
-    const self = this.#self(publicKey)
+    const self = this.#self(keep.keys().publicKey)
     const membership: Membership = {
       version: 1,
       ballot: '',
@@ -147,6 +148,8 @@ export class ClusterNode implements Cluster {
       change: `found ${self.name}`,
     }
     putFirst(membership)
+    // Last: a start that finds an identity goes on as a member, and a crash before is a founding that never was.
+    keep.create(newId(), false)
     await this.#run()
   }
 

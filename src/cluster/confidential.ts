@@ -10,9 +10,8 @@ const without = (membership: Membership, peer: string): Membership =>
  */
 export const confidential = (message: Message, peer: string): Message | null => {
   switch (message.t) {
-    case 'digest':
-    case 'ack':
-      return { ...message, view: message.view.map((one) => without(one, peer)) }
+    case 'view':
+      return { ...message, memberships: message.memberships.map((one) => without(one, peer)) }
     case 'chosen':
       return { ...message, membership: without(message.membership, peer) }
     case 'accept':

@@ -184,11 +184,14 @@ const admission = (
   return removal ? { peer: id, claim, former: false, removal } : 'not_a_member'
 }
 
-/** Begins a link to `to`. A node that was restored may answer in its place, and says so. */
-export const dial = (trust: Trust, keyOf: KeyOf, to: string) => {
+/**
+ * Begins a link to `to`. A node that was restored may answer in its place, and says so. `frames`: what it speaks; a later
+ * version speaks more.
+ */
+export const dial = (trust: Trust, keyOf: KeyOf, to: string, frames: number[] = [FRAME_VERSION]) => {
   const once = generateKeyPairSync('x25519')
   const hello: Static<typeof Hello> = {
-    frames: [FRAME_VERSION],
+    frames,
     cluster: trust.cluster(),
     to,
     from: partyOf(trust, rawOf(once.publicKey)),

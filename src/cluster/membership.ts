@@ -1,7 +1,7 @@
 import type { ClusterPolicy } from '../cluster-view.ts'
 import { conflict, invalid, notFound } from '../error.ts'
 import { limits } from '../limits.ts'
-import type { Member, Membership } from './message.ts'
+import type { Member, Membership, MembershipId } from './message.ts'
 
 /** One change of who counts, or how. `secret`: that of the cluster from then on, sealed; without it the old one stays. */
 export type MembershipChange =
@@ -19,11 +19,22 @@ export type MembershipChange =
 /** What a membership says, before it has a version and a ballot. */
 export type Draft = Omit<Membership, 'version' | 'ballot' | 'floor' | 'actor'>
 
+type Ordered = Pick<Membership, 'version' | 'ballot'>
+
 /** Two of one version exist only after a removal by force; then the ballot decides, everywhere alike. */
-export const isNewer = (a: Membership, b: Membership): boolean =>
+export const isNewer = (a: Ordered, b: Ordered): boolean =>
   a.version !== b.version ? a.version > b.version : a.ballot > b.ballot
 
-export const isSame = (a: Membership, b: Membership): boolean => a.version === b.version && a.ballot === b.ballot
+export const isSame = (a: Ordered, b: Ordered): boolean => a.version === b.version && a.ballot === b.ballot
+
+export const idsOf = (view: readonly Membership[]): MembershipId[] =>
+  view.map(({ version, ballot }) => [version, ballot])
+
+/** The memberships that these name, of those that are known; null: one is not. */
+export const resolve = (ids: readonly MembershipId[], known: readonly Membership[]): Membership[] | null => {
+  const found = ids.flatMap(([version, ballot]) => known.find((one) => isSame(one, { version, ballot })) ?? [])
+  return found.length === ids.length ? found : null
+}
 
 export const isMember = ({ members }: Membership, id: string): boolean => members.some((member) => member.id === id)
 

@@ -38,6 +38,9 @@ export interface Membership {
   change: string
 }
 
+/** Names one: which version, and which ballot of it. Two with the same are the same. */
+export type MembershipId = readonly [version: number, ballot: string]
+
 /** What a node has applied: all that its vector reaches, but for what is unknown to its program. */
 export interface Known {
   vector: Vector
@@ -61,8 +64,8 @@ export type Message =
       vector: Vector
       /** Revocations of a kind that this program does not know: kept, and neither applied nor acked. */
       unknown: readonly FactId[]
-      /** The members of each membership of its view, and their policies. */
-      view: readonly Membership[]
+      /** The memberships that it reckons with. Who does not know one takes the message for unsaid, and asks. */
+      view: readonly MembershipId[]
       version: string
       /** It has pulled what it must before it lets anybody in. */
       synced: boolean
@@ -83,7 +86,7 @@ export type Message =
       acks: readonly { origin: string; seq: number; cut: number }[]
       vector: Vector
       unknown: readonly FactId[]
-      view: readonly Membership[]
+      view: readonly MembershipId[]
     }
   /** A revocation that the sender's disk refused: whoever gets it stores it as a fact of its own. */
   | { t: 'relay'; record: Record<string, unknown>; issuedUntil: number }
@@ -99,5 +102,9 @@ export type Message =
     }
   | { t: 'accept'; ballot: string; membership: Membership }
   | { t: 'accepted'; version: number; ballot: string; ok: boolean }
+  /** All of the memberships of a view: on a new link, to who told an older one, and to who asks. */
+  | { t: 'view'; memberships: readonly Membership[] }
+  /** Asks for that. */
+  | { t: 'which' }
   /** A membership that was chosen. */
   | { t: 'chosen'; membership: Membership }

@@ -12,6 +12,7 @@ import { Lease } from './lease.ts'
 import {
   checkChange,
   everybodyIn,
+  idsOf,
   isMember,
   isNewer,
   isSame,
@@ -19,9 +20,10 @@ import {
   majorityOf,
   type MembershipChange,
   policyFor,
+  resolve,
   someLease,
 } from './membership.ts'
-import type { Former, Known, Member, Membership, Message } from './message.ts'
+import type { Former, Known, Member, Membership, MembershipId, Message } from './message.ts'
 import { Pieces } from './pieces.ts'
 import {
   type Output,
@@ -48,6 +50,9 @@ interface Peer {
   linked: boolean
   heardAt: number
   told: Told | null
+  /** The memberships of the last view that it told in whole; and when it was asked for one. */
+  memberships: readonly Membership[]
+  askedViewAt: number
   roundTripMs: number | null
   version: string | null
   former: Former | null
@@ -127,6 +132,8 @@ export class Protocol {
     peer.linked = true
     // An answer to a question on the link before would never come.
     if (this.#pull?.from === id) this.#pull = null
+    peer.askedViewAt = -Infinity
+    this.#say(id, { t: 'view', memberships: this.view })
     this.#say(id, this.#digest(now))
   }
 
@@ -143,10 +150,14 @@ export class Protocol {
     if (id === this.options.self.id) return
     const peer = this.#peer(id)
     peer.heardAt = now
-    // A digest may bring the membership by which its sender is a member.
+    // Who is no member here may be one by what it tells, or has yet to learn that it is none.
     if (message.t === 'digest') this.#receiveDigest(id, peer, message, now)
     else if (message.t === 'chosen') this.#learn(id, [message.membership], false, now)
-    else if (everybodyIn(this.view).has(id)) this.#receive(id, peer, message, now)
+    else if (message.t === 'which') this.#say(id, { t: 'view', memberships: this.view })
+    else if (message.t === 'view') {
+      peer.memberships = message.memberships
+      this.#learn(id, message.memberships, true, now)
+    } else if (everybodyIn(this.view).has(id)) this.#receive(id, peer, message, now)
     this.#settle(now)
     this.#sync(now)
     this.#advance(now)
@@ -309,28 +320,40 @@ export class Protocol {
     const stranger = !isMember(this.membership, self.id) && formerly !== undefined && formerly.length > 0
     const former = stranger ? { ids: formerly, retired: retired ?? false, member: self } : null
     const { vector, unknown } = replica
-    return { t: 'digest', ask: this.#ask, vector, unknown, view: this.view, version, synced: this.#synced, former }
+    const view = idsOf(this.view)
+    return { t: 'digest', ask: this.#ask, vector, unknown, view, version, synced: this.#synced, former }
   }
 
   #receiveDigest(id: string, peer: Peer, message: Extract<Message, { t: 'digest' }>, now: number): void {
-    const { vector, unknown, view, ask, version, former } = message
+    const { vector, unknown, ask, version, former } = message
     peer.version = version
     peer.former = former
-    this.#learn(id, view, true, now)
-    const newest = view.at(-1)
-    const member = everybodyIn(this.view).has(id)
-    if (!newest || !member) {
-      if (!former && newest && isNewer(this.membership, newest))
-        this.#say(id, { t: 'chosen', membership: this.membership })
+    const [told, ballot] = message.view.at(-1) ?? [0, '']
+    if (!everybodyIn(this.view).has(id) && isNewer(this.membership, { version: told, ballot })) {
+      if (!former) this.#say(id, { t: 'chosen', membership: this.membership })
       return
     }
+    const view = this.#viewOf(id, peer, message.view, now)
+    const newest = view?.at(-1)
+    if (!view || !newest || !everybodyIn(this.view).has(id)) return
     this.#tell(id, peer, { vector, unknown }, view, now)
     const granted = isMember(this.membership, id) && !isNewer(this.membership, newest) && !this.rolledBack
     this.#say(id, { t: 'answer', ask, granted, known: this.#known })
-    for (const membership of this.view) {
-      if (isNewer(membership, newest)) this.#say(id, { t: 'chosen', membership })
-    }
+    if (isNewer(this.membership, newest)) this.#say(id, { t: 'view', memberships: this.view })
     if (!reaches(this.#known.vector, vector)) this.#pullFrom(id, now)
+  }
+
+  /** The view that a peer told by its names. Null: one is not known here; what it told with it counts for nothing. */
+  #viewOf(id: string, peer: Peer, ids: readonly MembershipId[], now: number): Membership[] | null {
+    const view = resolve(ids, [...this.view, ...peer.memberships])
+    if (view) {
+      peer.memberships = view
+      this.#learn(id, view, true, now)
+    } else if (now - peer.askedViewAt >= this.options.timing.digestMs) {
+      peer.askedViewAt = now
+      this.#say(id, { t: 'which' })
+    }
+    return view
   }
 
   #receiveAnswer(
@@ -399,7 +422,7 @@ export class Protocol {
         acks: acks.map(({ origin, seq, cut }) => ({ origin, seq, cut })),
         vector,
         unknown,
-        view: this.view,
+        view: idsOf(this.view),
       })
     }
   }
@@ -415,8 +438,8 @@ export class Protocol {
       if (this.#acks.size <= limits.ackedRevocationsMax) break
       this.#acks.delete(key)
     }
-    this.#learn(id, message.view, true, now)
-    this.#tell(id, peer, { vector: message.vector, unknown: message.unknown }, message.view, now)
+    const view = this.#viewOf(id, peer, message.view, now)
+    if (view) this.#tell(id, peer, { vector: message.vector, unknown: message.unknown }, view, now)
   }
 
   /** Takes in what a member told of itself, unless it told more before. */
@@ -773,6 +796,8 @@ export class Protocol {
         linked: false,
         heardAt: -Infinity,
         told: null,
+        memberships: [],
+        askedViewAt: -Infinity,
         roundTripMs: null,
         version: null,
         former: null,
@@ -785,14 +810,9 @@ export class Protocol {
 
   #say(to: string, message: Message): void {
     const linked = to === 'all' ? [...this.#peers].flatMap(([id, peer]) => (peer.linked ? [id] : [])) : [to]
-    if (linked.every((id) => isMember(this.membership, id))) {
-      this.#output.push({ to, message })
-      return
-    }
-    for (const id of linked) {
-      const fit = confidential(message, id)
-      if (fit) this.#output.push({ to: id, message: fit })
-    }
+    const fit = linked.map((id) => ({ to: id, message: confidential(message, id) }))
+    if (fit.every((one) => one.message === message)) this.#output.push({ to, message })
+    else for (const { to: id, message: one } of fit) if (one) this.#output.push({ to: id, message: one })
   }
 
   /** Returns whether it is on disk: what is not has not happened. */

@@ -17,7 +17,8 @@ export interface CompletionStore {
   factOf(revocation: string): FactId | null
   revocationOf(fact: FactId): string | null
   completionOf(revocation: string): { completedAt: number | null; peers: readonly PeerReceipt[] } | null
-  putCompletion(revocation: string, at: number, peers: readonly PeerReceipt[]): void
+  /** All of them in one commit. Throws `storage`. */
+  putCompletions(completed: readonly { id: string; peers: readonly PeerReceipt[] }[], at: number): void
   /** Those that are not known to be complete, the newest first. */
   incomplete(limit: number): { id: string; origin: string; seq: number }[]
 }
@@ -29,6 +30,8 @@ export interface RunningDeps {
   transport: Transport
   replica: Replica & { adopt(record: RevocationRecord, issuedUntil: number): void }
   completions: CompletionStore
+  /** Revocations that the own disk has not taken yet. */
+  waiting(): readonly { record: RevocationRecord; issuedUntil: number }[]
   standing: Standing
   limits: Limits
   now: Clock
@@ -59,6 +62,9 @@ export class Running {
   #stopped = false
   #rolledBack = false
   #committed: StoredFact[] = []
+  /** Complete, and not written yet; tried again from then on. */
+  #completed: FactId[] = []
+  #completedAgainAt = -Infinity
   readonly #waiters = new Set<Waiter>()
   /** When requests came whose revocations are not complete yet, by the stopwatch. */
   readonly #arrivals = new Map<string, number>()
@@ -83,6 +89,8 @@ export class Running {
 
   linked(peer: string): void {
     this.#run('link', () => this.deps.protocol.linked(peer, this.#now))
+    // Who was away when the disk refused them has not heard of them.
+    for (const { record, issuedUntil } of this.deps.waiting()) this.relay(record, issuedUntil)
   }
 
   unlinked(peer: string): void {
@@ -90,12 +98,14 @@ export class Running {
   }
 
   message(peer: string, message: Message): void {
-    if (message.t === 'relay') return this.#adopt(message)
+    if (message.t === 'relay') return this.#adopt(peer, message)
     this.#run(message.t, () => this.deps.protocol.receive(peer, message, this.#now))
   }
 
   /** Another node's disk refused a revocation: it becomes a fact of this one. */
-  #adopt({ record, issuedUntil }: Extract<Message, { t: 'relay' }>): void {
+  #adopt(peer: string, { record, issuedUntil }: Extract<Message, { t: 'relay' }>): void {
+    const { view } = this.deps.protocol
+    if (!view.some(({ members }) => members.some(({ id }) => id === peer))) return
     this.#run('relay', () => this.deps.replica.adopt(record as unknown as RevocationRecord, issuedUntil))
     this.push()
   }
@@ -117,7 +127,8 @@ export class Running {
   }
 
   relay(record: RevocationRecord, issuedUntil: number): void {
-    this.#run('relay', () => this.deps.protocol.relay({ ...record }, issuedUntil, this.#now))
+    // The selector says whom it kills; the list may be longer than a frame.
+    this.#run('relay', () => this.deps.protocol.relay({ ...record, tokens: [] }, issuedUntil, this.#now))
   }
 
   /** Resolves once the change is in force. Throws `conflict` with why it is not. */
@@ -143,20 +154,20 @@ export class Running {
     // It waits in the journal: told to the peers, and on no disk of the cluster as far as this node knows.
     if (fact === null) return { complete: false, peers: this.#nobodyAcked() }
     const { complete, peers } = protocol.completion(fact, this.#now)
-    const arrivedAt = this.#arrivals.get(revocation)
-    return {
-      complete,
-      peers: peers
-        .map(({ id, state, ackedAt, cut, leaseEndsAt }) => ({
-          id,
-          node: this.#nameOf(id),
-          state,
-          ms: ackedAt === null || arrivedAt === undefined ? null : round(ackedAt - arrivedAt),
-          cut,
-          leaseEndsAt: leaseEndsAt === null ? null : Math.round(this.deps.now() + leaseEndsAt - this.#now),
-        }))
-        .toSorted((a, b) => (a.node < b.node ? -1 : 1)),
-    }
+    return { complete, peers: this.#receiptsOf(peers, this.#arrivals.get(revocation)) }
+  }
+
+  #receiptsOf(peers: ReturnType<Protocol['completion']>['peers'], arrivedAt: number | undefined): PeerReceipt[] {
+    return peers
+      .map(({ id, state, ackedAt, cut, leaseEndsAt }) => ({
+        id,
+        node: this.#nameOf(id),
+        state,
+        ms: ackedAt === null || arrivedAt === undefined ? null : round(ackedAt - arrivedAt),
+        cut,
+        leaseEndsAt: leaseEndsAt === null ? null : Math.round(this.deps.now() + leaseEndsAt - this.#now),
+      }))
+      .toSorted((a, b) => (a.node < b.node ? -1 : 1))
   }
 
   #nobodyAcked(): PeerReceipt[] {
@@ -239,35 +250,51 @@ export class Running {
   /** One peer's message, or one failure of the disk, must not end the process. */
   #run(doing: string, step: () => void): void {
     if (this.#stopped) return
+    this.#try(doing, step)
+    this.#turn()
+  }
+
+  #try(doing: string, step: () => void): void {
     try {
       step()
     } catch (error) {
       this.deps.onError(error, doing)
     }
-    this.#turn()
   }
 
   /** After every input: messages go out, and everybody learns what changed. */
   #turn(): void {
     if (this.#stopped) return
+    // Each by itself: a disk that fails one must not keep the lease, or the clock, from going on.
+    this.#try('messages', () => this.#send())
+    this.#try('standing', () => this.#tellStanding())
+    this.#try('members', () => this.#tellMembers())
+    this.#try('completion', () => this.#tellCompleted())
+    this.#try('roll back', () => this.#tellRolledBack())
+    this.#try('waiters', () => this.#tellWaiters())
+    this.#schedule()
+  }
+
+  #send(): void {
     const { protocol, transport } = this.deps
     for (const { to, message } of protocol.drain()) {
       if (to === 'all') transport.broadcast(message)
       else transport.send(to, message)
     }
-    this.#tellMembers()
-    this.#tellStanding()
-    this.#tellCompleted()
-    if (protocol.rolledBack && !this.#rolledBack) {
-      this.#rolledBack = true
-      this.deps.onRolledBack()
-    }
+  }
+
+  #tellRolledBack(): void {
+    if (!this.deps.protocol.rolledBack || this.#rolledBack) return
+    this.#rolledBack = true
+    this.deps.onRolledBack()
+  }
+
+  #tellWaiters(): void {
     for (const waiter of this.#waiters) {
       if (!waiter.done()) continue
       this.#waiters.delete(waiter)
       waiter.resolve()
     }
-    this.#schedule()
   }
 
   #schedule(): void {
@@ -282,7 +309,7 @@ export class Running {
     const { version, ballot } = protocol.membership
     if (this.#membership !== `${version} ${ballot}`) {
       this.#membership = `${version} ${ballot}`
-      onMembership(protocol.membership)
+      this.#try('membership', () => onMembership(protocol.membership))
     }
     const members = new Map(
       protocol.view.flatMap(({ members: own }) => own).map((member) => [member.id, member] as const),
@@ -301,7 +328,7 @@ export class Running {
     const wasSynced = standing.synced
     standing.synced = unfit !== 'not_synced'
     standing.validUntil = validUntil
-    if (!wasSynced && standing.synced) this.deps.onSynced()
+    if (!wasSynced && standing.synced) this.#try('synced', () => this.deps.onSynced())
     clearTimeout(this.#stale ?? undefined)
     // The predicate asks the clock itself: this timer is for those who listen and send nothing.
     if (validUntil !== Infinity && unfit === null) {
@@ -313,18 +340,22 @@ export class Running {
   }
 
   #tellCompleted(): void {
-    const { protocol, completions, now } = this.deps
-    for (const fact of protocol.takeCompleted()) {
-      const revocation = completions.revocationOf(fact)
-      if (revocation === null) continue
-      try {
-        completions.putCompletion(revocation, now(), this.completion(revocation).peers)
-        this.#arrivals.delete(revocation)
-      } catch (error) {
-        this.deps.onError(error, 'completion')
-        protocol.track(fact.origin, fact.seq, this.#now)
-      }
-    }
+    const { protocol, completions, limits, now } = this.deps
+    this.#completed.push(...protocol.takeCompleted())
+    // A disk that refuses is not asked again with every message.
+    if (this.#completed.length === 0 || this.#now < this.#completedAgainAt) return
+    this.#completedAgainAt = this.#now + limits.journalRetryMs
+    const slice = this.#completed.slice(0, limits.completedSlice)
+    const written = slice.flatMap((fact) => {
+      const id = completions.revocationOf(fact)
+      if (id === null) return []
+      const { peers } = protocol.completion(fact, this.#now)
+      return [{ id, peers: this.#receiptsOf(peers, this.#arrivals.get(id)) }]
+    })
+    completions.putCompletions(written, now())
+    this.#completedAgainAt = -Infinity
+    this.#completed.splice(0, slice.length)
+    for (const { id } of written) this.#arrivals.delete(id)
   }
 
   #until(done: () => boolean, waitMs: number): Promise<void> {

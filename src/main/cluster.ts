@@ -263,6 +263,12 @@ export const createCluster = (services: ClusterServices): Clustered => {
         transport,
         replica: counted,
         completions: revocationStore,
+        waiting: () =>
+          emergency.pending.flatMap((entry) =>
+            entry.op === 'revocation'
+              ? [{ record: entry.record, issuedUntil: entry.issuedUntil ?? entry.record.at }]
+              : [],
+          ),
         standing,
         limits,
         now,

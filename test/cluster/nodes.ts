@@ -54,7 +54,7 @@ export const digest = (ask: number): Message => ({
   ask,
   vector: { a: [1, 2] },
   unknown: [],
-  view: [membership()],
+  view: [[2, '1 a']],
   version: '0.6.0',
   synced: true,
   former: null,

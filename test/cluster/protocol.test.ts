@@ -283,6 +283,61 @@ test('a majority removes one that is away under lease; it learns of it, but not 
   expect(cluster.at('a').view).toHaveLength(1)
 })
 
+test('what a peer tells by memberships that are not known here counts for nothing, until it has told them whole', () => {
+  const cluster = new Cluster(membership('abc', 'lease'))
+  cluster.pass(500)
+  const seq = cluster.revoke('a')
+  cluster.cut('b')
+  cluster.cut('c')
+  const a = cluster.at('a')
+  const newer = membership('abcd', 'lease', { version: 2, ballot: '2.b' })
+  const told = { vector: { a: [seq + 1, 0] as const, d: [9, 0] as const }, unknown: [], version: '1', synced: true }
+  const digest: Message = {
+    t: 'digest',
+    ask: 1,
+    ...told,
+    view: [
+      [1, '1.a'],
+      [2, '2.b'],
+    ],
+    former: null,
+  }
+  const said = () => a.drain().map(({ to, message }) => `${to} ${message.t}`)
+  a.receive('b', digest, cluster.now)
+  // Neither is it granted anything, nor asked for what it has, nor believed that it knows more of `a` than `a` itself.
+  expect(said()).toEqual(['b which'])
+  expect(a.rolledBack).toBe(false)
+  a.receive('b', digest, cluster.now)
+  expect(said()).toEqual([])
+  a.receive('b', { t: 'ack', acks: [], ...told, view: [[2, '2.b']] }, cluster.now + TIMING.digestMs)
+  expect(said()).toEqual(['b which'])
+  expect(a.rolledBack).toBe(false)
+  a.receive('b', { t: 'view', memberships: [membership('abc', 'lease'), newer] }, cluster.now)
+  expect(a.membership).toEqual(newer)
+  a.receive('b', digest, cluster.now)
+  expect(a.rolledBack).toBe(true)
+})
+
+test('who is behind is told whole memberships, and who asks; all others their names', () => {
+  const cluster = new Cluster(membership('abc', 'lease'))
+  cluster.cut('c')
+  cluster.at('a').change({ kind: 'policy', policy: 'lease', leaseMs: 2_000 }, 'ann', cluster.now)
+  cluster.pass(500)
+  const a = cluster.at('a')
+  expect(a.membership.version).toBe(2)
+  const view: Message = { t: 'view', memberships: a.view }
+  const told = { vector: {}, unknown: [], version: '1', synced: true, former: null }
+  a.receive('c', { t: 'digest', ask: 1, ...told, view: [[1, '1.a']] }, cluster.now)
+  expect(a.drain()).toContainEqual({ to: 'c', message: view })
+  a.receive('c', { t: 'which' }, cluster.now)
+  expect(a.drain()).toEqual([{ to: 'c', message: view }])
+  cluster.sent = []
+  cluster.revoke('a')
+  cluster.pass(2_000)
+  expect(new Set(cluster.sent.map(({ t }) => t))).toEqual(new Set(['digest', 'answer', 'facts', 'ack']))
+  expect(JSON.stringify(cluster.sent)).not.toMatch(/members|secret|sealed/)
+})
+
 test('a joiner lets nobody in before it knows what every member knows', () => {
   const cluster = new Cluster(membership('abc', 'lease'))
   cluster.pass(500)

@@ -5,7 +5,7 @@ import { decodeMessage, encodeMessage } from '../../src/cluster/frame.ts'
 import type { Membership, Message } from '../../src/cluster/message.ts'
 import { openFrame, SEAL_BYTES, sealFrame, Session } from '../../src/cluster/seal.ts'
 import { limits } from '../../src/limits.ts'
-import { membership as aMembership } from './nodes.ts'
+import { digest, membership as aMembership } from './nodes.ts'
 
 const KNOWN = { vector: {}, unknown: [] }
 
@@ -39,7 +39,7 @@ const membership: fc.Arbitrary<Membership> = fc.record({
   actor: text,
   change: text,
 })
-const view = fc.array(membership, { maxLength: 3 })
+const view = fc.array(fc.tuple(count, text), { maxLength: 3 })
 const facts = fc.array(
   fc.record({
     origin: id,
@@ -72,6 +72,8 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({ t: is('promise'), version: count, ballot: text, ok: bool, known, accepted }),
   fc.record({ t: is('accept'), ballot: text, membership }),
   fc.record({ t: is('accepted'), version: count, ballot: text, ok: bool }),
+  fc.record({ t: is('view'), memberships: fc.array(membership, { maxLength: 3 }) }),
+  fc.record({ t: is('which') }),
   fc.record({ t: is('chosen'), membership }),
 )
 
@@ -149,6 +151,13 @@ test.each<[string, unknown, ReturnType<typeof decodeMessage>]>([
     'malformed',
   ],
   ['a lease of no time', { t: 'chosen', membership: { ...aMembership(), leaseMs: 0 } }, 'malformed'],
+  [
+    'one membership too many',
+    { t: 'view', memberships: Array(limits.membersMax + 1).fill({ ...aMembership(), members: [] }) },
+    'malformed',
+  ],
+  ['a whole membership instead of its name', { ...digest(1), view: [aMembership()] }, 'malformed'],
+  ['half a name', { ...digest(1), view: [[1]] }, 'malformed'],
   [
     'one member too many',
     {

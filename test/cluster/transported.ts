@@ -116,9 +116,9 @@ export class Node {
   }
 
   /** A fact of this node's own, pushed in this run. Returns its name. */
-  commit(stream: FactStream = 'revocation', payload = '{"some":"revocation"}'): string {
+  commit(stream: FactStream = 'revocation', payload = '{"some":"revocation"}', kind = 'token.revoke'): string {
     const seq = reachOf(this.replica.vector, this.id, stream) + 1
-    const fact: StoredFact = { origin: this.id, stream, seq, kind: 'token.revoke', hlc: '000000000-0000', payload }
+    const fact: StoredFact = { origin: this.id, stream, seq, kind, hlc: '000000000-0000', payload }
     this.replica.apply([fact])
     this.#run((protocol, now) => protocol.committed([fact], now))
     return `${this.id}/${stream}/${seq}`

@@ -155,7 +155,7 @@ describe('what stands in the text is true', () => {
 describe('commands in the text are the program’s', () => {
   /** Words of a command line, quotes taken away; what a shell would do with the rest is cut off. */
   const wordsOf = (text: string): string[] => {
-    const [command = ''] = text.split(/ +(?:[|><#]|&&|;)|;$/)
+    const [command = ''] = text.replaceAll(/\$\([^()]*\)/g, 'OUTPUT').split(/ +(?:[|><#]|&&|;)|;$/)
     return [...command.matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(
       (match) => match.slice(1).find((word) => word !== undefined) ?? '',
     )

@@ -7,7 +7,7 @@ import type { Machine, World } from './world.ts'
 
 /** How often each is drawn, before the seed bends it. */
 export const WEIGHTS = {
-  issue: 12,
+  issue: 20,
   revoke: 10,
   rotate: 2,
   gate: 3,
@@ -64,7 +64,7 @@ type Action = (world: World, random: Random) => string | null
 const SUBJECTS = ['ann', 'bob', 'cyd'] as const
 const GROUPS = ['crew', 'guests'] as const
 const SERVERS = ['s1', 's2', 's3'] as const
-const TYPES: readonly Message['t'][] = ['digest', 'answer', 'facts', 'pull', 'ack', 'promise', 'accepted', 'chosen']
+const TYPES: readonly Message['t'][] = ['digest', 'answer', 'facts', 'pull', 'ack', 'promise', 'accepted', 'chosen', 'view', 'which']
 
 const running = (world: World): Process[] => [...world.processes()].filter(({ stopped }) => !stopped)
 const anyRunning = (world: World, random: Random): Process | undefined => random.any(running(world))
@@ -80,12 +80,12 @@ const selectorOf = (process: Process, random: Random, wallNow: number): Selector
   const selector: Selector = {}
   const live = [...process.store.live.keys()]
   const one = random.any(live)
-  const broad = random.below(10)
-  if (broad < 4 && one !== undefined) selector.tokens = [one, ...(random.chance(0.3) ? live.slice(0, 2) : [])]
-  else if (broad < 6) selector.subject = random.pick(SUBJECTS)
-  else if (broad < 7) selector.group = random.pick(GROUPS)
-  else if (broad < 8) selector.server = random.pick(SERVERS)
-  else if (broad < 9) selector.issuedBefore = wallNow + random.below(3) * 1_000
+  const broad = random.below(20)
+  if (broad < 10 && one !== undefined) selector.tokens = [one, ...(random.chance(0.3) ? live.slice(0, 2) : [])]
+  else if (broad < 14) selector.subject = random.pick(SUBJECTS)
+  else if (broad < 17) selector.group = random.pick(GROUPS)
+  else if (broad < 18) selector.server = random.pick(SERVERS)
+  else if (broad < 19) selector.issuedBefore = wallNow + random.below(3) * 1_000
   else selector.all = true
   return selector
 }
@@ -172,7 +172,9 @@ export const ACTIONS: Readonly<Record<ActionName, Action>> = {
   },
   request: (world, random) => {
     const process = anyRunning(world, random)
-    const token = random.any([...world.checks.tokens.keys()])
+    const other = random.any([...world.processes()])
+    const known = random.chance(0.7) ? other?.store.live : world.checks.tokens
+    const token = random.any([...(known?.keys() ?? [])])
     if (!process || token === undefined) return null
     const passes = process.fit && process.store.live.has(token)
     world.count(passes ? 'requests passed' : 'requests refused')

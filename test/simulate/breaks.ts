@@ -1,4 +1,5 @@
 import type { Message } from '../../src/cluster/message.ts'
+import { idsOf } from '../../src/cluster/membership.ts'
 import type { Protocol, Timing } from '../../src/cluster/protocol.ts'
 import type { Process } from './process.ts'
 import { type Kills, kills } from './store.ts'
@@ -39,7 +40,7 @@ const ackAtOnce = (process: Process, peer: string, message: Extract<Message, { t
     acks,
     vector,
     unknown: process.store.unknown,
-    view: process.protocol.view,
+    view: idsOf(process.protocol.view),
   })
 }
 

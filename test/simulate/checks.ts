@@ -19,8 +19,6 @@ export class Checks implements StoreEvents {
   /** All facts that were ever made, by where they stand. */
   readonly #ledger = new Map<string, StoredFact>()
   readonly #complete = new Map<string, SimRevocation>()
-  /** Whoever said so of them. */
-  readonly #said = new Set<string>()
   /** By token: the revocation that named it and was called complete. */
   readonly #doomed = new Map<string, string>()
   /**
@@ -68,7 +66,7 @@ export class Checks implements StoreEvents {
     store.doomed.delete(token)
   }
 
-  declared(process: Process, fact: FactId, now: boolean): void {
+  declared(process: Process, fact: FactId): void {
     const key = keyOf(fact)
     if (process.membership.void.length > 0)
       throw new Violation(`${process.id} calls ${key} complete, with members void`)

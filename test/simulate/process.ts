@@ -18,8 +18,7 @@ export interface ProcessDeps extends StoreEvents {
   /** One step of the simulation was made by this process: what must hold is looked at. */
   stepped(process: Process): void
   trace(tell: () => string): void
-  /** `now`: it became complete now; else somebody asked. */
-  declared(process: Process, fact: FactId, now: boolean): void
+  declared(process: Process, fact: FactId): void
   died(process: Process): void
   wallNow(machine: string): number
   /** What a peer says that it was, before its folder was restored or copied. */
@@ -186,7 +185,7 @@ export class Process implements Endpoint {
   askCompletion(fact: Pick<FactId, 'origin' | 'seq'>): boolean {
     if (this.disk.completed.has(keyOf(fact))) return true
     const { complete } = this.protocol.completion({ ...fact, stream: 'revocation' } as FactId, this.mono)
-    if (complete) this.deps.declared(this, { ...fact, stream: 'revocation' }, false)
+    if (complete) this.deps.declared(this, { ...fact, stream: 'revocation' })
     return complete
   }
 
@@ -234,7 +233,7 @@ export class Process implements Endpoint {
     if (this.disk.fresh && this.protocol.standing(this.mono).unfit !== 'not_synced') this.disk.fresh = false
     for (const fact of this.protocol.takeCompleted()) {
       this.disk.completed.add(keyOf(fact))
-      this.deps.declared(this, fact, true)
+      this.deps.declared(this, fact)
     }
     this.#schedule()
     this.deps.stepped(this)
@@ -274,7 +273,7 @@ export const tell = (message: Message): string => {
     case 'digest': {
       const { ask, vector, unknown, view, synced } = message
       const reached = Object.entries(vector).map(([id, [r, c]]) => `${id}:${r}/${c}`)
-      const views = view.map(({ version, members }) => `v${version}(${members.map(({ id }) => id).join('')})`)
+      const views = view.map(([version]) => `v${version}`)
       const odd = unknown.length > 0 ? ` unknown ${unknown.map(keyOf).join()}` : ''
       return `digest #${ask} ${reached.join(' ')} ${views.join('')}${odd}${synced ? '' : ' unsynced'}`
     }
@@ -284,6 +283,8 @@ export const tell = (message: Message): string => {
       return `facts ${message.facts.map((fact) => `${keyOf(fact)} ${fact.kind}`).join(', ')}`
     case 'ack':
       return `ack ${message.acks.map(keyOf).join(' ')} ${JSON.stringify(message.vector)}`
+    case 'view':
+      return `view ${message.memberships.map(({ version, ballot }) => `v${version} ${ballot}`).join(', ')}`
     case 'accept':
     case 'chosen':
       return `${message.t} v${message.membership.version} ${message.membership.ballot} ${message.membership.change}`

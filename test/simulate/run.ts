@@ -5,7 +5,7 @@ import { type Outcome, World } from './world.ts'
 /** `bun run simulate --steps N --seed S`: worlds out of consecutive seeds, until so many steps were made. */
 
 /** Of one world: many small ones see more than a few large ones. */
-const WORLD_STEPS = 4_000
+const WORLD_STEPS = 2_500
 const SHRINK_MS = 20_000
 
 export interface Simulated {

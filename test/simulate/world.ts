@@ -30,6 +30,15 @@ export interface WorldOptions {
   broken?: Break
   /** Numbers of the actions that are left out: to see which of them a failure needs. */
   without?: ReadonlySet<number>
+  /** A story that is told instead of one that the seed makes up; the seed still says how long everything takes. */
+  story?: Story
+}
+
+export interface Story {
+  name: string
+  members: number
+  policy: ClusterPolicy
+  run(world: World): void
 }
 
 export interface Outcome {
@@ -121,12 +130,14 @@ export class World {
 
   /** Runs until so many steps were made, each time of trouble followed by one of healing. */
   run(stepsMax: number): Outcome {
+    const { options } = this
     let failure: Outcome['failure'] = null
     try {
       this.#found()
       this.#sweep()
-      while (this.steps < stepsMax && this.#goesOn) {
-        this.#trouble(this.#random.pick(TROUBLE_STEPS))
+      while ((options.story ? !this.counts['healed'] : this.steps < stepsMax) && this.#goesOn) {
+        if (options.story) options.story.run(this)
+        else this.#trouble(this.#random.pick(TROUBLE_STEPS))
         new Healing(this).run()
         this.checks.suspended = false
         this.checks.forget()
@@ -232,7 +243,7 @@ export class World {
         this.checks.stepped(one)
       },
       trace: (tell) => this.trace(tell),
-      declared: (one, fact, now) => this.checks.declared(one, fact, now),
+      declared: (one, fact) => this.checks.declared(one, fact),
       died: (one) => this.kill(one, false),
       formerly: (id) => this.process(id)?.disk.formerly ?? [],
       wallNow: () => START_WALL + this.now + machine.skewMs,
@@ -300,14 +311,15 @@ export class World {
 
   #found(): void {
     const random = this.#random
-    const size = random.pick([1, 2, 3, 3, 3, 4, 5, 5, 7, 9])
+    const { story } = this.options
+    const size = story?.members ?? random.pick([1, 2, 3, 3, 3, 4, 5, 5, 7, 9])
     const first = this.machines.slice(0, size).map((machine) => {
       machine.disk = this.newDisk(machine)
       machine.disk.fresh = false
       return this.memberOf(machine, machine.disk)
     })
-    const auto = random.chance(0.5)
-    const policy: ClusterPolicy = auto ? (size >= 3 ? 'lease' : 'serve') : random.pick(['lease', 'serve'])
+    const auto = !story && random.chance(0.5)
+    const policy: ClusterPolicy = story ? story.policy : auto ? (size >= 3 ? 'lease' : 'serve') : random.pick(['lease', 'serve'])
     const membership: Membership = {
       version: 1,
       ballot: `0 ${(first[0] as Member).id}`,

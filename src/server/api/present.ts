@@ -145,10 +145,12 @@ const peerJson = ({ node, state, ms, cut, leaseEndsAt }: PeerReceipt) => ({
 })
 
 /** One that is not recorded found nothing alive: then what killed it before must be complete, all of it. */
-const completionOf = ({ cluster }: Node, { id, dryRun }: Receipt, recorded: boolean): Completion => {
+const completionOf = ({ cluster, emergency }: Node, { id, dryRun }: Receipt, recorded: boolean): Completion => {
   if (dryRun) return { complete: false, peers: [] }
   if (recorded) return cluster.completion(id)
-  return { complete: (cluster.status()?.incompleteCount ?? 0) === 0, peers: [] }
+  // Whom it names was dead already: of one that is incomplete, or that waits for the disk.
+  const waits = emergency.pending.some(({ op }) => op === 'revocation')
+  return { complete: !waits && (cluster.status()?.incompleteCount ?? 0) === 0, peers: [] }
 }
 
 export const receiptJson = (node: Node, receipt: Receipt, recorded = true) => {

@@ -94,7 +94,8 @@ export class RevocationFacts implements Handler, Shared {
     const { id, at, actor, reason, note, selector } = revoked
     const found = this.#find.get(id)
     // Said anew by a founding: whom it killed is known, and died.
-    const dead = found?.origin === null ? [] : this.#named(toldOf(fact, revoked)).filter((token) => !batch.dead.has(token.id))
+    const dead =
+      found?.origin === null ? [] : this.#named(toldOf(fact, revoked)).filter((token) => !batch.dead.has(token.id))
     for (const token of dead) batch.dead.add(token.id)
     const record = { ...{ id, at, actor, reason, note, selector }, tokens: dead.map(nameOf) }
     this.#index(toldOf(fact, revoked))
