@@ -319,7 +319,7 @@ export const limits = {
   natsRetryMs: 250,
   natsPingMs: 1_000,
   natsConnectMs: 5_000,
-  /** What a server of NATS takes at once, unless it says something else. */
+  /** A publication: what a server of NATS takes, unless it is told otherwise. What says less is given less. */
   natsPayloadBytes: 1024 * 1024,
   /** Frames of a peer that are known to have been lost, and are looked for in what JetStream keeps. */
   natsMissedMax: 10_000,

@@ -66,6 +66,10 @@ interface Link {
   dueMs: number
 }
 
+const clearParts = (link: Link, partsOf: number): void => {
+  Object.assign(link, { partsOf, parts: [], partBytes: 0 } satisfies Partial<Link>)
+}
+
 export interface NatsDeps {
   trust: Trust
   settings: NatsSettings
@@ -315,7 +319,7 @@ export class NatsTransport implements Transport {
       return false
     }
     link.messages += 1
-    const { partBytesMax } = this
+    const partBytesMax = this.#partBytesMax
     for (let index = 0; index * partBytesMax < bytes.length; index += 1) {
       const part = bytes.subarray(index * partBytesMax, (index + 1) * partBytesMax)
       const kind = (index + 1) * partBytesMax < bytes.length ? PART : LAST_PART
@@ -324,9 +328,11 @@ export class NatsTransport implements Transport {
     return true
   }
 
-  /** What the server takes at once, without what is around it. */
-  get partBytesMax(): number {
-    return (this.#line.up?.info?.max_payload ?? this.deps.limits.natsPayloadBytes) - PART_MARGIN_BYTES
+  /** Of a message, without what is around it. */
+  get #partBytesMax(): number {
+    const { natsPayloadBytes } = this.deps.limits
+    const takes = Math.min(natsPayloadBytes, this.#line.up?.info?.max_payload ?? natsPayloadBytes)
+    return Math.max(PART_MARGIN_BYTES, takes - PART_MARGIN_BYTES)
   }
 
   broadcast(message: Message): void {
@@ -335,7 +341,7 @@ export class NatsTransport implements Transport {
     if (!line || linked.length === 0) return
     const once = message.t === 'digest' || (message.t === 'facts' && !message.pulled)
     const bytes = once ? encodeMessage(message) : null
-    if (bytes === null || bytes.length > this.partBytesMax) {
+    if (bytes === null || bytes.length > this.#partBytesMax) {
       for (const peer of linked) this.send(peer, message)
       return
     }
@@ -422,18 +428,17 @@ export class NatsTransport implements Transport {
     if (plain.length < PART_HEAD_BYTES) return this.#refuse('truncated')
     const number = plain.readUInt32BE(1)
     const bytes = plain.subarray(PART_HEAD_BYTES)
-    if (number !== link.partsOf)
-      Object.assign(link, { partsOf: number, parts: [], partBytes: 0 } satisfies Partial<Link>)
+    if (number !== link.partsOf) clearParts(link, number)
     // One before it got lost: digests find what the message would have said.
     if (plain.readUInt32BE(5) !== link.parts.length) return
     link.parts.push(bytes)
     link.partBytes += bytes.length
     if (link.partBytes > this.deps.limits.clusterFrameBytesMax) {
+      clearParts(link, number)
       this.#refuse('too_large')
-      Object.assign(link, { parts: [], partBytes: 0 } satisfies Partial<Link>)
     } else if (plain[0] === LAST_PART) {
       const whole = link.parts.length === 1 ? bytes : Buffer.concat(link.parts)
-      Object.assign(link, { parts: [], partBytes: 0 } satisfies Partial<Link>)
+      clearParts(link, number)
       this.#deliver(from, whole)
     }
   }

@@ -21,6 +21,7 @@ export interface CompletionStore {
   putCompletions(completed: readonly { id: string; peers: readonly PeerReceipt[] }[], at: number): void
   /** Those that are not known to be complete, the newest first. */
   incomplete(limit: number): { id: string; origin: string; seq: number }[]
+  countIncomplete(limit: number): number
 }
 
 export interface RunningDeps {
@@ -74,7 +75,8 @@ export class Running {
   async start(): Promise<void> {
     const { protocol, transport, completions, limits } = this.deps
     protocol.start(this.#now)
-    for (const { origin, seq } of completions.incomplete(limits.openRevocationsMax))
+    // The oldest first, which is the order of their numbers.
+    for (const { origin, seq } of completions.incomplete(limits.openRevocationsMax).toReversed())
       protocol.track(origin, seq, this.#now)
     this.#turn()
     await transport.start()
@@ -88,9 +90,11 @@ export class Running {
   // What comes from the transport
 
   linked(peer: string): void {
-    this.#run('link', () => this.deps.protocol.linked(peer, this.#now))
-    // Who was away when the disk refused them has not heard of them.
-    for (const { record, issuedUntil } of this.deps.waiting()) this.relay(record, issuedUntil)
+    this.#run('link', () => {
+      this.deps.protocol.linked(peer, this.#now)
+      // Who was away when the disk refused them has not heard of them.
+      for (const { record, issuedUntil } of this.deps.waiting()) this.#relay(record, issuedUntil)
+    })
   }
 
   unlinked(peer: string): void {
@@ -127,8 +131,12 @@ export class Running {
   }
 
   relay(record: RevocationRecord, issuedUntil: number): void {
-    // The selector says whom it kills; the list may be longer than a frame.
-    this.#run('relay', () => this.deps.protocol.relay({ ...record, tokens: [] }, issuedUntil, this.#now))
+    this.#run('relay', () => this.#relay(record, issuedUntil))
+  }
+
+  /** The selector says whom it kills; the list may be longer than a frame. */
+  #relay(record: RevocationRecord, issuedUntil: number): void {
+    this.deps.protocol.relay({ ...record, tokens: [] }, issuedUntil, this.#now)
   }
 
   /** Resolves once the change is in force. Throws `conflict` with why it is not. */
@@ -203,7 +211,6 @@ export class Running {
     const { protocol, transport, clusterId, self, completions, limits, now } = this.deps
     const status = protocol.status(this.#now)
     const wall = (at: number | null) => (at === null ? null : Math.round(now() - (this.#now - at)))
-    const open = completions.incomplete(limits.openRevocationsMax)
     const { policy, leaseMs, void: gone } = protocol.membership
     return {
       id: clusterId,
@@ -226,13 +233,13 @@ export class Running {
         .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
       void: gone.map(({ id, name, url }) => ({ id, name, url })),
       changing: status.changing,
-      incomplete: open.slice(0, limits.incompleteShownMax).map(({ id, ...fact }) => ({
+      incomplete: completions.incomplete(limits.incompleteShownMax).map(({ id, ...fact }) => ({
         id,
         waitsFor: protocol
           .completion(fact, this.#now)
           .peers.flatMap((peer) => (peer.state === 'acked' ? [] : [this.#nameOf(peer.id)])),
       })),
-      incompleteCount: open.length,
+      incompleteCount: completions.countIncomplete(limits.openRevocationsMax),
     }
   }
 

@@ -204,20 +204,33 @@ const restateTokens = async ({ store, tokens, limits }: Founding, last: number):
 /** Which tokens died of a revocation: in pieces, since all of them may have. */
 const restateDead = async ({ store, limits }: Founding, last: number): Promise<void> => {
   const { client, log } = store
-  const row = client.query<RevocationRow, [number, number]>(
-    'SELECT rowid, id, tokens FROM revocations WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT 1',
+  const ids = client.query<{ rowid: number }, [number, number, number]>(
+    'SELECT rowid FROM revocations WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT ?',
   )
+  const row = client.query<Pick<RevocationRow, 'id' | 'tokens'>, [number]>(
+    'SELECT id, tokens FROM revocations WHERE rowid = ?',
+  )
+  let facts: Fact[] = []
+  let told = 0
+  const say = () => {
+    if (facts.length > 0) log.changes([], facts, () => {})
+    facts = []
+    told = 0
+  }
   await inSlices(
-    (after) => row.all(after, last),
-    ([one]) => {
-      if (!one) return
-      const dead = JSON.parse(one.tokens) as unknown[]
-      const facts: Fact[] = []
-      for (let start = 0; start < dead.length; start += limits.deadPerFactMax) {
-        const tokens = dead.slice(start, start + limits.deadPerFactMax)
-        facts.push(fact('change', 'revocation.dead', { id: one.id, tokens }))
+    (after) => ids.all(after, last, limits.foundingRowsSlice),
+    (slice) => {
+      for (const { rowid } of slice) {
+        const one = row.get(rowid)
+        const dead = one ? (JSON.parse(one.tokens) as unknown[]) : []
+        for (let start = 0; start < dead.length; start += limits.deadPerFactMax) {
+          const tokens = dead.slice(start, start + limits.deadPerFactMax)
+          facts.push(fact('change', 'revocation.dead', { id: one?.id, tokens }))
+          told += tokens.length
+          if (told >= limits.deadPerFactMax) say()
+        }
       }
-      if (facts.length > 0) log.changes([], facts, () => {})
+      say()
     },
   )
 }

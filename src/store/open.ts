@@ -99,6 +99,10 @@ export const openStore = ({ folder, keyFile, version, now, ...upgrade }: OpenOpt
     client.run('PRAGMA synchronous = FULL')
     // Nobody else writes here. Should somebody, waiting for them would stop every stream: fail, and try again.
     client.run('PRAGMA busy_timeout = 0')
+    // Who replaces a row deletes the old one: the triggers against that are asked then, too.
+    client.run('PRAGMA recursive_triggers = ON')
+    // Changes that come many at once touch more pages than fit into the 2 MB that SQLite keeps by itself.
+    client.run('PRAGMA cache_size = -16000')
     // What is sorted on the way goes beside the database: in a read-only container nothing else can be written.
     client.run(`PRAGMA temp_store_directory = '${folder.replaceAll("'", "''")}'`)
     const { get, set } = meta(client)

@@ -92,7 +92,8 @@ export class ReplicaStore implements Replica {
     try {
       const batch = new Batch()
       this.deps.store.log.merge(fresh, () => {
-        done = fresh.flatMap((fact) => this.#write(fact, batch))
+        done = []
+        for (const fact of fresh) this.#write(fact, batch, done)
         return this.#eventsOf(done, pulled)
       })
     } catch (error) {
@@ -147,36 +148,35 @@ export class ReplicaStore implements Replica {
   }
 
   /** Within the transaction. */
-  #write(stored: StoredFact, batch: Batch): Done[] {
+  #write(stored: StoredFact, batch: Batch, done: Done[]): void {
     const { registers } = this.deps.store.log
     const handler = this.#handlers[stored.kind]
     const fact = handler ? readFact(stored) : null
     if (!handler || !fact) {
       this.#parked.add(kindTarget(stored.kind), stored)
-      return []
+      return
     }
     const stamp = stampOf(fact.hlc, fact.origin)
     const keys = handler.registers?.(fact) ?? []
-    if (keys.some((key) => (registers.stamp(key) ?? '') >= stamp)) return []
+    if (keys.some((key) => (registers.stamp(key) ?? '') >= stamp)) return
     const written = handler.write(fact, batch)
     if ('missing' in written) {
       this.#parked.add(written.missing, fact)
-      return []
+      return
     }
     for (const key of keys) registers.take(key, stamp)
     for (const target of written.waits ?? []) this.#parked.add(target, fact)
     const { event, plain = fact.stream === 'revocation', came = [], after } = written
-    const done: Done[] = [{ fact, event, plain, after }]
-    for (const target of typeof came === 'string' ? [came] : came) done.push(...this.#release(target, batch))
-    return done
+    done.push({ fact, event, plain, after })
+    for (const target of typeof came === 'string' ? [came] : came) this.#release(target, batch, done)
   }
 
   /** Applies what waited for a target. */
-  #release(target: string, batch: Batch): Done[] {
-    return this.#parked.take(target).flatMap(({ origin, stream, seq }) => {
+  #release(target: string, batch: Batch, done: Done[]): void {
+    for (const { origin, stream, seq } of this.#parked.take(target)) {
       const fact = this.#find.get(origin, stream, seq)
-      return fact ? this.#write(fact, batch) : []
-    })
+      if (fact) this.#write(fact, batch, done)
+    }
   }
 
   /** Facts of kinds that this program has come to know. A full disk must not keep a node from starting. */
@@ -190,7 +190,7 @@ export class ReplicaStore implements Replica {
     try {
       const batch = new Batch()
       this.deps.store.log.merge([], () => {
-        done = targets.flatMap((target) => this.#release(target, batch))
+        for (const target of targets) this.#release(target, batch, done)
         return this.#eventsOf(done, true)
       })
     } catch (error) {
@@ -237,7 +237,13 @@ const CATCH_UP = { actor: 'system', action: 'cluster.catch-up' }
 /** After the commit. */
 const carryOut = (done: readonly Done[]): Applied['revocations'] =>
   done.flatMap(({ fact: { origin, stream, seq, kind, payload }, after }) => {
-    const cut = after()
+    let cut = 0
+    try {
+      cut = after()
+    } catch (error) {
+      // It is committed, and so are those behind it, which must be denied and cut: this one's defect is only told.
+      void Promise.reject(error)
+    }
     const revocation = kind === REVOKE ? String(payload.id) : null
     return stream === 'revocation' ? [{ origin, seq, cut, revocation }] : []
   })

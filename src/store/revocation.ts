@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, getTableColumns, gt, inArray, isNotNull, isNull, lt, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, getTableColumns, gt, inArray, lt, sql } from 'drizzle-orm'
 import type { AuditEvent, AuditRow } from '../audit.ts'
 import { type EmergencyEntry, type EmergencyStore, type GateRecord, gateStateAfter } from '../emergency.ts'
 import type { PeerReceipt } from '../cluster-view.ts'
@@ -13,6 +13,8 @@ import { audit, facts as factRows, meta, revocationConnections, revocations, ser
 /** How many of the dead an audit row names; the revocation itself names all. */
 const NAMED_MAX = 100
 const ACTION = 'token.revoke'
+/** As the index says it. */
+const OPEN = 'completed_at IS NULL AND origin IS NOT NULL'
 
 /** Told of a revocation that has become a fact, and holds against what comes from other nodes. */
 export interface Shared {
@@ -48,6 +50,8 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
   readonly #insertConnection
   readonly #whereabouts
   readonly #factAt
+  readonly #open
+  readonly #countOpen
   readonly #putCompletion
 
   /** Where there are other nodes. */
@@ -69,6 +73,12 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
     )
     this.#putCompletion = store.client.query<never, [number, string, string]>(
       'UPDATE revocations SET completed_at = ?, peers = ? WHERE id = ?',
+    )
+    this.#open = store.client.query<{ id: string; origin: string; seq: number }, [number]>(
+      `SELECT id, origin, seq FROM revocations WHERE ${OPEN} ORDER BY id DESC LIMIT ?`,
+    )
+    this.#countOpen = store.client.query<{ count: number }, [number]>(
+      `SELECT count(*) AS count FROM (SELECT 1 FROM revocations WHERE ${OPEN} LIMIT ?)`,
     )
     const p = sql.placeholder
     const { id, origin, seq, completedAt, peers } = revocations
@@ -304,17 +314,12 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
 
   /** Revocations of any node that are not known here to be complete, the newest first. */
   incomplete(limit: number): { id: string; origin: string; seq: number }[] {
-    const { id, origin, seq, completedAt } = revocations
-    const rows = this.store.db
-      .select({ id, origin, seq })
-      .from(revocations)
-      .where(and(isNull(completedAt), isNotNull(origin)))
-      .orderBy(desc(id))
-      .limit(limit)
-      .all()
-    return rows.flatMap((row) =>
-      row.origin !== null && row.seq !== null ? [{ ...row, origin: row.origin, seq: row.seq }] : [],
-    )
+    return this.#open.all(limit)
+  }
+
+  /** How many those are; no more than `limit` are counted. */
+  countIncomplete(limit: number): number {
+    return this.#countOpen.get(limit)?.count ?? 0
   }
 
   get(id: string): Receipt | null {

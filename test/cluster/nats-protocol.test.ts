@@ -51,6 +51,8 @@ describe.skipIf(!hasNats())('three nodes over three servers of NATS', () => {
     using sockets = await startOverWebSockets(3)
     await eventually(() => areAllLinked(nats.nodes) && areAllLinked(sockets.nodes), { timeoutMs: 10_000 })
     await isKept(servers.servers[0] as NatsServer, nats.stream)
+    const kept = await streamOf(servers.servers[0] as NatsServer, nats.stream)
+    expect(kept?.cluster?.replicas).toHaveLength(2)
     const [overNats, overSockets] = [await latencies(nats.nodes, 100), await latencies(sockets.nodes, 100)]
     const told = (taken: number[]) => `p50 ${quantile(taken, 0.5)} ms, p99 ${quantile(taken, 0.99)} ms`
     console.log(`published to applied: NATS ${told(overNats)}; WebSocket ${told(overSockets)}`)

@@ -402,6 +402,31 @@ describe.skipIf(!there)('a server that is not there', () => {
   }, 60_000)
 })
 
+describe.skipIf(!there)('servers with settings of their own', () => {
+  test('one that takes little at once gets all in small parts', async () => {
+    await using server = await startNats('max_payload: 4096')
+    using peers = await startPeers([server.url], ['a', 'b'])
+    const [a, b] = peers
+    await eventually(() => areLinked(peers))
+    const payload = randomBytes(50_000).toString('hex')
+    a.transport.broadcast(facts('a', 1, payload))
+    a.transport.broadcast(digest(1))
+    await eventually(() => b.heard.length === 2)
+    expect(heardOf(b, 'a', 'facts')).toEqual([facts('a', 1, payload)])
+  })
+
+  test('one without JetStream does, and that is told once', async () => {
+    await using server = await startNats('', 'nats', false)
+    using peers = await startPeers([server.url], ['a', 'b'])
+    const [a, b] = peers
+    await eventually(() => areLinked(peers))
+    a.transport.broadcast(facts('a', 1))
+    await eventually(() => heardOf(b, 'a', 'facts').length === 1)
+    await eventually(() => a.warned.some((text) => text.startsWith('JetStream: ')))
+    expect(a.warned.filter((text) => text.startsWith('JetStream: '))).toHaveLength(1)
+  })
+})
+
 describe.skipIf(!there)('who may connect', () => {
   const start = async (urls: string[], credsFile: string | null = null) => {
     const peer = new Peer('a', randomBytes(32), 'cluster')

@@ -37,21 +37,26 @@ const SCENES = {
   'Run it': { after: 'cat "$printed"; portcullis token show "Cursor IDE" | grep -q revoked' },
 }
 
-test.if(mayRunGuides())('it can be tried and run as it says', async () => {
-  const ran = await runGuide('README.md', {
-    cwd: checkout(),
-    before: BEFORE,
-    scenes: SCENES,
-    after: "grep -A1 'event: disconnect' stream",
-    timeoutMs: 110_000,
-  })
-  const farewell = readPage('README.md').fences.find(({ text }) => text.startsWith('event: disconnect'))?.text
-  expect(ran.at(-1)?.stdout.trim()).toBe(farewell as string)
-  const created = ran.find(({ block }) => block.text.includes('server add'))
-  expect(created?.stdout).toContain('Found:         an MCP server at /mcp')
-  expect(created?.stdout).toContain('"Authorization": "Bearer pcl_')
-  expect(created?.stdout).toContain('Revoked 1 token (compromised)')
-  const spread = ran.find(({ block }) => block.text.includes('portcullis cluster status'))
-  for (const node of ['a', 'b']) expect(spread?.stdout).toMatch(new RegExp(`^node ${node}: acked in .*cut 0 connections$`, 'm'))
-  expect(spread?.stdout).toContain('Complete: no node of the cluster lets these tokens in any more.')
-}, 120_000)
+test.if(mayRunGuides())(
+  'it can be tried and run as it says',
+  async () => {
+    const ran = await runGuide('README.md', {
+      cwd: checkout(),
+      before: BEFORE,
+      scenes: SCENES,
+      after: "grep -A1 'event: disconnect' stream",
+      timeoutMs: 110_000,
+    })
+    const farewell = readPage('README.md').fences.find(({ text }) => text.startsWith('event: disconnect'))?.text
+    expect(ran.at(-1)?.stdout.trim()).toBe(farewell as string)
+    const created = ran.find(({ block }) => block.text.includes('server add'))
+    expect(created?.stdout).toContain('Found:         an MCP server at /mcp')
+    expect(created?.stdout).toContain('"Authorization": "Bearer pcl_')
+    expect(created?.stdout).toContain('Revoked 1 token (compromised)')
+    const spread = ran.find(({ block }) => block.text.includes('portcullis cluster status'))
+    for (const node of ['a', 'b'])
+      expect(spread?.stdout).toMatch(new RegExp(`^node ${node}: acked in .*cut 0 connections$`, 'm'))
+    expect(spread?.stdout).toContain('Complete: no node of the cluster lets these tokens in any more.')
+  },
+  120_000,
+)

@@ -64,7 +64,18 @@ type Action = (world: World, random: Random) => string | null
 const SUBJECTS = ['ann', 'bob', 'cyd'] as const
 const GROUPS = ['crew', 'guests'] as const
 const SERVERS = ['s1', 's2', 's3'] as const
-const TYPES: readonly Message['t'][] = ['digest', 'answer', 'facts', 'pull', 'ack', 'promise', 'accepted', 'chosen', 'view', 'which']
+const TYPES: readonly Message['t'][] = [
+  'digest',
+  'answer',
+  'facts',
+  'pull',
+  'ack',
+  'promise',
+  'accepted',
+  'chosen',
+  'view',
+  'which',
+]
 
 const running = (world: World): Process[] => [...world.processes()].filter(({ stopped }) => !stopped)
 const anyRunning = (world: World, random: Random): Process | undefined => random.any(running(world))

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { BREAKS, type Break, SOUND } from './breaks.ts'
-import { type Outcome, World } from './world.ts'
+import { type Outcome, type Story, World } from './world.ts'
 
 /** `bun run simulate --steps N --seed S`: worlds out of consecutive seeds, until so many steps were made. */
 
@@ -29,6 +29,15 @@ export const simulate = (steps: number, seed: number, broken: Break = SOUND): Si
 }
 
 export const replay = (seed: number, broken: Break = SOUND): Outcome => new World(seed, { broken }).run(WORLD_STEPS)
+
+/** A story in some seeds' times; the first failure, or null. */
+export const narrate = (story: Story, seeds: number, broken: Break = SOUND): Outcome | null => {
+  for (let seed = 1; seed <= seeds; seed += 1) {
+    const outcome = new World(seed, { story, broken }).run(1)
+    if (outcome.failure) return outcome
+  }
+  return null
+}
 
 /** The same seed with fewer actions, as long as it fails: what is left is what the failure needs. */
 export const shrink = (outcome: Outcome, broken: Break = SOUND): Outcome => {

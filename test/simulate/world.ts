@@ -87,7 +87,7 @@ export class World {
     this.broken = options.broken ?? SOUND
     this.leaseMs = random.pick([1_000, 1_000, 2_000, 5_000])
     const timing: Timing = {
-      digestMs: random.pick([250, 250, this.leaseMs / 4]),
+      digestMs: random.pick([250, 250, 500]),
       leaseGuard: 1.1,
       pullBytesMax: random.pick([2_000, 20_000, 1_048_576]),
       syncGraceMs: 3_000,
@@ -319,7 +319,13 @@ export class World {
       return this.memberOf(machine, machine.disk)
     })
     const auto = !story && random.chance(0.5)
-    const policy: ClusterPolicy = story ? story.policy : auto ? (size >= 3 ? 'lease' : 'serve') : random.pick(['lease', 'serve'])
+    const policy: ClusterPolicy = story
+      ? story.policy
+      : auto
+        ? size >= 3
+          ? 'lease'
+          : 'serve'
+        : random.pick(['lease', 'serve'])
     const membership: Membership = {
       version: 1,
       ballot: `0 ${(first[0] as Member).id}`,

@@ -39,6 +39,7 @@ export class NatsServer {
     /** Lines of its configuration beside ports and storage. */
     config: string,
     scheme: 'nats' | 'tls' = 'nats',
+    keeps = true,
   ) {
     this.#folder = tempFolder()
     this.#config = join(this.#folder, 'nats.conf')
@@ -49,7 +50,7 @@ export class NatsServer {
       `server_name: ${name}`,
       `listen: "127.0.0.1:${ports.client}"`,
       `http: "127.0.0.1:${ports.monitor}"`,
-      `jetstream { store_dir: "${this.storage}", max_file_store: 256M, max_memory_store: 64M }`,
+      ...(keeps ? [`jetstream { store_dir: "${this.storage}", max_file_store: 256M, max_memory_store: 64M }`] : []),
       config,
     ]
     writeFileSync(this.#config, lines.join('\n'))
@@ -113,9 +114,9 @@ export const streamOf = async (server: NatsServer, name: string): Promise<Stream
 
 const portsOf = async () => ({ client: await freePort(), route: await freePort(), monitor: await freePort() })
 
-/** One server with JetStream. `config`: more lines, as TLS or accounts. */
-export const startNats = async (config = '', scheme: 'nats' | 'tls' = 'nats') => {
-  const server = new NatsServer('alone', await portsOf(), config, scheme)
+/** One server. `config`: more lines, as TLS or accounts. `keeps`: with JetStream. */
+export const startNats = async (config = '', scheme: 'nats' | 'tls' = 'nats', keeps = true) => {
+  const server = new NatsServer('alone', await portsOf(), config, scheme, keeps)
   await server.start()
   return Object.assign(server, { [Symbol.asyncDispose]: () => server.stop() })
 }

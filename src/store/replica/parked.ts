@@ -2,6 +2,7 @@ import type { Database } from 'bun:sqlite'
 import type { FactId } from '../../fact.ts'
 
 const UNKNOWN = 'kind:'
+const NONE: readonly FactId[] = []
 
 /** Facts that wait for what they are about, or for a program that knows them: on disk, and by target in memory. */
 export class Parked {
@@ -53,8 +54,10 @@ export class Parked {
 
   /** What waited for it, which waits no longer. */
   take(target: string): readonly FactId[] {
+    // Nearly always: of a hundred thousand names none is looked for.
+    if (this.#byTarget.size === 0) return NONE
     const ids = this.#byTarget.get(target)
-    if (!ids) return []
+    if (!ids) return NONE
     this.#byTarget.delete(target)
     this.#delete.run(target)
     if (target.startsWith(UNKNOWN)) this.#unknown = null

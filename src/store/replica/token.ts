@@ -71,13 +71,12 @@ class TokenRows {
     this.#putPolicy = client.query<never, [string | null, string]>('UPDATE tokens SET policy = ? WHERE id = ?')
   }
 
-  insert({ id, name, subject, group, createdAt, createdBy, ...rest }: NewToken, seen: number | null): void {
-    const { expiresAt, revokedAt, revocationId, policy, servers } = rest
+  insert(token: NewToken, seen: number | null): void {
+    const { id, name, subject, group, createdAt, createdBy, expiresAt, revokedAt, revocationId, policy } = token
     const rules = policy === null ? null : JSON.stringify(policy)
-    this.#insertToken.run(
-      ...[id, name, subject, group, createdAt, createdBy, expiresAt, revokedAt, revocationId, rules, seen],
-    )
-    for (const server of servers) this.#insertReach.run(id, server)
+    const died = [expiresAt, revokedAt, revocationId] as const
+    this.#insertToken.run(id, name, subject, group, createdAt, createdBy, ...died, rules, seen)
+    for (const server of token.servers) this.#insertReach.run(id, server)
   }
 
   /** What a token that is here already did not know of itself. */
@@ -88,13 +87,15 @@ class TokenRows {
   /** Whether it is a new one. It may be here as dead alone, since before its token. Returns it as it is from now on. */
   secret(token: string, { digest, keyId, createdAt, diesAt }: NewSecret): { secret: NewSecret; isNew: boolean } {
     const secret = { digest, keyId, createdAt, diesAt }
-    const known = this.#findSecret.get(digest)
-    if (known === null) {
+    try {
       this.#insertSecret.run(digest, keyId, token, createdAt, diesAt)
       return { secret, isNew: true }
+    } catch (error) {
+      const known = this.#findSecret.get(digest)
+      if (known === null) throw error
+      if (diesAt !== null) this.die(digest, diesAt)
+      return { secret: { ...secret, diesAt: earlierDeath(known.diesAt, diesAt) }, isNew: false }
     }
-    if (diesAt !== null) this.die(digest, diesAt)
-    return { secret: { ...secret, diesAt: earlierDeath(known.diesAt, diesAt) }, isNew: false }
   }
 
   /** Whether there is such a secret. */
@@ -131,31 +132,30 @@ const issue = (deps: TokenFactsDeps, rows: TokenRows): Handler => ({
     const { tokens, revocations, store } = deps
     const told = payload as unknown as Issued
     const seen = told.seen ?? null
+    const { id, name, subject, group, createdAt, createdBy, expiresAt } = told
     const made = {
-      ...told,
+      ...{ id, name, subject, group, createdAt, createdBy, expiresAt, seen },
       servers: new Set(told.servers),
       revokedAt: told.revokedAt ?? null,
       revocationId: told.revocationId ?? null,
       policy: told.policy ?? null,
-      seen,
-      secrets: told.secrets.map(({ digest, keyId, createdAt, diesAt }) => ({ digest, keyId, createdAt, diesAt })),
+      secrets: [...told.secrets],
     }
-    const came = comes(made.id, made.secrets)
-    if (isHere(deps, batch, made.id)) return { ...known(deps, rows, made, stampOf(hlc, origin)), came }
+    const came = comes(id, made.secrets)
+    if (isHere(deps, batch, id)) return { ...known(deps, rows, made, stampOf(hlc, origin)), came }
     const killer = made.revokedAt === null ? revocations.killerOf(made) : null
     // Dead on arrival: its issuer did not know what kills it.
     if (killer) Object.assign(made, { revokedAt: killer.at, revocationId: killer.id })
     rows.insert(made, store.log.seenIds.idOf(seen))
-    made.secrets = made.secrets.map((secret) => rows.secret(made.id, secret).secret)
-    batch.tokens.set(made.id, made)
-    const { subject, group, expiresAt } = made
+    made.secrets = made.secrets.map((secret) => rows.secret(id, secret).secret)
+    batch.tokens.set(id, made)
     const details = { subject, group, servers: told.servers, expiresAt, ...(made.policy && { policy: made.policy }) }
     return {
       event: {
-        actor: made.createdBy,
+        actor: createdBy,
         action: 'token.issue',
-        targetId: made.id,
-        targetName: made.name,
+        targetId: id,
+        targetName: name,
         details: killer ? { ...details, revocation: killer.id } : details,
       },
       came,
