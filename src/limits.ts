@@ -286,9 +286,9 @@ export const limits = {
   /** Rows that a founding says anew in one commit: some milliseconds. */
   foundingRowsSlice: 100,
   /** Facts of before that a founding deletes in one commit: likewise. */
-  factsForgottenSlice: 1_000,
-  /** Tokens that one fact tells as dead of a revocation: 200 KB. */
-  deadPerFactMax: 2_000,
+  factsForgottenSlice: 300,
+  /** Tokens that one fact tells as dead of a revocation: 150 KB, and with the longest names and subjects less than a frame. */
+  deadPerFactMax: 1_500,
   /** A frame between nodes: what is pulled at once stays far below, and who has proved nothing can make the node hold one. */
   clusterFrameBytesMax: 8 * 1024 * 1024,
   /** What is said before a link is sealed: keys and names. */

@@ -15,7 +15,7 @@ import type { TransportEvents } from '../cluster/transport.ts'
 import { WebSocketTransport } from '../cluster/websocket.ts'
 import type { ClusterConfig, Config } from '../config.ts'
 import type { Emergency } from '../emergency.ts'
-import { AppError, invalid } from '../error.ts'
+import { AppError, invalid, messageOf } from '../error.ts'
 import type { StoredFact } from '../fact.ts'
 import { newId } from '../id.ts'
 import { limits } from '../limits.ts'
@@ -108,7 +108,7 @@ const joinPatiently = async <T>(ask: () => Promise<T>, log: Logger): Promise<T> 
     } catch (error) {
       const passing = error instanceof AppError && error.kind === 'unavailable'
       if (!passing || performance.now() > until) throw error
-      log.warn({ err: error }, 'the cluster can not be joined yet; trying again')
+      log.warn({ error: messageOf(error) }, 'the cluster can not be joined yet; trying again')
       await Bun.sleep(limits.joinRetryMs)
     }
   }
@@ -162,6 +162,8 @@ export const createCluster = (services: ClusterServices): Clustered => {
     store,
     limits,
     revocations: facts,
+    onDefect: (error, kind) =>
+      log.error({ err: error, kind }, 'a fact of another node could not be applied; it is kept, and passed on'),
     handlers: {
       ...tokenHandlers({ store, tokens, revocations, registry, now }),
       ...serverHandlers({ store, servers, registry }),

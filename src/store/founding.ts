@@ -219,7 +219,7 @@ const restateDead = async ({ store, limits }: Founding, last: number): Promise<v
   }
   await inSlices(
     (after) => ids.all(after, last, limits.foundingRowsSlice),
-    (slice) => {
+    async (slice) => {
       for (const { rowid } of slice) {
         const one = row.get(rowid)
         const dead = one ? (JSON.parse(one.tokens) as unknown[]) : []
@@ -227,7 +227,9 @@ const restateDead = async ({ store, limits }: Founding, last: number): Promise<v
           const tokens = dead.slice(start, start + limits.deadPerFactMax)
           facts.push(fact('change', 'revocation.dead', { id: one?.id, tokens }))
           told += tokens.length
-          if (told >= limits.deadPerFactMax) say()
+          if (told < limits.deadPerFactMax) continue
+          say()
+          await turn()
         }
       }
       say()
@@ -238,14 +240,14 @@ const restateDead = async ({ store, limits }: Founding, last: number): Promise<v
 /** Reads and says slice after slice, each in one run, with a turn of the loop between them. */
 const inSlices = async <Row extends { rowid: number }>(
   read: (after: number) => Row[],
-  say: (slice: Row[]) => void,
+  say: (slice: Row[]) => void | Promise<void>,
 ): Promise<void> => {
   let after = 0
   for (;;) {
     const slice = read(after)
     const end = slice.at(-1)
     if (!end) return
-    say(slice)
+    await say(slice)
     after = end.rowid
     await turn()
   }

@@ -6,7 +6,7 @@ import type { Applied, Replica } from '../replica.ts'
 import type { RevocationRecord } from '../revocation-record.ts'
 import type { LoggedEvent } from './log.ts'
 import type { Store } from './open.ts'
-import { Batch, type Handlers, type ReadFact } from './replica/handler.ts'
+import { Batch, type Handler, type Handlers, type ReadFact, type Written } from './replica/handler.ts'
 import { Parked } from './replica/parked.ts'
 import type { RevocationFacts } from './replica/revocation.ts'
 
@@ -16,6 +16,8 @@ export interface ReplicaDeps {
   handlers: Handlers
   revocations: RevocationFacts
   limits: Pick<Limits, 'catchUpRowsMax'>
+  /** A fact that its handler can't take, or carry out. */
+  onDefect(error: unknown, kind: string): void
 }
 
 /** What was written of one fact, and is done once it is committed. */
@@ -88,20 +90,32 @@ export class ReplicaStore implements Replica {
     if (fresh.length === 0) return { revocations: [], count: 0 }
     // Each token that comes is held against them.
     this.deps.revocations.load()
-    let done: Done[] = []
+    let done: Done[]
     try {
-      const batch = new Batch()
-      this.deps.store.log.merge(fresh, () => {
-        done = []
-        for (const fact of fresh) this.#write(fact, batch, done)
-        return this.#eventsOf(done, pulled)
-      })
+      done = this.#merge(fresh, pulled, false)
     } catch (error) {
       this.#parked.load()
-      this.#deny(fresh)
-      throw error
+      try {
+        if (!isDefect(error)) throw error
+        done = this.#merge(fresh, pulled, true)
+      } catch (refused) {
+        this.#parked.load()
+        this.#deny(fresh)
+        throw refused
+      }
     }
-    return { revocations: carryOut(done), count: fresh.length }
+    return { revocations: this.#carryOut(done), count: fresh.length }
+  }
+
+  /** `warily`: one that its handler can't take must not keep out all that come with it. */
+  #merge(fresh: readonly StoredFact[], pulled: boolean, warily: boolean): Done[] {
+    const batch = new Batch(warily)
+    const done: Done[] = []
+    this.deps.store.log.merge(fresh, () => {
+      for (const fact of fresh) this.#write(fact, batch, done)
+      return this.#eventsOf(done, pulled)
+    })
+    return done
   }
 
   /**
@@ -133,6 +147,20 @@ export class ReplicaStore implements Replica {
     return stored ? [stored] : []
   }
 
+  /** After the commit. The defect of one must not keep those behind it from being denied and cut. */
+  #carryOut(done: readonly Done[]): Applied['revocations'] {
+    return done.flatMap(({ fact: { origin, stream, seq, kind, payload }, after }) => {
+      let cut = 0
+      try {
+        cut = after()
+      } catch (error) {
+        this.deps.onDefect(error, kind)
+      }
+      const revocation = kind === REVOKE ? String(payload.id) : null
+      return stream === 'revocation' ? [{ origin, seq, cut, revocation }] : []
+    })
+  }
+
   /** Those that are new, each behind the one before it of its stream; revocations first, so that they overtake the rest. */
   #following(facts: readonly StoredFact[]): StoredFact[] {
     const reach = new Map<string, number>()
@@ -159,7 +187,11 @@ export class ReplicaStore implements Replica {
     const stamp = stampOf(fact.hlc, fact.origin)
     const keys = handler.registers?.(fact) ?? []
     if (keys.some((key) => (registers.stamp(key) ?? '') >= stamp)) return
-    const written = handler.write(fact, batch)
+    const written = batch.warily ? this.#attempt(handler, fact, batch) : handler.write(fact, batch)
+    if (!written) {
+      this.#parked.add(kindTarget(stored.kind), stored)
+      return
+    }
     if ('missing' in written) {
       this.#parked.add(written.missing, fact)
       return
@@ -169,6 +201,23 @@ export class ReplicaStore implements Replica {
     const { event, plain = fact.stream === 'revocation', came = [], after } = written
     done.push({ fact, event, plain, after })
     for (const target of typeof came === 'string' ? [came] : came) this.#release(target, batch, done)
+  }
+
+  /** Null: it can't be taken, and is kept like one that is not known: a later program may. */
+  #attempt(handler: Handler, fact: ReadFact, batch: Batch): Written | null {
+    const { client, log } = this.deps.store
+    client.run('SAVEPOINT fact')
+    let written: Written | null = null
+    try {
+      written = handler.write(fact, batch)
+    } catch (error) {
+      if (!isDefect(error)) throw error
+      client.run('ROLLBACK TO fact')
+      log.seenIds.forget()
+      this.deps.onDefect(error, fact.kind)
+    }
+    client.run('RELEASE fact')
+    return written
   }
 
   /** Applies what waited for a target. */
@@ -186,9 +235,9 @@ export class ReplicaStore implements Replica {
       .filter((target) => this.#parked.has(target))
     if (targets.length === 0) return
     this.deps.revocations.load()
-    let done: Done[] = []
+    const done: Done[] = []
     try {
-      const batch = new Batch()
+      const batch = new Batch(true)
       this.deps.store.log.merge([], () => {
         for (const target of targets) this.#release(target, batch, done)
         return this.#eventsOf(done, true)
@@ -199,14 +248,18 @@ export class ReplicaStore implements Replica {
       // They stay what they were until the next start: told as unknown, and not acked.
       return
     }
-    carryOut(done)
+    this.#carryOut(done)
   }
 
   #deny(facts: readonly StoredFact[]): void {
     for (const stored of facts) {
       const handler = this.#handlers[stored.kind]
       const fact = handler?.deny ? readFact(stored) : null
-      if (fact) handler?.deny?.(fact)
+      try {
+        if (fact) handler?.deny?.(fact)
+      } catch (error) {
+        this.deps.onDefect(error, stored.kind)
+      }
     }
   }
 
@@ -232,21 +285,15 @@ export class ReplicaStore implements Replica {
   }
 }
 
-const CATCH_UP = { actor: 'system', action: 'cluster.catch-up' }
+/** What says that a fact can't be taken, and nothing of the disk: it would be refused again and again. */
+const isDefect = (error: unknown): boolean => {
+  const cause = error instanceof AppError && error.kind === 'storage' ? error.cause : error
+  if (cause instanceof AppError) return cause.kind !== 'storage'
+  if (cause instanceof TypeError || cause instanceof RangeError || cause instanceof SyntaxError) return true
+  return cause instanceof Error && 'code' in cause && String(cause.code).startsWith('SQLITE_CONSTRAINT')
+}
 
-/** After the commit. */
-const carryOut = (done: readonly Done[]): Applied['revocations'] =>
-  done.flatMap(({ fact: { origin, stream, seq, kind, payload }, after }) => {
-    let cut = 0
-    try {
-      cut = after()
-    } catch (error) {
-      // It is committed, and so are those behind it, which must be denied and cut: this one's defect is only told.
-      void Promise.reject(error)
-    }
-    const revocation = kind === REVOKE ? String(payload.id) : null
-    return stream === 'revocation' ? [{ origin, seq, cut, revocation }] : []
-  })
+const CATCH_UP = { actor: 'system', action: 'cluster.catch-up' }
 
 /** Null: it is none that this program can read. */
 const readFact = (stored: StoredFact): ReadFact | null => {

@@ -93,16 +93,14 @@ ${table(
 At rest a node spends on each of its peers, of one processor: ${rest
       .map(({ nodes: count, percent }) => `${percent.toFixed(2)}% of ${count} nodes`)
       .join(', ')}`,
-    checks: rows.map(
-      ({ nodes: count, delayMs, lastMs }): Check => ({
-        what: `${count} nodes, ${delayMs} ms apart: revoke to the last end, p99`,
-        value: lastMs.p99,
-        unit: 'ms',
-        target: delayMs + BEYOND_MS,
-        side: 'at most',
-        stretch: null,
-      }),
-    ),
+    checks: rows.map(({ nodes: count, delayMs, lastMs }): Check => ({
+      what: `${count} nodes, ${delayMs} ms apart: revoke to the last end, p99`,
+      value: lastMs.p99,
+      unit: 'ms',
+      target: delayMs + BEYOND_MS,
+      side: 'at most',
+      stretch: null,
+    })),
     data: { rounds, rows, rest },
     failures,
     missing: [],

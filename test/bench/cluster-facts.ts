@@ -43,7 +43,7 @@ export const clusterFacts = async (size: Size): Promise<Report> => {
     await cluster.settled(60_000)
     const id = await first.id()
     await first.stop()
-    await makeIn('fact-maker.ts', { folder: first.data, tokens: facts })
+    await makeIn('fact-maker.ts', { folder: first.data, tokens: facts, round: at })
     for (const [to, from] of [
       [joiner, id],
       [first, await joiner.id()],
@@ -60,9 +60,10 @@ export const clusterFacts = async (size: Size): Promise<Report> => {
         const { members } = await statusOf(first)
         return members.some(({ state, behind }) => state === 'linked' && behind === 0)
       },
-      { timeoutMs: 120_000 },
+      { timeoutMs: 120_000, everyMs: 10 },
     )
     healMs.push(performance.now() - linkedAt)
+    console.error(`round ${at + 1} of ${rounds}`)
   }
   const healed = figuresOf(healMs)
   const count = grouped(facts)

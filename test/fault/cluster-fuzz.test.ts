@@ -122,16 +122,18 @@ test.each<[string, Refusal, (sealed: Buffer, chunk: Buffer) => Buffer]>([
   ['a bit is turned in what is sealed', 'wrong_key', (sealed) => turned(sealed, 30)],
   ['a bit is turned in its proof', 'wrong_key', (sealed) => turned(sealed, -1)],
   ['its number is another', 'wrong_key', (sealed) => turned(sealed, 6)],
-  ['it is of somebody else', 'wrong_key', (sealed) => frame(BINARY, Buffer.concat([sealed.subarray(0, 9), randomBytes(99)]))],
+  [
+    'it is of somebody else',
+    'wrong_key',
+    (sealed) => frame(BINARY, Buffer.concat([sealed.subarray(0, 9), randomBytes(99)])),
+  ],
   ['it comes again', 'replayed', (_, chunk) => Buffer.concat([chunk, chunk])],
   ['its end is missing', 'truncated', (sealed) => frame(BINARY, sealed.subarray(0, 20))],
   ['its version is another', 'wrong_version', (sealed) => frame(BINARY, sealed.fill(2, 0, 1))],
   ['it is a text', 'malformed', () => frame(TEXT, '{"t":"digest"}')],
   ['it is 100 MB long', 'too_large', () => Buffer.concat([headOf(BINARY, 100 * MB), Buffer.alloc(MB)])],
 ])('between two nodes: %s', async (_what, reason, change) => {
-  const before = new Map(
-    await Promise.all([a, b].map(async (member) => [member, await refusedAt(member)] as const)),
-  )
+  const before = new Map(await Promise.all([a, b].map(async (member) => [member, await refusedAt(member)] as const)))
   const receiver = await tamper(a, b, change)
   await eventually(async () => (await refusedAt(receiver))[reason] !== before.get(receiver)?.[reason])
   await nothingElse()
@@ -302,5 +304,6 @@ test('after all that a revocation cuts everywhere, and is complete', async () =>
   })
   expect(json.complete).toBe(true)
   for (const { text } of streams) expect(await text).toContain('token_revoked')
-  for (const { running } of cluster.members) expect(running.stderr()).not.toMatch(/promise was rejected|panic|a step failed/)
+  for (const { running } of cluster.members)
+    expect(running.stderr()).not.toMatch(/promise was rejected|panic|a step failed/)
 })

@@ -186,7 +186,9 @@ test('a node of the next version: what it says that is not understood is kept, p
     })
   await tells(ids.a)
   const acked = () =>
-    transport.got.flatMap(({ message }) => (message.t === 'ack' ? message.acks : [])).filter(({ origin }) => origin === 'next')
+    transport.got
+      .flatMap(({ message }) => (message.t === 'ack' ? message.acks : []))
+      .filter(({ origin }) => origin === 'next')
   await eventually(() => acked().some(({ seq }) => seq === 2))
   expect(acked().filter(({ seq }) => seq === 1)).toEqual([])
 

@@ -99,7 +99,9 @@ describe.if(onMachines(import.meta.path, 240_000))('five machines', () => {
     await eventually(async () => [401, 503].includes(await ask(e, token)), { timeoutMs: 10_000 })
     expect(stateAt(await complete(a, receipt), 'e')).toBe('lease_expired')
     expect([401, 503]).toContain(await ask(e, token))
-    await eventually(async () => (await e.status()).clustered && (await fetch(`${e.running.console}/readyz`)).status === 503)
+    await eventually(
+      async () => (await e.status()).clustered && (await fetch(`${e.running.console}/readyz`)).status === 503,
+    )
     machineOf(e).heal()
     await cluster.settled()
     await everywhere(token, 401)

@@ -11,6 +11,7 @@ const ADMINISTERED_MS = 300_000
 const CONVERGED_MS = 30_000
 /** How long one that is no member may still find its way back. */
 const PATIENCE_MS = 60_000
+const GIVEN_UP_MS = 150_000
 const LOOKED_MS = 50
 const TRIED_MS = 1_000
 
@@ -90,10 +91,10 @@ export class Healing {
     }
     const processes = [...world.processes()]
     const newest = this.#newest(processes)
-    if (!newest || processes.every(({ disk }) => disk.fresh && !disk.retired)) {
-      // A cluster is over when all its members were lost or removed, but for some that know nothing yet.
+    if (!newest) {
+      // All members were lost or removed.
       if (world.now > this.#startedAt + PATIENCE_MS) for (const process of processes) this.#switchOff(process)
-      return processes.length === 0 ? null : 'nobody is left who knows anything'
+      return processes.length === 0 ? null : 'nobody is a member'
     }
     const { members, void: voided } = newest.membership
     const isMember = (id: string) => members.some((member) => member.id === id)
@@ -106,6 +107,12 @@ export class Healing {
       .filter(({ id }) => !isMember(id))
       .concat(voided)
       .filter(({ id }) => world.gone.has(id))
+    // Members that were never in step, and nobody beside them who was: only people could go on here, with new folders.
+    if (processes.every(({ id, disk }) => disk.fresh || !isMember(id)) && world.now > this.#startedAt + GIVEN_UP_MS) {
+      world.count('given up')
+      for (const process of processes) this.#switchOff(process)
+      return 'nobody who knows anything is a member'
+    }
     const wrong = [
       ...absent.map(({ id }) => `${id} is gone and a member`),
       ...strangers.map(({ id }) => `${id} runs and is none`),

@@ -136,10 +136,6 @@ export class Process implements Endpoint {
     this.#run(() => this.protocol.tick(this.mono))
   }
 
-  issue(payload: Record<string, unknown>): void {
-    this.commit('change', 'token.issue', payload)
-  }
-
   /** A change of this node's own, told to all in the same run. Returns whether the disk took it. */
   commit(stream: FactStream, kind: string, payload: Record<string, unknown>): StoredFact | null {
     let fact: StoredFact | null = null

@@ -21,7 +21,7 @@ const node = (world: World, name: string): Process => {
   return found
 }
 
-const await_ = (world: World, what: string, done: () => boolean): void => {
+const soon = (world: World, what: string, done: () => boolean): void => {
   if (!world.until(done, WAIT_MS)) throw new Violation(`the story stops: ${what}`)
 }
 
@@ -79,9 +79,9 @@ const isLinkedC = ({ id, state }: MemberStatus): boolean => id === 'c1' && state
 
 /** Everybody serves, and has a token that is let in everywhere. */
 const begin = (world: World): void => {
-  await_(world, 'not all serve', () => [...world.processes()].every(({ fit }) => fit))
+  soon(world, 'not all serve', () => [...world.processes()].every(({ fit }) => fit))
   issue(world, node(world, 'a'))
-  await_(world, 'not all know the token', () => [...world.processes()].every(({ store }) => store.live.size === 1))
+  soon(world, 'not all know the token', () => [...world.processes()].every(({ store }) => store.live.size === 1))
 }
 
 /** Begins a change and waits for its end, whichever. */
@@ -103,12 +103,12 @@ const ALL_LEAVE: Story = {
     starve(world, 'd', ['facts'])
     starve(world, 'e', ['facts'])
     const fact = revoke(world, node(world, 'a'))
-    await_(world, 'it is not complete', () => world.checks.isComplete(fact))
+    soon(world, 'it is not complete', () => world.checks.isComplete(fact))
     const c = node(world, 'c')
     remove(world, c, 'a')
     remove(world, c, 'b')
     isolate(world, 'c')
-    await_(world, 'the links to c stay', () => !node(world, 'd').protocol.status(0).members.some(isLinkedC))
+    soon(world, 'the links to c stay', () => !node(world, 'd').protocol.status(0).members.some(isLinkedC))
     remove(world, node(world, 'd'), 'c')
     pass(world, 10 * world.leaseMs)
   },
@@ -130,14 +130,14 @@ const LEASE_ENDS: Story = {
       world.network.muted.set(`${node(world, name).id} ${c.id}`, new Set(['accepted']))
     c.change({ kind: 'policy', policy: 'serve', leaseMs: world.leaseMs })
     const accepted = (name: string) => (node(world, name).disk.state ?? '').includes('"change":"policy serve')
-    await_(world, 'nobody accepted it', () => ['a', 'b', 'e'].every(accepted))
+    soon(world, 'nobody accepted it', () => ['a', 'b', 'e'].every(accepted))
     const fact = revoke(world, node(world, 'a'))
-    await_(world, 'nobody has it', () => ['b', 'c', 'e'].every((name) => node(world, name).store.live.size === 0))
+    soon(world, 'nobody has it', () => ['b', 'c', 'e'].every((name) => node(world, name).store.live.size === 0))
     pass(world, 50)
     world.network.muted.clear()
     starve(world, 'd', ['facts'])
-    await_(world, 'the policy is not chosen', () => node(world, 'd').membership.policy === 'serve')
-    await_(world, 'it is not complete', () => world.checks.isComplete(fact))
+    soon(world, 'the policy is not chosen', () => node(world, 'd').membership.policy === 'serve')
+    soon(world, 'it is not complete', () => world.checks.isComplete(fact))
     pass(world, 5 * world.leaseMs)
   },
 }
@@ -154,15 +154,41 @@ export const RESTORED_ALONE: Story = {
     if (!a?.disk || !b) throw new Error('no machines')
     a.backups.push(a.disk.copy())
     world.askIn(b, node(world, 'a'))
-    await_(world, 'b is not welcomed', () => world.joining.size === 0 || world.welcome(random) !== null)
+    soon(world, 'b is not welcomed', () => world.joining.size === 0 || world.welcome(random) !== null)
     world.kill(node(world, 'a'), false)
     world.restore(a, (a.backups[0] as NonNullable<typeof a.disk>).copy(), true)
     world.boot(a, random)
-    await_(world, 'they never serve again', () => [...world.processes()].every(({ fit }) => fit))
+    soon(world, 'they never serve again', () => [...world.processes()].every(({ fit }) => fit))
   },
 }
 
-export const STORIES: readonly Story[] = [ALL_LEAVE, LEASE_ENDS]
+/** A machine goes back to a snapshot, and its node with it: it must not use the same numbers again, nor let anybody in. */
+const ROLLED_BACK: Story = {
+  name: 'a machine goes back to a snapshot',
+  members: 3,
+  policy: 'lease',
+  run: (world) => {
+    const random = new Random(world.seed)
+    begin(world)
+    const [a] = world.machines
+    const snapshot = a?.disk?.copy()
+    if (!a || !snapshot) throw new Error('no machine')
+    const fact = revoke(world, node(world, 'a'))
+    soon(world, 'it is not complete', () => world.checks.isComplete(fact))
+    world.kill(node(world, 'a'), false)
+    a.disk = snapshot
+    world.boot(a, random)
+    const back = node(world, 'a')
+    soon(world, 'it does not notice', () => back.protocol.rolledBack)
+    if (back.fit) throw new Violation('it serves all the same')
+    world.kill(back, false)
+    world.restore(a, snapshot, false)
+    world.boot(a, random)
+    soon(world, 'they never serve again', () => [...world.processes()].every(({ fit }) => fit))
+  },
+}
+
+export const STORIES: readonly Story[] = [ALL_LEAVE, LEASE_ENDS, ROLLED_BACK]
 
 const FLOOR = { vector: {}, unknown: [] }
 

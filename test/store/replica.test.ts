@@ -14,6 +14,7 @@ import { limits } from '../../src/limits.ts'
 import { matches } from '../../src/revocation.ts'
 import type { RevocationRecord, Selector } from '../../src/revocation-record.ts'
 import { earlierDeath } from '../../src/token.ts'
+import { fact } from '../../src/store/log.ts'
 import type { Handler } from '../../src/store/replica/handler.ts'
 import { connect, openNode, type ReplicatedNode } from '../support/replicated.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
@@ -451,6 +452,43 @@ test('a revocation that another disk refused becomes a fact of this node, once',
   expect(a.replica.adopt(record)).toEqual([])
   expect(tokenAt(a, token.id).revocationId).toBe('rev_a')
   expect(tokenAt(restart(b), token.id).revocationId).toBe('rev_a')
+})
+
+test('a fact that its handler can not take keeps out no other, is told and not acked, and is applied by who can', () => {
+  const [a, broken] = [node(), { write: () => JSON.parse('of tomorrow') as never }]
+  const b = node(tempFolder(), { 'token.policy': broken, 'operator.remove': broken })
+  const [token, other] = [issued(a, 'leaked', 'ada@x'), issued(a, 'other')]
+  a.rule(other, 3)
+  const removed = fact('revocation', 'operator.remove', { id: 'op_1', by: 'x' })
+  a.store.log.change({ actor: 'x', action: 'operator.remove' }, [removed], () => {})
+  a.revoke({ subject: 'ada@x' })
+  b.pull(a)
+  expect(b.replica.vector).toEqual(a.replica.vector)
+  expect(tokenAt(b, token.id).revokedAt).toBe(1_000)
+  expect(tokenAt(b, other.id).policy).toBeNull()
+  expect(b.replica.unknown).toMatchObject([{ origin: a.store.node, stream: 'revocation', seq: 1 }])
+  expect(b.defects.toSorted()).toEqual(['operator.remove', 'token.policy'])
+  expect(b.facts()).toEqual(a.facts())
+  const again = restart(b, { 'operator.remove': { write: () => ({ event: null, after: () => 0 }) } })
+  expect(tokenAt(again, other.id).policy).toEqual({ callsPerMinute: 3 })
+  expect(again.replica.unknown).toEqual([])
+  expect(again.defects).toEqual([])
+})
+
+test('what one fact can not carry out keeps no other from being denied and cut', () => {
+  const a = node()
+  const after = () => {
+    throw new TypeError('a defect')
+  }
+  const b = node(tempFolder(), { 'apikey.remove': { write: () => ({ event: null, after }) } })
+  const token = issued(a, 'leaked', 'ada@x')
+  b.pull(a)
+  const stream = connect(b, tokenAt(b, token.id))
+  a.store.log.change({ actor: 'x', action: 'x' }, [fact('revocation', 'apikey.remove', { id: 'key_1' })], () => {})
+  a.revoke({ subject: 'ada@x' })
+  expect(b.replica.apply(a.facts(), false).revocations).toHaveLength(2)
+  expect(stream.cause()).toBe('token_revoked')
+  expect(b.defects).toEqual(['apikey.remove'])
 })
 
 const REFUSE = "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END"

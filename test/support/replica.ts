@@ -73,6 +73,9 @@ export const openNode = (folder = tempFolder(), now = clock, peers: Peers = NOBO
     store,
     revocations: facts,
     limits,
+    onDefect(error) {
+      throw error
+    },
     handlers: {
       ...tokenHandlers({ store, tokens, revocations: index, registry, now }),
       ...serverHandlers({ store, servers, registry }),

@@ -40,7 +40,9 @@ export const openNode = (folder: string, now: () => number, more: Handlers = {})
   const revocationStore = new RevocationStore(store)
   revocationStore.shared = revocations
   const handlers = { ...tokenHandlers({ store, tokens, revocations: index, registry, now }), ...more }
-  const replica = new ReplicaStore({ store, handlers, revocations, limits })
+  const defects: string[] = []
+  const onDefect = (_error: unknown, kind: string) => void defects.push(kind)
+  const replica = new ReplicaStore({ store, handlers, revocations, limits, onDefect })
   const issuance = new Issuance({ tokens, servers, registry, keys: store.keys, store: tokenStore, now })
   let made = 0
   const issue = (name: string, given: { subject?: string | null; group?: string | null; servers: string[] }): Token => {
@@ -69,7 +71,7 @@ export const openNode = (folder: string, now: () => number, more: Handlers = {})
   }
   return {
     ...{ folder, store, tokens, registry, servers, index, replica, issuance, revocationStore, revocations, revoked },
-    ...{ pending, issue, revoke },
+    ...{ pending, defects, issue, revoke },
     rotate: (token: Token, graceMs = 0) => issuance.rotate(token, graceMs, ACTOR),
     rule: (token: Token, callsPerMinute: number) => issuance.setPolicy(token, { callsPerMinute }, ACTOR),
     /** All facts there are, in the order in which they may be told. */

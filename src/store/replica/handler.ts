@@ -11,6 +11,9 @@ export interface ReadFact extends FactId {
 
 /** What facts of one transaction have written, and the memory does not know before its commit. */
 export class Batch {
+  /** `warily`: each fact can be undone by itself. */
+  constructor(readonly warily = false) {}
+
   /** Tokens that came with it. */
   readonly tokens = new Map<string, NewToken & { secrets: NewSecret[] }>()
   /** Tokens that die with it. */
