@@ -331,14 +331,16 @@ export const limits = {
   natsStreamRetryMs: 1_000,
   /** A joiner waits for its membership to be in force: that takes a round trip to each member, or fails in ten seconds. */
   clusterJoinMs: 30_000,
+  /** A machine that is on refuses at once; one that says nothing for so long may be on or off. */
+  clusterRefusalMs: 1_000,
   /** Whoever joins asks again while nobody answers there. */
   joinRetryMs: 2_000,
   /** What is known is told so often; a lease outlives many of them. */
   digestMs: 250,
   /** Clocks of two machines drift by far less than this, which is waited for beyond a lease. */
   leaseGuard: 1.1,
-  /** One answer to a pull; the next is asked for at once. */
-  pullBytesMax: 1024 * 1024,
+  /** One answer to a pull, applied in one run of 10 to 20 ms; the next is asked for at once. */
+  pullBytesMax: 512 * 1024,
   /** Under the policy `serve` a node whose peers all are away lets clients in after this. */
   syncGraceMs: 3_000,
   changeTimeoutMs: 10_000,

@@ -581,7 +581,8 @@ const serve = async (argv: string[]): Promise<number> => {
   const { node } = await starting
   process.stdout.write(`Gate     ${node.gateUrl}\nConsole  ${node.consoleUrl}\n`)
   if (node.backupAt === null) process.stdout.write(backupLine(node))
-  if (!node.access.hasOwner) process.stdout.write(setupLine(node))
+  // A member learns its owners from the others; `portcullis setup` makes a link where there are none.
+  if (!node.access.hasOwner && !node.cluster.clustered) process.stdout.write(setupLine(node))
   return stopped
 }
 

@@ -124,13 +124,15 @@ const ticketText = ({ ticket, expiresAt, url }: ClusterTicketJson): string =>
     `  portcullis serve --cluster-listen HOST:PORT --cluster-join ${url} --ticket ${ticket ?? 'TICKET'}`,
   ].join('\n')
 
-const removedText = ({ name, off }: MemberRemovedJson): string =>
-  off
+const removedText = ({ name, off }: MemberRemovedJson, said: boolean): string => {
+  if (said && off) return `${clean(name)} is off: what is revoked from now on can be complete without it.`
+  return off
     ? `${clean(name)} is removed: it stops when it hears of that, or when its lease has run out.`
     : [
         `${clean(name)} is removed, and may still run: it can let in what was revoked, and no revocation is complete`,
         `until it is known to be off. Once it is: portcullis cluster remove ${clean(name)} --off`,
       ].join('\n')
+}
 
 const EXAMPLES = `
 Three commands make a cluster. On the first machine, 10.0.0.1:
@@ -191,6 +193,6 @@ A stolen machine knows the keys: also portcullis key rotate, and portcullis key 
     .action(async (node: string, { force, off }: { force?: boolean; off?: boolean }) => {
       const query = { ...(force && { force: 'true' }), ...(off && { off: 'true' }) }
       const removed = await cli.client().delete<MemberRemovedJson>(`/cluster/members/${segment(node)}`, query)
-      await cli.print(removed ?? {}, () => (removed ? removedText(removed) : `${node} is removed.`))
+      await cli.print(removed ?? {}, () => (removed ? removedText(removed, off === true) : `${node} is removed.`))
     })
 }

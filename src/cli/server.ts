@@ -5,6 +5,7 @@ import { segment } from './client.ts'
 import { notYet, usage } from './exit.ts'
 import { readHeaders } from './headers.ts'
 import { ago, counted, fields, millis, table } from './output.ts'
+import { warnOfUnreached } from './unreached.ts'
 
 const KINDS = ['auto', 'mcp', 'http'] as const satisfies readonly ServerJson['kind'][]
 
@@ -103,6 +104,7 @@ const putGate = async (cli: Cli, state: 'open' | 'closed', name: string | undefi
   const subject = name === undefined ? 'The gate' : `Server ${name}`
   const cut = state === 'closed' ? `: ${cutText(gate)}` : ''
   await cli.print(gate, () => `${subject} is ${gate.state}${cut}.`)
+  await warnOfUnreached(cli)
 }
 
 export const serverCommand = (program: Command, cli: Cli): void => {
@@ -163,6 +165,7 @@ export const serverCommand = (program: Command, cli: Cli): void => {
         ? `: ${cutText({ cut: answer.cut, lastCutMs: answer.lastCutMs ?? null, durable: true })}`
         : ''
       await cli.print(answer ?? {}, () => `Server ${name} is removed${cut}.`)
+      await warnOfUnreached(cli)
     })
 
   server
@@ -172,6 +175,7 @@ export const serverCommand = (program: Command, cli: Cli): void => {
     .action(async (name: string) => {
       const cut = await cli.client().delete<CutJson>(`/servers/${segment(name)}/connections`)
       await cli.print(cut ?? {}, () => `Server ${name}: ${cut ? cutText(cut) : 'connections cut'}.`)
+      await warnOfUnreached(cli)
     })
 
   server

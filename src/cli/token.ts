@@ -11,6 +11,7 @@ import { listed } from './listed.ts'
 import { ago, bytes, counted, fields, table, warn } from './output.ts'
 import { FROM_STDIN, pastedToken } from './pasted.ts'
 import { policyFrom, type PolicyOptions, policyOptions, policyText, tokenPolicyCommand } from './policy.ts'
+import { warnOfUnreached } from './unreached.ts'
 
 interface CreateOptions extends PolicyOptions {
   server: string[]
@@ -167,6 +168,7 @@ export const tokenCommand = (program: Command, cli: Cli): void => {
       const body = { graceSeconds: grace }
       const issued = await cli.client().post<TokenIssuedJson>(`/tokens/${segment(id)}/rotations`, body)
       await printIssued(cli, issued, 'New secret for token', client)
+      await warnOfUnreached(cli)
     })
 
   tokenPolicyCommand(token, cli)

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { Cluster, ClusterPolicy, ClusterStatus, Completion, Removal } from '../cluster-view.ts'
 import { AppError, conflict, invalid, notFound } from '../error.ts'
 import type { StoredFact } from '../fact.ts'
@@ -46,6 +47,8 @@ export interface ClusterNodeDeps {
   putFirst(membership: Membership): void
   /** The protocol at work, from here on. */
   run(self: Member, clusterId: string, trust: Trust): Promise<Running>
+  /** Whether the machine at a URL answers that nobody listens there. */
+  refuses(url: string): Promise<boolean>
   /** What a joiner is given beside the memberships. */
   welcome(): Pick<Welcome, 'database' | 'keys'>
 }
@@ -174,7 +177,7 @@ export class ClusterNode implements Cluster {
     // The same may ask again, since it may have been stopped before it had its answer.
     if (!before) {
       const change: MembershipChange = namesake
-        ? { kind: 'replace', id: namesake.id, member, off: namesake.url === url, secret: this.#newSecret() }
+        ? { kind: 'replace', id: namesake.id, member, off: await this.#isOff(namesake, url), secret: this.#newSecret() }
         : { kind: 'add', member }
       await running.change(change, actor)
     }
@@ -187,6 +190,15 @@ export class ClusterNode implements Cluster {
       secret: Buffer.from(secret).toString('base64'),
       memberships: view,
     }
+  }
+
+  /**
+   * Whether a member that is not linked certainly runs no more: its machine is there, at the address from which another now
+   * joins in its name, and refuses. A name may lead elsewhere since, and silence may be a cut.
+   */
+  async #isOff({ url }: Member, joiner: string): Promise<boolean> {
+    const { hostname } = new URL(url)
+    return url === joiner && isIP(hostname.replace(/^\[|\]$/g, '')) !== 0 && (await this.deps.refuses(url))
   }
 
   #newSecret(): string {

@@ -232,7 +232,7 @@ export class Running {
         }))
         .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
       void: gone.map(({ id, name, url }) => ({ id, name, url })),
-      changing: status.changing,
+      changing: isMember(protocol.membership, self.id) ? status.changing : null,
       incomplete: completions.incomplete(limits.incompleteShownMax).map(({ id, ...fact }) => ({
         id,
         waitsFor: protocol

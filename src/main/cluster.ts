@@ -1,3 +1,4 @@
+import { connect } from 'node:net'
 import type { Access } from '../access.ts'
 import type { ApiKeys } from '../apikey.ts'
 import type { Member } from '../cluster/message.ts'
@@ -98,6 +99,24 @@ const eventOf = ({ memberships }: ProtocolState, before: ProtocolState | null): 
   const details = { version, members: names(members), policy, leaseMs, void: names(gone) }
   return { actor, action: 'cluster.change', targetId: null, targetName: change, details }
 }
+
+/** Whether the machine at a URL answers that nobody listens there: it is on, and that node is not. */
+const refuses = (url: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const { hostname, port } = new URL(url)
+    const socket = connect({
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: Number(port),
+      timeout: limits.clusterRefusalMs,
+    })
+    const settle = (refused: boolean) => {
+      socket.destroy()
+      resolve(refused)
+    }
+    socket.once('connect', () => settle(false))
+    socket.once('timeout', () => settle(false))
+    socket.once('error', (error: NodeJS.ErrnoException) => settle(error.code === 'ECONNREFUSED'))
+  })
 
 /** The other side may be starting just now; what it refuses is refused for good. */
 const joinPatiently = async <T>(ask: () => Promise<T>, log: Logger): Promise<T> => {
@@ -220,6 +239,7 @@ export const createCluster = (services: ClusterServices): Clustered => {
       replica.reload()
     },
     putFirst: (membership) => disk.save(stateOf([membership], true)),
+    refuses,
     welcome: () => ({
       database: store.database,
       keys: store.keys.data.keys.map(({ id, createdAt, secret }) => ({

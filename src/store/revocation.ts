@@ -46,6 +46,7 @@ const targetOf = ({ id, tokens: dead }: RevocationRecord): { targetId: string; t
 
 /** Revocations on disk, and the other changes that can't wait. */
 export class RevocationStore implements ReceiptStore, EmergencyStore {
+  readonly #insert
   readonly #revoke
   readonly #insertConnection
   readonly #whereabouts
@@ -58,6 +59,11 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
   shared: Shared | null = null
 
   constructor(readonly store: Store) {
+    // Prepared, like all that one revocation writes: it waits for nothing else.
+    this.#insert = store.client.query<never, (string | number)[]>(
+      `INSERT INTO revocations (id, at, actor, reason, note, selector, tokens, origin, seq)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    )
     this.#revoke = store.db
       .update(tokens)
       .set({
@@ -200,14 +206,11 @@ export class RevocationStore implements ReceiptStore, EmergencyStore {
   }
 
   #revocationChange(record: RevocationRecord, mark: () => void, issuedUntil?: number) {
-    const { id, at, selector, tokens: dead, ...row } = record
+    const { id, at, actor, reason, note, selector, tokens: dead } = record
     const { origin, seq } = this.store.log.nextId('revocation')
     const write = () => {
       const named = JSON.stringify(dead)
-      this.store.db
-        .insert(revocations)
-        .values({ ...row, id, at, selector: JSON.stringify(selector), tokens: named, origin, seq })
-        .run()
+      this.#insert.run(id, at, actor, reason, note, JSON.stringify(selector), named, origin, seq)
       this.#revoke.run({ at, id, dead: named })
       mark()
     }

@@ -115,9 +115,20 @@ export class Checks implements StoreEvents {
     for (const token of this.tokens.values()) {
       const killer = store.revocations.find((revocation) => kills(revocation, token, false))
       if (killer && store.live.has(token.id)) throw new Violation(`${keyOf(killer)} names ${token.id}, which lives`)
-      if (killer || !store.dead.has(token.id) || this.relayed.some(({ selector }) => matches(selector, token))) continue
-      throw new Violation(`${token.id} is dead, and no revocation names it`)
+      if (killer || !store.dead.has(token.id) || this.#everNamed(token)) continue
+      throw new Violation(`${token.id} is dead, and no revocation ever named it`)
     }
+  }
+
+  /** Also by one that was denied in memory when a disk refused it, and was lost with another. */
+  #everNamed(token: SimToken): boolean {
+    return (
+      this.relayed.some(({ selector }) => matches(selector, token)) ||
+      [...this.#ledger.values()].some((fact) => {
+        const revocation = fact.stream === 'revocation' ? this.revocationOf(fact) : null
+        return revocation !== null && kills(revocation, token, false)
+      })
+    )
   }
 
   #oneMembership({ id, membership }: Process): void {

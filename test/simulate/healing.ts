@@ -23,11 +23,14 @@ export class Healing {
   readonly #random: Random
   #triedAt = -Infinity
 
+  readonly #beganAt: number
+  /** From when on people are patient with those that are no members; later, when all else is right, they are not. */
   #startedAt: number
   readonly #tried = new Set<string>()
   #change: { by: Process; id: string } | null = null
 
   constructor(readonly world: World) {
+    this.#beganAt = world.now
     this.#startedAt = world.now
     this.#random = new Random(world.seed ^ world.steps)
   }
@@ -107,12 +110,6 @@ export class Healing {
       .filter(({ id }) => !isMember(id))
       .concat(voided)
       .filter(({ id }) => world.gone.has(id))
-    // Members that were never in step, and nobody beside them who was: only people could go on here, with new folders.
-    if (processes.every(({ id, disk }) => disk.fresh || !isMember(id)) && world.now > this.#startedAt + GIVEN_UP_MS) {
-      world.count('given up')
-      for (const process of processes) this.#switchOff(process)
-      return 'nobody who knows anything is a member'
-    }
     const wrong = [
       ...absent.map(({ id }) => `${id} is gone and a member`),
       ...strangers.map(({ id }) => `${id} runs and is none`),
@@ -123,6 +120,12 @@ export class Healing {
       ),
     ]
     if (wrong.length === 0) return null
+    // Members that were never in step, and nobody beside them who was: only people could go on here, with new folders.
+    if (processes.every(({ id, disk }) => disk.fresh || !isMember(id)) && world.now > this.#beganAt + GIVEN_UP_MS) {
+      world.count('given up')
+      for (const process of processes) this.#switchOff(process)
+      return 'nobody who knows anything is a member'
+    }
     if (world.now - this.#triedAt < TRIED_MS) return wrong.join(', ')
     this.#triedAt = world.now
     // One that was asked in and removed again meanwhile needs a new folder.

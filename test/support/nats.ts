@@ -25,6 +25,15 @@ export interface StreamDetail {
   state: { messages: number; last_seq: number; consumer_count: number }
 }
 
+const running = new Set<ReturnType<typeof Bun.spawn>>()
+const killAll = () => {
+  for (const child of running) child.kill('SIGKILL')
+}
+
+// The test runner ends without an 'exit'; outside of it there are no hooks.
+if (process.env.NODE_ENV === 'test') (await import('bun:test')).afterAll(killAll)
+else process.on('exit', killAll)
+
 /** One real server of its own. It keeps its ports and its folder over kills and starts. */
 export class NatsServer {
   readonly url: string
@@ -60,7 +69,7 @@ export class NatsServer {
   async start(): Promise<void> {
     const child = Bun.spawn(['nats-server', '-c', this.#config], { stdout: 'ignore', stderr: 'pipe' })
     this.#child = child
-    process.on('exit', this.#kill)
+    running.add(child)
     const said = new Response(child.stderr).text()
     await eventually(
       async () => {
@@ -74,13 +83,12 @@ export class NatsServer {
 
   /** As a crash of the machine would, but for what the kernel holds. */
   async kill(): Promise<void> {
-    this.#kill()
-    await this.#child?.exited
-    process.off('exit', this.#kill)
+    if (!this.#child) return
+    this.#child.kill('SIGKILL')
+    await this.#child.exited
+    running.delete(this.#child)
     this.#child = null
   }
-
-  readonly #kill = () => this.#child?.kill('SIGKILL')
 
   /** Throws away what JetStream of a killed server holds. */
   wipe(): void {
