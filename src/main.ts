@@ -656,7 +656,7 @@ const restore: Hooks['restore'] = async (file, options) => {
     makeFolder(folder)
     const unlock = lockFolder(folder)
     try {
-      return put({ folder, keyFile, version: version.version, actor, now, wholeCluster: options.wholeCluster })
+      return put({ folder, keyFile, version: version.version, actor, now, wholeCluster: options.wholeCluster, alone: options.alone })
     } finally {
       unlock()
     }

@@ -95,6 +95,11 @@ export class ClusterStore {
     if (this.#get(ID) !== null) this.#set(RETIRED, '1')
   }
 
+  /** Within the caller's transaction: in no cluster any more. A new one is founded by saying all that is here anew. */
+  leave(): void {
+    this.store.client.run("DELETE FROM meta WHERE key LIKE 'cluster.%'")
+  }
+
   /** What a restore tells of its cluster: the members that the folder knows. Null: it is of none. */
   restored(): Restored['cluster'] {
     if (this.#get(ID) === null) return null

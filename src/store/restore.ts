@@ -34,6 +34,8 @@ export interface RestoreOptions {
   actor: string
   /** All nodes of its cluster are being restored, and none of before runs any more. */
   wholeCluster?: boolean
+  /** Its cluster is gone: the node goes on by itself. Only into an empty folder. */
+  alone?: boolean
   now: Clock
 }
 
@@ -157,6 +159,7 @@ export const restoreBackup = (backup: Backup, options: RestoreOptions): Restored
   rmSync(staging, { recursive: true, force: true })
   const there = (statSync(files.database, { throwIfNoEntry: false })?.size ?? 0) > 0
   const old = there ? lookAt(files.database) : null
+  if (old && options.alone) throw conflict(`--alone: ${folder} holds a database: restore into an empty folder (--data)`)
   if (old && old.database !== backup.manifest.database) throw refuseOther(`the one in ${folder}`, folder)
   const ringInPlace = existsSync(keyFile) ? readKeyFile(keyFile) : null
   if (ringInPlace && ringInPlace.database !== backup.manifest.database) throw refuseOther(`${keyFile} is for`, folder)
@@ -198,9 +201,9 @@ type InPlace = ReturnType<typeof lookAt>
 
 /** Makes the backup's database the one to go on with: one transaction, with its audit row. Closes it. */
 const settle = (store: Store, backup: Backup, old: InPlace | null, options: RestoreOptions) => {
-  const { folder, version, actor, wholeCluster = false } = options
+  const { folder, version, actor, wholeCluster = false, alone = false } = options
   const file = filesOf(folder).database
-  const details: Record<string, unknown> = { backup: backup.manifest.at, merged: old !== null, wholeCluster }
+  const details: Record<string, unknown> = { backup: backup.manifest.at, merged: old !== null, wholeCluster, alone }
   const cluster = new ClusterStore(store)
   let merged: Merged | null = null
   try {
@@ -221,6 +224,7 @@ const settle = (store: Store, backup: Backup, old: InPlace | null, options: Rest
       servers.reseal(all)
       cluster.reseal()
       if (wholeCluster) cluster.retire()
+      if (alone) cluster.leave()
     })
     const restored = cluster.restored()
     if (old) store.client.run('DETACH DATABASE old')

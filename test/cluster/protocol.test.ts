@@ -318,6 +318,25 @@ test('what a peer tells by memberships that are not known here counts for nothin
   expect(a.rolledBack).toBe(true)
 })
 
+test('an ack that names a membership that is not known here completes nothing', () => {
+  const cluster = new Cluster(membership('ab', 'serve'))
+  cluster.pass(500)
+  cluster.cut('b')
+  const [a, seq] = [cluster.at('a'), cluster.revoke('a')]
+  const view = [
+    [1, '1.a'],
+    [2, '2.b'],
+  ] as const
+  const ack: Message = { t: 'ack', acks: [], vector: { a: [seq, 0] }, unknown: [], view }
+  a.receive('b', ack, cluster.now)
+  expect(cluster.state('a', seq)).toEqual({ complete: false, peers: ['b pending'] })
+  const newer = membership('abc', 'serve', { version: 2, ballot: '2.b' })
+  a.receive('b', { t: 'view', memberships: [membership('ab', 'serve'), newer] }, cluster.now)
+  a.receive('b', ack, cluster.now)
+  // Another one has joined there, who may let anybody in.
+  expect(cluster.state('a', seq)).toEqual({ complete: false, peers: ['b acked', 'c pending'] })
+})
+
 test('who is behind is told whole memberships, and who asks; all others their names', () => {
   const cluster = new Cluster(membership('abc', 'lease'))
   cluster.cut('c')

@@ -17,7 +17,7 @@ import { startStreamUpstream } from '../support/stream-upstream.ts'
  */
 
 const MB = 1_000_000
-/** Twenty times 100 MB would show; the collector's own ups and downs are less. */
+/** Ten times 100 MB would show; the collector's own ups and downs are less. */
 const GROWTH_BYTES_MAX = 96 * MB
 
 let cluster: TestCluster
@@ -292,7 +292,7 @@ test('100 MB again and again leave nothing in memory', async () => {
   }
   for (let round = 0; round < 3; round += 1) await once()
   const before = await a.running.residentBytes()
-  for (let round = 0; round < 20; round += 1) await once()
+  for (let round = 0; round < 10; round += 1) await once()
   await eventually(async () => (await a.running.residentBytes()) - before < GROWTH_BYTES_MAX, { timeoutMs: 10_000 })
   await nothingElse()
 }, 30_000)

@@ -1,3 +1,4 @@
+import { mkdirSync, rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { RevocationJson } from '../../src/server/api/schemas.ts'
 import { freePort, startCluster, type TestCluster, type TestMember, ticketOf } from '../support/cluster.ts'
@@ -91,7 +92,9 @@ describe('three nodes', () => {
       expect((await ask(member, second.token)).status).toBe(200)
     }
     const graceful = await upstream.open(a.running.gate, second.token)
-    const { json: third } = await b.running.api<{ token: string }>('POST', `/tokens/${id}/rotations`, { graceSeconds: 1 })
+    const { json: third } = await b.running.api<{ token: string }>('POST', `/tokens/${id}/rotations`, {
+      graceSeconds: 1,
+    })
     expect((await ask(a, second.token)).status).toBe(200)
     expect(parseEvents(await graceful.text).at(-1)?.data).toContain('token_revoked')
     for (const member of [a, b, c]) {
@@ -119,7 +122,13 @@ describe('three nodes', () => {
   test('the third member brought the policy lease, and the status tells of all', async () => {
     for (const member of [a, b, c]) {
       const status = await member.status()
-      expect(status).toMatchObject({ clustered: true, policy: 'lease', serving: true, isolated: false, incompleteCount: 0 })
+      expect(status).toMatchObject({
+        clustered: true,
+        policy: 'lease',
+        serving: true,
+        isolated: false,
+        incompleteCount: 0,
+      })
       if (!status.clustered) throw new Error('not clustered')
       expect(status.members.map(({ name }) => name)).toEqual(['a', 'b', 'c'])
       expect(status.leaseLeftMs).toBeGreaterThan(0)
@@ -175,6 +184,22 @@ describe('ways in and out', () => {
     const again = cluster.member()
     await again.start('--cluster-join', a.url, '--ticket', await ticketOf(a), '--node-name', 'c')
     await cluster.settled()
+  }, 60_000)
+
+  test('one of two whose folder was wiped joins again at its address, and revocations are complete with it', async () => {
+    await using cluster = await startCluster(2)
+    const [a, b] = cluster.members as [TestMember, TestMember]
+    await a.running.addServer('live', 'http://127.0.0.1:1', { kind: 'http' })
+    const { id } = await a.running.createToken('leaked', ['live'])
+    await b.kill()
+    rmSync(b.data, { recursive: true })
+    mkdirSync(b.data, { mode: 0o700 })
+    await cluster.join(b)
+    await cluster.settled()
+    const receipt = await a.running.revoke({ tokens: [id] })
+    expect(receipt).toMatchObject({ complete: true, peers: [{ node: 'b', state: 'acked' }] })
+    const status = await a.status()
+    expect(status.clustered && [status.members.map(({ name }) => name), status.void]).toEqual([['a', 'b'], []])
   }, 60_000)
 
   test('tickets that are used, wrong or of another node are told so, and nothing is joined', async () => {
