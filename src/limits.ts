@@ -367,6 +367,10 @@ export const limits = {
   memberTextLengthMax: 1_000,
   /** Above it, links between all pairs are more than any machine wants. */
   membersMax: 100,
+  /** Memberships of one view, as others read it. Each change adds one, and nobody needs many of them at once. */
+  membershipsMax: 100,
+  /** Where so many wait for one that was removed and can't be asked, only that it is off may be said. */
+  membershipsWaitingMax: 50,
 
   // Process
   /** How late the loop is, is looked at so often: 0.1% of a core, and no delay above it goes unseen. */

@@ -656,7 +656,8 @@ const restore: Hooks['restore'] = async (file, options) => {
     makeFolder(folder)
     const unlock = lockFolder(folder)
     try {
-      return put({ folder, keyFile, version: version.version, actor, now, wholeCluster: options.wholeCluster, alone: options.alone })
+      const { wholeCluster, alone: goesAlone } = options
+      return put({ folder, keyFile, version: version.version, actor, now, wholeCluster, alone: goesAlone })
     } finally {
       unlock()
     }

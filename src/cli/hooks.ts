@@ -11,7 +11,13 @@ export interface Hooks {
   /** `sudo` spells the same command for somebody with the rights, for that folder. */
   restore(
     file: string,
-    options: { data?: string; keyFile?: string; wholeCluster: boolean; alone: boolean; sudo: (folder: string) => string },
+    options: {
+      data?: string
+      keyFile?: string
+      wholeCluster: boolean
+      alone: boolean
+      sudo: (folder: string) => string
+    },
   ): Promise<Restored>
   doctor(options: { data?: string; sudo: (folder: string) => string }): Promise<Finding[]>
   /** `file` and `checkpoint` are paths. */

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { Merged, Restored } from '../restored.ts'
 import type { Cli } from './cli.ts'
 import { sudoCommand } from './locate.ts'
@@ -52,7 +52,7 @@ const clusterText = ({ cluster, merged }: Restored): string[] => {
   if (!retired)
     return [
       `${known} those of them that run have told it what they know. If none of them runs any more, restore every node ` +
-        'from its own backup with --whole-cluster.',
+        'from its own backup with --whole-cluster, or, when this backup is the only one, this node with --alone.',
     ]
   if (merged) return [`${known} it knows what the others know.`]
   return [
@@ -72,6 +72,12 @@ const textOf = (restored: Restored): string => {
   ].join('\n')
 }
 
+interface Given {
+  keyFile?: string
+  wholeCluster?: boolean
+  alone?: boolean
+}
+
 export const restoreCommand = (program: Command, cli: Cli): void => {
   program
     .command('restore')
@@ -82,11 +88,17 @@ export const restoreCommand = (program: Command, cli: Cli): void => {
       '--whole-cluster',
       'all nodes of the cluster are being restored, and none of before runs any more: they need not wait for one',
     )
-    .action(async (file: string, { keyFile, wholeCluster = false }: { keyFile?: string; wholeCluster?: boolean }) => {
+    .addOption(
+      new Option(
+        '--alone',
+        'the cluster is gone, and this is all that is left of it: the node goes on by itself, and others join it anew',
+      ).conflicts('wholeCluster'),
+    )
+    .action(async (file: string, { keyFile, wholeCluster = false, alone = false }: Given) => {
       const { data } = cli.globals
       const sudo = (folder: string) => sudoCommand(cli.argv, folder, data !== undefined)
       const given = { ...(data !== undefined && { data }), ...(keyFile !== undefined && { keyFile }) }
-      const options = { ...given, wholeCluster, sudo }
+      const options = { ...given, wholeCluster, alone, sudo }
       const restored = await cli.hooks.restore(file, options)
       await cli.print(restored, () => textOf(restored))
     })

@@ -54,7 +54,7 @@ const Former = Type.Object({
   retired: Type.Boolean(),
   member: Member,
 })
-const View = Type.Array(Type.Tuple([Count, Text]), { maxItems: limits.membersMax })
+const View = Type.Array(Type.Tuple([Count, Text]), { maxItems: limits.membershipsMax })
 
 const of = <K extends string, T extends Record<string, TSchema>>(t: K, fields: T) =>
   Type.Object({ t: Type.Literal(t), ...fields })
@@ -89,7 +89,7 @@ const SCHEMAS = [
   }),
   of('accept', { ballot: Text, membership: Membership }),
   of('accepted', { version: Count, ballot: Text, ok: Type.Boolean() }),
-  of('view', { memberships: Type.Array(Membership, { maxItems: limits.membersMax }) }),
+  of('view', { memberships: Type.Array(Membership, { maxItems: limits.membershipsMax }) }),
   of('which', {}),
   of('chosen', { membership: Membership }),
 ] as const

@@ -139,5 +139,8 @@ export const checkChange = (view: readonly Membership[], change: MembershipChang
   if (change.kind === 'policy' && (change.leaseMs < limits.leaseMsMin || change.leaseMs > limits.leaseMsMax)) {
     throw invalid(`a lease takes ${limits.leaseMsMin} to ${limits.leaseMsMax} ms`)
   }
+  if (change.kind !== 'off' && view.length >= limits.membershipsWaitingMax) {
+    throw conflict('too many changes wait for a member that was removed: say that it is off')
+  }
   nextStep(now, change)
 }

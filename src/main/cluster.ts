@@ -85,7 +85,7 @@ export const joinFirst = async (config: Config, store: Store, version: string, l
 
 const WAITS_FOR_LIVING =
   'this folder was restored or copied: nobody is let in until the members that run have told what they know. If none of ' +
-  'them runs any more, restore every node from its own backup with --whole-cluster'
+  'them runs any more, restore every node from its own backup with --whole-cluster, or one of them with --alone'
 const WAITS_FOR_RESTORED =
   'this folder was restored: nobody is let in until the members that run, or more than half of them restored likewise, ' +
   'have told what they know'

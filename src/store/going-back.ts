@@ -103,6 +103,7 @@ export const goBack = (file: string, options: RestoreOptions): Restored => {
   const { folder, keyFile, version, now } = options
   const files = filesOf(folder)
   const { restore: staging } = stagingOf(folder)
+  if (options.alone) throw invalid('--alone: is for backups; this is a copy from before an upgrade')
   if (bytesOf(files.database) === 0) {
     throw invalid(`${file}: is put back over the database that came of it, and there is none in ${folder}`)
   }

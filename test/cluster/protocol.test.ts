@@ -6,6 +6,7 @@ import { Protocol, type ProtocolState, stateOf, type Timing } from '../../src/cl
 import type { ClusterPolicy } from '../../src/cluster-view.ts'
 import { AppError } from '../../src/error.ts'
 import type { FactId, StoredFact, Vector } from '../../src/fact.ts'
+import { limits } from '../../src/limits.ts'
 import type { Applied, ProtocolDisk, Replica } from '../../src/replica.ts'
 
 const TIMING: Timing = {
@@ -194,6 +195,12 @@ test('members are changed one at a time, and the policy follows their number', (
   expect(() => checkChange([two], { kind: 'off', id: 'a' }, [])).toThrow('no removed member')
   const full = membership('', 'lease', { members: Array.from({ length: 100 }, (_, at) => member(`n${at}`)) })
   expect(() => checkChange([full], { kind: 'add', member: member('x') }, [])).toThrow('at most 100')
+  // Changes that wait for one that was removed are not piled up until nobody can read them.
+  const waiting = [...Array(limits.membershipsWaitingMax - 1).fill(membership('abx', 'serve')), two]
+  const policy = { kind: 'policy', policy: 'lease', leaseMs: LEASE_MS } as const
+  expect(() => checkChange(waiting.slice(1), policy, [])).not.toThrow()
+  expect(() => checkChange(waiting, policy, [])).toThrow('say that it is off')
+  expect(() => checkChange(waiting, { kind: 'off', id: 'x' }, [])).not.toThrow()
   expect([1, 2, 3, 4, 5].map((count) => majorityOf(membership('abcde'.slice(0, count), 'lease')))).toEqual([
     1, 2, 2, 3, 3,
   ])

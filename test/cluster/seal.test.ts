@@ -153,7 +153,7 @@ test.each<[string, unknown, ReturnType<typeof decodeMessage>]>([
   ['a lease of no time', { t: 'chosen', membership: { ...aMembership(), leaseMs: 0 } }, 'malformed'],
   [
     'one membership too many',
-    { t: 'view', memberships: Array(limits.membersMax + 1).fill({ ...aMembership(), members: [] }) },
+    { t: 'view', memberships: Array(limits.membershipsMax + 1).fill({ ...aMembership(), members: [] }) },
     'malformed',
   ],
   ['a whole membership instead of its name', { ...digest(1), view: [aMembership()] }, 'malformed'],

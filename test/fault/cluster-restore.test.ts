@@ -162,3 +162,26 @@ test('one of a whole cluster has a backup of before another joined, and without 
   await neverPasses(members, [leaked.token], alive.token)
   await cluster.settled(30_000)
 }, 120_000)
+
+test('out of the only backup one node goes on by itself, and others join it anew', async () => {
+  await using cluster = await startCluster(2)
+  const [a, b] = cluster.members as [TestMember, TestMember]
+  await a.running.addServer('live', upstream.url, { kind: 'http' })
+  const alive = await a.running.createToken('alive', ['live'])
+  const leaked = await b.running.createToken('leaked', ['live'])
+  await b.running.revoke({ tokens: [leaked.id] })
+  await cluster.spread()
+  const only = await backUp(b, 'only')
+  for (const member of [a, b]) {
+    await member.kill()
+    wipe(member)
+  }
+  expect((await portcullis(['restore', only, '--data', a.data, '--alone', '--whole-cluster'])).code).toBe(2)
+  await cli('restore', only, '--data', a.data, '--alone')
+  await a.start()
+  await neverPasses([a], [leaked.token], alive.token)
+  expect(await a.status()).toMatchObject({ clustered: false })
+  const c = await cluster.join()
+  await neverPasses([c], [leaked.token], alive.token)
+  await cluster.settled()
+}, 90_000)

@@ -285,3 +285,56 @@ test('a member does not go back to a version that knows no clusters; alone it ma
   again.close()
   expect(goBack(copy, options).merged?.facts).toBe(0)
 })
+
+const MEMBERS = { memberships: [{ members: [{ name: 'a' }, { name: 'b' }] }] }
+
+/** A member's backup, and what it holds. */
+const backedUp = async () => {
+  const a = openNode()
+  addServer(a, 'github')
+  await begin(a)
+  clusterOf(a)
+    .state<object>(() => null)
+    .save(MEMBERS)
+  const [live, dead] = [issue(a, 'live'), issue(a, 'dead')]
+  await revoke(a, 'dead')
+  const backup = await backUp(a)
+  const { node: was } = a.store
+  a.close()
+  return { backup, was, live, dead }
+}
+
+test('into an empty folder: what it was may run, unless it is said that nothing of before does', async () => {
+  const { backup, was } = await backedUp()
+  const cluster = { members: ['a', 'b'] }
+  const folders = [tempFolder(), tempFolder()] as const
+  expect(restore(backup, folders[0])).toMatchObject({ merged: null, cluster: { ...cluster, retired: false } })
+  expect(restore(backup, folders[1], { wholeCluster: true })).toMatchObject({ cluster: { ...cluster, retired: true } })
+  const nodes = folders.map((folder) => openNode(folder))
+  const identities = nodes.map((node) => clusterOf(node).identity())
+  expect(identities[0]).toMatchObject({ formerly: [was], fresh: true, retired: false })
+  expect(identities[1]).toMatchObject({ formerly: [was], fresh: true, retired: true })
+  expect(identities[0]?.publicKey).not.toBe(identities[1]?.publicKey as string)
+  // Once it is one of them by its own id, a backup of it is another's again.
+  const second = nodes[1] as TestNode
+  clusterOf(second).setSynced()
+  const later = await backUp(second)
+  expect(restore(later, tempFolder())).toMatchObject({ cluster: { retired: false } })
+  for (const node of nodes) node.close()
+})
+
+test('alone, out of the only backup: in no cluster, the dead stay dead, and others can join it anew', async () => {
+  const { backup, live, dead } = await backedUp()
+  const folder = tempFolder()
+  expect(restore(backup, folder, { alone: true })).toMatchObject({ cluster: null })
+  const node = openNode(folder)
+  expect(clusterOf(node).identity()).toBeNull()
+  expect(clusterOf(node).secrets()).toEqual([])
+  await begin(node)
+  const joiner = join(node)
+  for (const one of [node, joiner]) expect([live, dead].map(({ secret }) => isLive(one, secret))).toEqual([true, false])
+  expect(Object.keys(joiner.replica.vector)).toEqual([node.store.node])
+  node.close()
+  expect(() => restore(backup, folder, { alone: true })).toThrow('--alone')
+  joiner.close()
+})

@@ -34,11 +34,16 @@ export const backUp = async ({ folder, files, store }: TestNode): Promise<string
 }
 
 /** Restores it over a folder that no node runs on. */
-export const restore = (file: string, folder: string): Restored => {
+export const restore = (
+  file: string,
+  folder: string,
+  said: { wholeCluster?: boolean; alone?: boolean } = {},
+): Restored => {
   const backup = openBackup(file)
   try {
     const keyFile = filesOf(folder).key
-    return restoreBackup(backup, { folder, keyFile, version: '0.4.0', actor: 'local:0', now: () => Date.now() })
+    const given = { folder, keyFile, version: '0.4.0', actor: 'local:0', now: () => Date.now() }
+    return restoreBackup(backup, { ...given, ...said })
   } finally {
     backup.close()
   }
