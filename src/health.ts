@@ -134,7 +134,8 @@ export class Health {
   /** What nobody waits for takes only the turns that are free, the longest overdue first. */
   lookAtDue(): void {
     const { servers, limits, stopwatch } = this.deps
-    const due = servers.live()
+    const due = servers
+      .live()
       .map((server) => ({ server, record: this.#of(server) }))
       .filter(({ server, record }) => server.state === 'open' && record.dueAt <= stopwatch())
       .toSorted((a, b) => a.record.dueAt - b.record.dueAt)
