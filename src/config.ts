@@ -48,6 +48,8 @@ export interface Config {
   probeEveryMs: number | null
   /** What people call the node. */
   nodeName: string
+  /** The name was chosen, and is not that of the machine. */
+  isNamed: boolean
   /** null: it neither listens for other nodes nor reaches for them. */
   cluster: ClusterConfig | null
   logLevel: LogLevel
@@ -381,6 +383,7 @@ export const loadConfig = (
     keyFile: resolve(given['key-file']?.values.at(-1) ?? join(data, 'portcullis.key')),
     probeEveryMs: probeEvery(given['probe-every']),
     nodeName: nodeName(given['node-name']),
+    isNamed: given['node-name'] !== undefined,
     cluster: clusterOf(given),
     logLevel: oneOf(given['log-level'], LEVELS, 'info'),
     logFormat: oneOf(given['log-format'], ['text', 'json'], terminal ? 'text' : 'json'),

@@ -157,7 +157,7 @@ export class ClusterNode implements Cluster {
   }
 
   /** Lets in who has shown a ticket. Throws `conflict` with what to do. */
-  async admit(member: Member, actor: Actor): Promise<Welcome> {
+  async admit(joiner: Member, named: boolean, actor: Actor): Promise<Welcome> {
     const running = this.#running
     if (!running) throw conflict('this node is in no cluster any more')
     const { protocol, transport, clusterId } = running.deps
@@ -168,16 +168,21 @@ export class ClusterNode implements Cluster {
         "this node can't open the cluster's secret yet: try again, or at another member",
       )
     }
-    const { id, name, url } = member
-    const before = protocol.membership.members.find((other) => other.id === id)
-    const namesake = protocol.membership.members.find((other) => other.id !== id && other.name === name)
-    if (namesake && (namesake.id === this.deps.id || transport.linked().includes(namesake.id))) {
-      throw conflict(`a member that runs is called "${name}" already: give this one another --node-name`)
+    const { members } = protocol.membership
+    const others = members.filter(({ id }) => id !== joiner.id)
+    const runs = (member: Member) => member.id === this.deps.id || transport.linked().includes(member.id)
+    // Of names that nobody chose, that of a machine, each further node gets a number; one that was wiped has its address.
+    const isOther = (member: Member) => runs(member) || member.url !== joiner.url
+    const member = named ? joiner : { ...joiner, name: freeName(joiner.name, others.filter(isOther)) }
+    const namesake = others.find(({ name }) => name === member.name)
+    if (namesake && runs(namesake)) {
+      throw conflict(`a member that runs is called "${member.name}" already: give this one another --node-name`)
     }
     // The same may ask again, since it may have been stopped before it had its answer.
-    if (!before) {
+    if (others.length === members.length) {
+      const secret = this.#newSecret()
       const change: MembershipChange = namesake
-        ? { kind: 'replace', id: namesake.id, member, off: await this.#isOff(namesake, url), secret: this.#newSecret() }
+        ? { kind: 'replace', id: namesake.id, member, off: await this.#isOff(namesake, member.url), secret }
         : { kind: 'add', member }
       await running.change(change, actor)
     }
@@ -280,4 +285,12 @@ export class ClusterNode implements Cluster {
   stop(): void {
     this.#running?.stop()
   }
+}
+
+/** The name, or the first of `name-2`, `name-3`, … that nobody has. */
+const freeName = (name: string, others: readonly Member[]): string => {
+  const isTaken = (wanted: string) => others.some((other) => other.name === wanted)
+  let free = name
+  for (let number = 2; isTaken(free); number += 1) free = `${name}-${number}`
+  return free
 }

@@ -38,7 +38,12 @@ const WELCOME = TypeCompiler.Compile(
 const isWelcome = (value: unknown): value is Welcome => WELCOME.Check(value) && value.memberships.every(isMembership)
 
 const REQUEST = TypeCompiler.Compile(
-  Type.Object({ member: Type.Unknown(), version: Type.String({ maxLength: limits.memberTextLengthMax }) }),
+  Type.Object({
+    member: Type.Unknown(),
+    version: Type.String({ maxLength: limits.memberTextLengthMax }),
+    /** Whether somebody chose the name; else another may be given. */
+    named: Type.Optional(Type.Boolean()),
+  }),
 )
 const ANSWER = TypeCompiler.Compile(
   Type.Object({
@@ -54,6 +59,14 @@ interface Answer {
   welcome?: Welcome
 }
 
+/** Who joins, by whose ticket. */
+export interface JoinerAbout {
+  actor: string
+  version: string
+  /** Somebody chose its name. */
+  named: boolean
+}
+
 /** What the side that has the tickets needs. */
 export interface JoinServices {
   /** The key of a ticket, see `Tickets`. */
@@ -63,7 +76,7 @@ export interface JoinServices {
    * Makes it a member, and resolves once that is in force. Also of one that is a member already: it has not heard so.
    * Throws an AppError whose words are for the people on the other side.
    */
-  admit(member: Member, about: { actor: string; version: string }): Promise<Welcome>
+  admit(member: Member, about: JoinerAbout): Promise<Welcome>
   /** A defect, for the log. */
   failed(error: unknown): void
   refused(reason: Refusal): void
@@ -101,7 +114,7 @@ export const joinDoor =
       wire.send(session.seal(Buffer.from(JSON.stringify(value))))
       wire.close()
     }
-    const admit = async (session: Session, member: Member, about: { actor: string; version: string }) => {
+    const admit = async (session: Session, member: Member, about: JoinerAbout) => {
       try {
         answer(session, { welcome: await services.admit(member, about) })
       } catch (error) {
@@ -131,10 +144,10 @@ export const joinDoor =
         asked = true
         const request = jsonOf(plain.toString())
         if (!REQUEST.Check(request) || !isMember(request.member)) return refuse('malformed')
-        const { member, version } = request
+        const { member, version, named = true } = request
         const redeemed = services.redeem(ticket, member.key)
         if (typeof redeemed === 'string') return answer(session, { refused: redeemed })
-        void admit(session, member, { actor: redeemed.actor, version })
+        void admit(session, member, { actor: redeemed.actor, version, named })
       },
       closed: () => {
         over = true
@@ -148,6 +161,7 @@ export const join = async (
   ticketText: string,
   member: Member,
   version: string,
+  named = true,
   waitMs = limits.clusterJoinMs,
 ): Promise<Welcome> => {
   const ticket = readTicket(ticketText)
@@ -181,7 +195,7 @@ export const join = async (
       const finished = typeof data === 'string' ? step.finish(data) : 'malformed'
       if (typeof finished === 'string') return fail(REFUSALS[finished] ?? BROKEN)
       session = finished
-      wire.send(session.seal(Buffer.from(JSON.stringify({ member, version }))))
+      wire.send(session.seal(Buffer.from(JSON.stringify({ member, version, named }))))
     },
     closed: () => fail(session ? GONE : NOBODY),
   })

@@ -66,7 +66,7 @@ export const joinFirst = async (config: Config, store: Store, version: string, l
   log.info({ to: url }, 'joining a cluster')
   const keys = keep.keys()
   const welcome = await joinPatiently(
-    () => join(url, ticket, { id: store.node, name: nodeName, url: own, key: keys.publicKey }, version),
+    () => join(url, ticket, { id: store.node, name: nodeName, url: own, key: keys.publicKey }, version, config.isNamed),
     log,
   )
   adoptRing(store, {
@@ -332,7 +332,7 @@ export const createCluster = (services: ClusterServices): Clustered => {
         onMembership(membership) {
           keep.open(membership)
           const own = membership.members.find(({ id }) => id === self.id)
-          if (own && (own.url !== self.url || own.name !== self.name)) {
+          if (own && (own.url !== self.url || (config.isNamed && own.name !== self.name))) {
             const [was, is] = [`${own.name} at ${own.url}`, `${self.name} at ${self.url}`]
             log.warn(
               { was, is },
@@ -355,7 +355,7 @@ export const createCluster = (services: ClusterServices): Clustered => {
     joinDoor({
       keyOf: (ticket) => tickets.keyOf(ticket),
       redeem: (ticket, publicKey) => tickets.redeem(ticket, publicKey),
-      admit: (member, { actor }) => node.admit(member, { name: actor, role: 'owner' }),
+      admit: (member, { actor, named }) => node.admit(member, named, { name: actor, role: 'owner' }),
       failed: (error) => log.error({ err: error }, 'a node could not join'),
       refused,
     }),

@@ -66,7 +66,7 @@ test('who has a ticket is told everything, once it was admitted', async () => {
   expect(expiresAt).toBe(1_000_000 + 600_000)
   const member = newMember()
   expect(await join(node.url, ticket, member, '0.6.0')).toEqual(welcome)
-  expect(node.admitted).toEqual([{ member, actor: 'local:0', version: '0.6.0' }])
+  expect(node.admitted).toEqual([{ member, actor: 'local:0', version: '0.6.0', named: true }])
   // The trailing slash of a URL that was copied, and the blank of a ticket.
   expect(await join(`${node.url}/`, ` ${ticket}\n`, member, '0.6.0')).toEqual(welcome)
   expect(node.refusals).toEqual([])
@@ -159,7 +159,7 @@ test('nobody there, something else there, and one that gives up are told apart',
   const waiting = join(node.url, node.tickets.issue('x').ticket, newMember(), '1')
   await asked.promise
   // The same where it never says anything.
-  await expect(join(node.url, node.tickets.issue('x').ticket, newMember('c'), '1', 100)).rejects.toThrow(
+  await expect(join(node.url, node.tickets.issue('x').ticket, newMember('c'), '1', true, 100)).rejects.toThrow(
     /did not answer in the end/,
   )
   node.listener.stop()

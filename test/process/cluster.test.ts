@@ -1,4 +1,5 @@
 import { mkdirSync, rmSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { RevocationJson } from '../../src/server/api/schemas.ts'
 import { freePort, startCluster, type TestCluster, type TestMember, ticketOf } from '../support/cluster.ts'
@@ -200,6 +201,21 @@ describe('ways in and out', () => {
     expect(receipt).toMatchObject({ complete: true, peers: [{ node: 'b', state: 'acked' }] })
     const status = await a.status()
     expect(status.clustered && [status.members.map(({ name }) => name), status.void]).toEqual([['a', 'b'], []])
+  }, 60_000)
+
+  test('nodes on one machine that nobody gave a name get numbers', async () => {
+    await using cluster = await startCluster(1)
+    const [a] = cluster.members as [TestMember]
+    const names: string[][] = []
+    for (const port of [freePort(), freePort()]) {
+      const own = ['--cluster-listen', `127.0.0.1:${port}`, '--cluster-join', a.url, '--ticket', await ticketOf(a)]
+      const member = cluster.member()
+      member.node = await startNode({ data: member.data, args: own })
+      const status = await member.status()
+      names.push(status.clustered ? status.members.map(({ name }) => name) : [])
+    }
+    const machine = /[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?/i.exec(hostname())?.[0] ?? 'node'
+    expect(names.at(-1)?.toSorted()).toEqual(['a', machine, `${machine}-2`].toSorted())
   }, 60_000)
 
   test('tickets that are used, wrong or of another node are told so, and nothing is joined', async () => {
