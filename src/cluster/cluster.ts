@@ -219,9 +219,9 @@ export class ClusterNode implements Cluster {
     const { members, void: gone } = running.deps.protocol.membership
     const isIt = (member: Member) => member.id === node || member.name === node
     const member = members.find(isIt)
-    if (!member) {
-      const left = gone.find(isIt)
-      if (!left) throw notFound('no member has that name or id')
+    const left = gone.find(isIt)
+    // Who took the place of a lost one has its name: of the two only the lost one can be said to be off.
+    if (left && (!member || (how.off && !how.force))) {
       if (!how.off) {
         throw conflict(
           `"${left.name}" is removed already. Is it off for sure? portcullis cluster remove ${left.name} --off`,
@@ -230,6 +230,7 @@ export class ClusterNode implements Cluster {
       await running.change({ kind: 'off', id: left.id }, actor)
       return { id: left.id, name: left.name, off: true }
     }
+    if (!member) throw notFound('no member has that name or id')
     await running.change({ kind: 'remove', id: member.id, force: how.force, secret: this.#newSecret() }, actor)
     if (how.off && running.deps.protocol.membership.void.some(({ id }) => id === member.id)) {
       await running.change({ kind: 'off', id: member.id }, actor)

@@ -203,6 +203,20 @@ describe('ways in and out', () => {
     expect(status.clustered && [status.members.map(({ name }) => name), status.void]).toEqual([['a', 'b'], []])
   }, 60_000)
 
+  test('who takes the place of a lost node elsewhere has its name; that the lost one is off is said of that one', async () => {
+    await using cluster = await startCluster(3, { args: ['--cluster-policy', 'serve'] })
+    const [a, , c] = cluster.members as [TestMember, TestMember, TestMember]
+    await c.kill()
+    const again = cluster.member()
+    await again.start('--cluster-join', a.url, '--ticket', await ticketOf(a), '--node-name', 'c')
+    await cluster.settled()
+    const before = await a.status()
+    expect(before.clustered && before.void.map(({ name }) => name)).toEqual(['c'])
+    expect((await a.running.api('DELETE', '/cluster/members/c?off=true')).status).toBe(200)
+    const after = await a.status()
+    expect(after.clustered && [after.members.map(({ name }) => name), after.void]).toEqual([['a', 'b', 'c'], []])
+  }, 60_000)
+
   test('nodes on one machine that nobody gave a name get numbers', async () => {
     await using cluster = await startCluster(1)
     const [a] = cluster.members as [TestMember]
