@@ -51,6 +51,8 @@ export const startNode = async (options: NodeOptions = {}) => {
   ): Promise<Answer<T>> => {
     const response = await fetch(`http://localhost/api/v1${path}`, {
       unix,
+      // Idle connections are held for four minutes, and would look like files that are never closed.
+      keepalive: false,
       method,
       headers: {
         'X-Portcullis-Actor': 'local:0',

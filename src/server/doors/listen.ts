@@ -142,10 +142,7 @@ export const listen = (config: Config, socketPath: string) => {
     async fetch(request, server) {
       // A backup may take longer than an idle connection usually lives.
       server.timeout(request, 0)
-      const answer = await (await consoleHandlers.promise).socket(request)
-      // A command asks once or twice: what it leaves open would be held for all that time.
-      answer.headers.set('connection', 'close')
-      return answer
+      return (await consoleHandlers.promise).socket(request)
     },
   })
 
