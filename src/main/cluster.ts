@@ -103,10 +103,10 @@ const eventOf = ({ memberships }: ProtocolState, before: ProtocolState | null): 
 /** Whether the machine at a URL answers that nobody listens there: it is on, and that node is not. */
 const refuses = (url: string): Promise<boolean> =>
   new Promise((resolve) => {
-    const { hostname, port } = new URL(url)
+    const { protocol, hostname, port } = new URL(url)
     const socket = connect({
       host: hostname.replace(/^\[|\]$/g, ''),
-      port: Number(port),
+      port: Number(port || (protocol === 'wss:' ? 443 : 80)),
       timeout: limits.clusterRefusalMs,
     })
     const settle = (refused: boolean) => {
