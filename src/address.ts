@@ -10,6 +10,17 @@ export interface Cidr {
 /** The address without the IPv6 prefix that a dual-stack socket puts before IPv4. */
 export const plainAddress = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, '')
 
+/** An address of IPv6 as it stands before a port, and in URLs (RFC 3986 §3.2.2); others as they are. */
+export const bracketed = (host: string): string => (isIP(host) === 6 ? `[${host}]` : host)
+/** The same as sockets take it. */
+export const unbracketed = (host: string): string => host.replace(/^\[|\]$/g, '')
+
+/** Where a URL leads, as a socket takes it. */
+export const endpointOf = ({ protocol, hostname, port }: URL): { host: string; port: number; tls: boolean } => {
+  const tls = protocol === 'https:' || protocol === 'wss:'
+  return { host: unbracketed(hostname), port: Number(port || (tls ? 443 : 80)), tls }
+}
+
 const family = (address: string): 'ipv4' | 'ipv6' => (isIP(address) === 6 ? 'ipv6' : 'ipv4')
 
 /** `10.0.0.0/8`, `fd00::/8` or a single address. Throws `invalid`, naming the setting. */
@@ -28,8 +39,8 @@ export const parseCidr = (text: string, what: string): Cidr => {
 
 /** One spelling of each address, without port, brackets or zone; null for what is none (`unknown`, `_hidden`). */
 const addressOf = (node: string): string | null => {
-  const [, bracketed, v4] = /^(?:\[([^\]]*)\]|(\d+\.\d+\.\d+\.\d+))(?::\w+)?$/.exec(node) ?? []
-  const address = (bracketed ?? v4 ?? node).replace(/%.*$/, '')
+  const [, v6, v4] = /^(?:\[([^\]]*)\]|(\d+\.\d+\.\d+\.\d+))(?::\w+)?$/.exec(node) ?? []
+  const address = (v6 ?? v4 ?? node).replace(/%.*$/, '')
   if (isIP(address) === 4) return address
   // What the one takes for an address, the other does not always.
   if (isIP(address) === 0 || !URL.canParse(`http://[${address}]`)) return null

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { homedir, hostname } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type Cidr, parseCidr } from './address.ts'
+import { type Cidr, parseCidr, unbracketed } from './address.ts'
 import type { ClusterPolicy } from './cluster-view.ts'
 import { invalid, messageOf } from './error.ts'
 import { limits } from './limits.ts'
@@ -169,7 +169,7 @@ const address = ({ from, values }: Given): Address => {
   const text = values.at(-1) as string
   const [, host = '', port = ''] = /^(\[[0-9a-fA-F:.]+\]|[^:\s[\]/]*):(\d{1,5})$/.exec(text) ?? []
   if (port === '' || Number(port) > 65_535) throw invalid(`${from}: "${text}" is not HOST:PORT`)
-  return { host: host === '' ? '0.0.0.0' : host.replace(/^\[|\]$/g, ''), port: Number(port) }
+  return { host: host === '' ? '0.0.0.0' : unbracketed(host), port: Number(port) }
 }
 
 const baseUrl = ({ from, values }: Given): string => {
@@ -238,7 +238,7 @@ const peerUrl = (schemes: readonly string[], from: string, text: string): string
   const isPlain = url && schemes.includes(url.protocol.slice(0, -1)) && url.hostname && !url.search && !url.hash
   if (!isPlain || !/^\/?$/.test(url.pathname) || url.port === '0')
     throw invalid(`${from}: "${text}" is none of ${schemes.map((one) => `${one}://HOST:PORT`).join(', ')}`)
-  if (isAnyHost(url.hostname.replace(/^\[|\]$/g, '')))
+  if (isAnyHost(unbracketed(url.hostname)))
     throw invalid(`${from}: "${text}" is every address and none; write it like ${scheme}://10.0.0.5:7072`)
   return url.href.replace(/\/$/, '')
 }

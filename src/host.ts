@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { unbracketed } from './address.ts'
 
 /**
  * Which `Host` headers are ours (RFC 9110 §7.2): localhost, any IP literal, and names that a person gave.
@@ -14,7 +15,7 @@ export const hostCheck = (names: Iterable<string>): ((host: string | null) => bo
     // A doubled header arrives joined by a comma, which no host has.
     const [, name = ''] = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?$/.exec(host) ?? []
     if (name === '') return false
-    const isOurs = isIP(name.replace(/^\[|\]$/g, '')) !== 0 || own.has(name.toLowerCase().replace(/\.$/, ''))
+    const isOurs = isIP(unbracketed(name)) !== 0 || own.has(name.toLowerCase().replace(/\.$/, ''))
     if (isOurs) last = host
     return isOurs
   }

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { connect, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { endpointOf } from '../address.ts'
 import { limits } from '../limits.ts'
 import type { Refusal } from './transport.ts'
 
@@ -50,9 +51,8 @@ class DialledWire implements Wire {
     url: URL,
     readonly events: WireEvents,
   ) {
-    const tls = url.protocol === 'wss:'
-    const host = url.hostname.replace(/^\[|\]$/g, '')
-    const to = { host, port: Number(url.port || (tls ? 443 : 80)), noDelay: true }
+    const { host, port, tls } = endpointOf(url)
+    const to = { host, port, noDelay: true }
     // A name is asked for (RFC 6066), an address is not; the certificate must hold for either.
     this.#socket = tls ? connectTls(isIP(host) ? to : { ...to, servername: host }) : connect(to)
     this.#socket.on(tls ? 'secureConnect' : 'connect', () =>

@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync, type Stats } from 'node:fs'
 import { isIP } from 'node:net'
 import { rootCertificates } from 'node:tls'
+import { endpointOf } from '../address.ts'
 import { messageOf } from '../error.ts'
 import { type Finding, finding } from '../finding.ts'
 import { shakeHands } from './handshake.ts'
@@ -35,7 +36,7 @@ const hostsOf = ({ gateUrl, consoleUrl }: Settings): string[] => [
   ...new Set(
     [gateUrl, consoleUrl]
       .filter((url) => url !== null)
-      .map((url) => new URL(url).hostname.replace(/^\[|\]$/g, ''))
+      .map((url) => endpointOf(new URL(url)).host)
       .filter((host) => isIP(host) === 0 && host !== 'localhost'),
   ),
 ]

@@ -1,5 +1,6 @@
 import { connect as connectPlain, isIP } from 'node:net'
 import { connect as connectTls, type PeerCertificate } from 'node:tls'
+import { endpointOf } from '../address.ts'
 import { messageOf } from '../error.ts'
 
 /** What a server showed when it was connected to. */
@@ -22,9 +23,7 @@ const LINE_LENGTH_MAX = 200
  */
 export const shakeHands = (url: URL, timeoutMs: number, request: string | null = null): Promise<Handshake> =>
   new Promise((resolve) => {
-    const host = url.hostname.replace(/^\[|\]$/g, '')
-    const isTls = url.protocol === 'https:'
-    const port = Number(url.port) || (isTls ? 443 : 80)
+    const { host, port, tls: isTls } = endpointOf(url)
     const tls = isTls
       ? connectTls({ host, port, rejectUnauthorized: false, ...(isIP(host) === 0 && { servername: host }) })
       : null

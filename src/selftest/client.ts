@@ -1,4 +1,4 @@
-import { isIP } from 'node:net'
+import { bracketed } from '../address.ts'
 import type { TestClient } from '../selftest-run.ts'
 
 /** Where a listener is reached from this machine; the first address that takes a connection is it. */
@@ -114,8 +114,6 @@ class Client implements TestClient {
     for (const look of this.#waiting) look()
   }
 }
-
-const bracketed = (host: string): string => (isIP(host) === 6 ? `[${host}]` : host)
 
 /** Sends one GET with a token to the listener itself. Throws when no address takes the connection. */
 export const connectTo = async ({ hosts, port, tls }: Reached, path: string, secret: string): Promise<TestClient> => {

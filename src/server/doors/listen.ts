@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync, rmSync } from 'node:fs'
-import { isIP } from 'node:net'
 import type { Server } from 'bun'
+import { bracketed } from '../../address.ts'
 import type { Address, Config } from '../../config.ts'
 import { AppError, invalid, messageOf } from '../../error.ts'
 import { limits } from '../../limits.ts'
@@ -30,8 +30,6 @@ export const openFilesLimit = (): number => {
     return 10_240
   }
 }
-
-const bracketed = (host: string) => (isIP(host) === 6 ? `[${host}]` : host)
 
 /** Refuses an address that can't be bound, before anything is made. */
 export const preflight = (config: Config): void => {
