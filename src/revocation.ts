@@ -217,7 +217,7 @@ export const carryOut = (
 }
 
 /** Denies in memory; revoked is absorbing, so an earlier revocation stays. */
-const deny = (tokens: Iterable<Token>, { id, at }: Pick<RevocationRecord, 'id' | 'at'>): void => {
+export const deny = (tokens: Iterable<Token>, { id, at }: Pick<RevocationRecord, 'id' | 'at'>): void => {
   for (const token of tokens) {
     token.revokedAt ??= at
     token.revocationId ??= id

@@ -1,7 +1,7 @@
 import type { EmergencyEntry } from '../../emergency.ts'
 import type { Fact, FactId } from '../../fact.ts'
 import type { CutResult, Registry } from '../../registry.ts'
-import { matching } from '../../revocation.ts'
+import { deny, matching } from '../../revocation.ts'
 import { kills, reaches, type RevocationIndex, type Told } from '../../revocation-index.ts'
 import type { RevocationRecord } from '../../revocation-record.ts'
 import type { Token } from '../../token.ts'
@@ -178,11 +178,3 @@ export class RevocationFacts implements Handler, Shared {
 }
 
 const nameOf = ({ id, name, subject }: Token) => ({ id, name, subject })
-
-/** Revoked is absorbing: an earlier revocation stays. */
-const deny = (tokens: readonly Token[], { id, at }: Pick<RevocationRecord, 'id' | 'at'>): void => {
-  for (const token of tokens) {
-    token.revokedAt ??= at
-    token.revocationId ??= id
-  }
-}
