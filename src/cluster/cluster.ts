@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { unbracketed } from '../address.ts'
 import type { Cluster, ClusterPolicy, ClusterStatus, Completion, Removal } from '../cluster-view.ts'
 import { AppError, conflict, invalid, notFound } from '../error.ts'
 import type { StoredFact } from '../fact.ts'
@@ -11,20 +12,24 @@ import type { Member, Membership } from './message.ts'
 import type { Running } from './running.ts'
 import type { Tickets } from './ticket.ts'
 
+/** Who the node is in its cluster. */
+export interface Identity {
+  clusterId: string
+  privateKey: Uint8Array
+  publicKey: string
+  formerly: readonly string[]
+  retired: boolean
+  fresh: boolean
+}
+
 /** What the folder keeps of the cluster, apart from what the protocol does. */
 export interface ClusterKeep {
-  identity(): {
-    clusterId: string
-    privateKey: Uint8Array
-    publicKey: string
-    formerly: readonly string[]
-    fresh: boolean
-  } | null
+  identity(): Identity | null
+  /** Ids that the folder had before it was copied or restored, until it has its place again. */
+  formerly(): readonly string[]
   /** The node's own pair; made when first it is asked for. */
   keys(): { publicKey: string }
-  create(clusterId: string, fresh: boolean): NonNullable<ReturnType<ClusterKeep['identity']>>
-  setSynced(): void
-  forgetIdentity(): void
+  create(clusterId: string, fresh: boolean): Identity
   seal(secret: Uint8Array): string
   /** The secret of a membership; it is kept from then on. */
   open(membership: Membership): Uint8Array | null
@@ -46,7 +51,7 @@ export interface ClusterNodeDeps {
   /** The first membership, on the disk before anything else happens. */
   putFirst(membership: Membership): void
   /** The protocol at work, from here on. */
-  run(self: Member, clusterId: string, trust: Trust): Promise<Running>
+  run(self: Member, identity: Identity, trust: Trust): Promise<Running>
   /** Whether the machine at a URL answers that nobody listens there. */
   refuses(url: string): Promise<boolean>
   /** What a joiner is given beside the memberships. */
@@ -64,14 +69,12 @@ export class ClusterNode implements Cluster {
 
   /** Goes on as the member that the folder says; of one that says nothing nothing is asked. */
   async start(): Promise<void> {
-    if (this.deps.keep.identity()) await this.#run()
+    const identity = this.deps.keep.identity()
+    if (identity) await this.#run(identity)
   }
 
-  async #run(): Promise<void> {
-    const { keep, run } = this.deps
-    const identity = keep.identity()
-    if (!identity) throw new Error('there is no identity to run with')
-    const running = await run(this.#self(identity.publicKey), identity.clusterId, this.#trust(identity.privateKey))
+  async #run(identity: Identity): Promise<void> {
+    const running = await this.deps.run(this.#self(identity.publicKey), identity, this.#trust(identity))
     this.#running = running
     await running.start()
   }
@@ -81,12 +84,11 @@ export class ClusterNode implements Cluster {
     return { id, name, url: url ?? '', key }
   }
 
-  #trust(privateKey: Uint8Array): Trust {
+  #trust({ clusterId, privateKey }: Identity): Trust {
     const { keep, id, url } = this.deps
-    const identity = () => keep.identity() as NonNullable<ReturnType<ClusterKeep['identity']>>
     return {
-      cluster: () => identity().clusterId,
-      self: () => ({ id, url: url ?? '', formerly: identity().formerly }),
+      cluster: () => clusterId,
+      self: () => ({ id, url: url ?? '', formerly: keep.formerly() }),
       privateKey,
       secrets: () => {
         // Its key of the ring may have come after the membership.
@@ -109,7 +111,7 @@ export class ClusterNode implements Cluster {
     // Who was removed took an older secret along, and could say that it was anybody.
     const newest = Math.max(...this.deps.keep.secrets().map((secret) => secret.version))
     if (version < newest) return false
-    const own = this.deps.keep.identity()?.formerly ?? []
+    const own = this.deps.keep.formerly()
     return members.some(({ id }) => formerly.includes(id) || own.includes(id))
   }
 
@@ -146,14 +148,13 @@ export class ClusterNode implements Cluster {
       void: [],
       off: [],
       heir: null,
-      secret: keep.seal(crypto.getRandomValues(new Uint8Array(32))),
+      secret: this.#newSecret(),
       actor: actor.name,
       change: `found ${self.name}`,
     }
     putFirst(membership)
     // Last: a start that finds an identity goes on as a member, and a crash before is a founding that never was.
-    keep.create(newId(), false)
-    await this.#run()
+    await this.#run(keep.create(newId(), false))
   }
 
   /** Lets in who has shown a ticket. Throws `conflict` with what to do. */
@@ -162,12 +163,7 @@ export class ClusterNode implements Cluster {
     if (!running) throw conflict('this node is in no cluster any more')
     const { protocol, transport, clusterId } = running.deps
     // Asked before anything is changed: who is let in must be able to go on.
-    if (!this.deps.keep.open(protocol.membership)) {
-      throw new AppError(
-        'unavailable',
-        "this node can't open the cluster's secret yet: try again, or at another member",
-      )
-    }
+    this.#secretOf(protocol.membership)
     const { members } = protocol.membership
     const others = members.filter(({ id }) => id !== joiner.id)
     const runs = (member: Member) => member.id === this.deps.id || transport.linked().includes(member.id)
@@ -186,15 +182,15 @@ export class ClusterNode implements Cluster {
         : { kind: 'add', member }
       await running.change(change, actor)
     }
-    const secret = this.deps.keep.open(protocol.membership)
-    if (!secret) throw new AppError('unavailable', "this node can't open the cluster's secret itself yet; try again")
-    const { view } = protocol
-    return {
-      ...this.deps.welcome(),
-      cluster: clusterId,
-      secret: Buffer.from(secret).toString('base64'),
-      memberships: view,
-    }
+    const secret = Buffer.from(this.#secretOf(protocol.membership)).toString('base64')
+    return { ...this.deps.welcome(), cluster: clusterId, secret, memberships: protocol.view }
+  }
+
+  /** Throws `unavailable` while the key of the ring that it is sealed under has not come. */
+  #secretOf(membership: Membership): Uint8Array {
+    const secret = this.deps.keep.open(membership)
+    if (secret) return secret
+    throw new AppError('unavailable', "this node can't open the cluster's secret yet: try again, or at another member")
   }
 
   /**
@@ -203,7 +199,7 @@ export class ClusterNode implements Cluster {
    */
   async #isOff({ url }: Member, joiner: string): Promise<boolean> {
     const { hostname } = new URL(url)
-    return url === joiner && isIP(hostname.replace(/^\[|\]$/g, '')) !== 0 && (await this.deps.refuses(url))
+    return url === joiner && isIP(unbracketed(hostname)) !== 0 && (await this.deps.refuses(url))
   }
 
   #newSecret(): string {

@@ -8,7 +8,7 @@ import type { RevocationRecord } from '../revocation-record.ts'
 import type { Standing } from '../standing.ts'
 import type { Clock, Stopwatch } from '../time.ts'
 import type { Member, Membership, Message } from './message.ts'
-import { isMember, type MembershipChange } from './membership.ts'
+import { everybodyIn, isMember, isSame, type MembershipChange } from './membership.ts'
 import type { Protocol } from './protocol.ts'
 import type { Transport } from './transport.ts'
 
@@ -29,7 +29,7 @@ export interface RunningDeps {
   clusterId: string
   protocol: Protocol
   transport: Transport
-  replica: Replica & { adopt(record: RevocationRecord, issuedUntil: number): void }
+  replica: Replica & { adopt(record: RevocationRecord): void }
   completions: CompletionStore
   /** Revocations that the own disk has not taken yet. */
   waiting(): readonly { record: RevocationRecord; issuedUntil: number }[]
@@ -58,8 +58,8 @@ export class Running {
   #timer: NodeJS.Timeout | null = null
   #stale: NodeJS.Timeout | null = null
   #unfit: 'not_synced' | 'node_stale' | null = null
-  #members = ''
-  #membership = ''
+  /** What was told of it: the protocol makes another when it changes. */
+  #view: readonly Membership[] = []
   #stopped = false
   #rolledBack = false
   #committed: StoredFact[] = []
@@ -107,10 +107,10 @@ export class Running {
   }
 
   /** Another node's disk refused a revocation: it becomes a fact of this one. */
-  #adopt(peer: string, { record, issuedUntil }: Extract<Message, { t: 'relay' }>): void {
+  #adopt(peer: string, { record }: Extract<Message, { t: 'relay' }>): void {
     const { view } = this.deps.protocol
     if (!view.some(({ members }) => members.some(({ id }) => id === peer))) return
-    this.#run('relay', () => this.deps.replica.adopt(record as unknown as RevocationRecord, issuedUntil))
+    this.#run('relay', () => this.deps.replica.adopt(record as unknown as RevocationRecord))
     this.push()
   }
 
@@ -313,20 +313,14 @@ export class Running {
   /** Those to be linked to: whoever stands in any membership that counts. */
   #tellMembers(): void {
     const { protocol, transport, self, onMembership } = this.deps
-    const { version, ballot } = protocol.membership
-    if (this.#membership !== `${version} ${ballot}`) {
-      this.#membership = `${version} ${ballot}`
-      this.#try('membership', () => onMembership(protocol.membership))
-    }
-    const members = new Map(
-      protocol.view.flatMap(({ members: own }) => own).map((member) => [member.id, member] as const),
-    )
+    const { view, membership } = protocol
+    if (view === this.#view) return
+    const before = this.#view.at(-1)
+    this.#view = view
+    if (!before || !isSame(before, membership)) this.#try('membership', () => onMembership(membership))
+    const members = everybodyIn(view)
     members.delete(self.id)
-    const others = [...members.values()]
-    const text = JSON.stringify(others)
-    if (text === this.#members) return
-    this.#members = text
-    transport.members(others)
+    transport.members([...members.values()])
   }
 
   #tellStanding(): void {

@@ -1,5 +1,6 @@
 import { connect } from 'node:net'
 import type { Access } from '../access.ts'
+import { bracketed, endpointOf } from '../address.ts'
 import type { ApiKeys } from '../apikey.ts'
 import type { Member } from '../cluster/message.ts'
 import { ClusterNode } from '../cluster/cluster.ts'
@@ -7,6 +8,7 @@ import type { ClusterMeasures } from '../cluster-measures.ts'
 import type { AuditEvent } from '../audit.ts'
 import type { Cluster } from '../cluster-view.ts'
 import { joinDoor, JOIN_PATH, join } from '../cluster/join.ts'
+import { isSame } from '../cluster/membership.ts'
 import { ClusterListener } from '../cluster/listener.ts'
 import type { NatsSettings } from '../cluster/nats-connection.ts'
 import { Protocol, type ProtocolState, stateOf } from '../cluster/protocol.ts'
@@ -17,7 +19,6 @@ import { WebSocketTransport } from '../cluster/websocket.ts'
 import type { ClusterConfig, Config } from '../config.ts'
 import type { Emergency } from '../emergency.ts'
 import { AppError, invalid, messageOf } from '../error.ts'
-import type { StoredFact } from '../fact.ts'
 import { newId } from '../id.ts'
 import { limits } from '../limits.ts'
 import type { Logger } from '../log.ts'
@@ -47,7 +48,7 @@ import type { UpstreamIndex } from '../upstream.ts'
 /** Where others reach this node; null: it listens for nobody. */
 const urlOf = ({ listen, advertise }: ClusterConfig): string | null => {
   if (!listen) return null
-  return advertise ?? `ws://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${listen.port}`
+  return advertise ?? `ws://${bracketed(listen.host)}:${listen.port}`
 }
 
 /**
@@ -64,17 +65,12 @@ export const joinFirst = async (config: Config, store: Store, version: string, l
   if (own === null) throw invalid('--cluster-join: needs --cluster-listen too, where the others reach this node')
   checkEmpty(store)
   log.info({ to: url }, 'joining a cluster')
-  const keys = keep.keys()
-  const welcome = await joinPatiently(
-    () => join(url, ticket, { id: store.node, name: nodeName, url: own, key: keys.publicKey }, version, config.isNamed),
-    log,
-  )
+  const member = { id: store.node, name: nodeName, url: own, key: keep.keys().publicKey }
+  const welcome = await joinPatiently(() => join(url, ticket, member, version, config.isNamed), log)
   adoptRing(store, {
     database: welcome.database,
     keys: welcome.keys.map(({ secret, ...key }) => ({ ...key, secret: new Uint8Array(Buffer.from(secret, 'base64')) })),
   })
-  // What was sealed under the ring that went.
-  keep.putKeys(keys)
   keep.state(eventOf).save(stateOf(welcome.memberships, false))
   const newest = welcome.memberships.at(-1)
   // It may be sealed under a key of the ring that was removed since.
@@ -93,7 +89,7 @@ const WAITS_FOR_RESTORED =
 /** A membership that is new here: each node's own audit log says who changed it. */
 const eventOf = ({ memberships }: ProtocolState, before: ProtocolState | null): AuditEvent | null => {
   const [newest, known] = [memberships.at(-1), before?.memberships.at(-1)]
-  if (!newest || (known && known.version === newest.version && known.ballot === newest.ballot)) return null
+  if (!newest || (known && isSame(known, newest))) return null
   const { version, actor, change, members, policy, leaseMs, void: gone } = newest
   const names = (of: readonly Member[]) => of.map(({ id, name, url }) => ({ id, name, url }))
   const details = { version, members: names(members), policy, leaseMs, void: names(gone) }
@@ -103,12 +99,8 @@ const eventOf = ({ memberships }: ProtocolState, before: ProtocolState | null): 
 /** Whether the machine at a URL answers that nobody listens there: it is on, and that node is not. */
 const refuses = (url: string): Promise<boolean> =>
   new Promise((resolve) => {
-    const { protocol, hostname, port } = new URL(url)
-    const socket = connect({
-      host: hostname.replace(/^\[|\]$/g, ''),
-      port: Number(port || (protocol === 'wss:' ? 443 : 80)),
-      timeout: limits.clusterRefusalMs,
-    })
+    const { host, port } = endpointOf(new URL(url))
+    const socket = connect({ host, port, timeout: limits.clusterRefusalMs })
     const settle = (refused: boolean) => {
       socket.destroy()
       resolve(refused)
@@ -163,6 +155,10 @@ export interface Clustered {
 export const createCluster = (services: ClusterServices): Clustered => {
   const { config, version, store, tokens, servers, registry, standing, access, apiKeys } = services
   const { receipts, emergency, revocationStore, measures, now, stopwatch, log } = services
+  const settings = config.cluster
+  // Serving without the others would let in what they revoked.
+  if (!settings)
+    throw invalid('--cluster-listen: this folder is of a cluster, and needs the address of its member again')
   const keep = new ClusterStore(store)
   const revocations = new RevocationIndex()
   const facts = new RevocationFacts({
@@ -181,6 +177,10 @@ export const createCluster = (services: ClusterServices): Clustered => {
     store,
     limits,
     revocations: facts,
+    onApplied({ revocations: applied, count }) {
+      measures.applied.revocation += applied.length
+      measures.applied.change += count - applied.length
+    },
     onDefect: (error, kind) =>
       log.error({ err: error, kind }, 'a fact of another node could not be applied; it is kept, and passed on'),
     handlers: {
@@ -191,27 +191,8 @@ export const createCluster = (services: ClusterServices): Clustered => {
       ...receiptHandlers(store),
     },
   })
-  const counted = {
-    ...{ behind: replica.behind.bind(replica), adopt: replica.adopt.bind(replica) },
-    get vector() {
-      return replica.vector
-    },
-    get unknown() {
-      return replica.unknown
-    },
-    apply(given: readonly StoredFact[], pulled: boolean) {
-      const applied = replica.apply(given, pulled)
-      measures.applied.revocation += applied.revocations.length
-      measures.applied.change += applied.count - applied.revocations.length
-      return applied
-    },
-  }
   // What a restore brought along, before anybody is let in.
-  applyCarried(store, counted)
-  const settings = config.cluster
-  // Serving without the others would let in what they revoked.
-  if (!settings)
-    throw invalid('--cluster-listen: this folder is of a cluster, and needs the address of its member again')
+  applyCarried(store, replica)
   const tickets = new Tickets(now, stopwatch)
   const refused = (reason: keyof ClusterMeasures['refused']) => {
     measures.refused[reason] += 1
@@ -248,23 +229,16 @@ export const createCluster = (services: ClusterServices): Clustered => {
         secret: Buffer.from(secret).toString('base64'),
       })),
     }),
-    async run(self, clusterId, trust) {
-      const identity = keep.identity()
+    async run(self, { clusterId, fresh, formerly, retired }, trust) {
       const protocol = new Protocol({
         self,
-        replica: counted,
+        replica,
         disk,
-        timing: {
-          digestMs: limits.digestMs,
-          leaseGuard: limits.leaseGuard,
-          pullBytesMax: limits.pullBytesMax,
-          syncGraceMs: limits.syncGraceMs,
-          changeTimeoutMs: limits.changeTimeoutMs,
-        },
+        timing: limits,
         version,
-        fresh: identity?.fresh ?? true,
-        formerly: identity?.formerly ?? [],
-        retired: identity?.retired ?? false,
+        fresh,
+        formerly,
+        retired,
       })
       let running: Running | null = null
       let served = false
@@ -287,7 +261,7 @@ export const createCluster = (services: ClusterServices): Clustered => {
         clusterId,
         protocol,
         transport,
-        replica: counted,
+        replica,
         completions: revocationStore,
         waiting: () =>
           emergency.pending.flatMap((entry) =>
@@ -305,8 +279,8 @@ export const createCluster = (services: ClusterServices): Clustered => {
             return log.info({}, 'this node lets clients in')
           }
           const { members } = protocol.membership
-          if (identity?.formerly.some((was) => members.some(({ id }) => id === was)))
-            log.warn({}, identity.retired ? WAITS_FOR_RESTORED : WAITS_FOR_LIVING)
+          if (formerly.some((was) => members.some(({ id }) => id === was)))
+            log.warn({}, retired ? WAITS_FOR_RESTORED : WAITS_FOR_LIVING)
           else if (!members.some(({ id }) => id === self.id))
             log.warn({}, 'this node is no member of its cluster (any more), and lets nobody in')
           else if (unfit === 'not_synced') log.info({}, 'nobody is let in until this node knows what the others know')
@@ -364,9 +338,8 @@ export const createCluster = (services: ClusterServices): Clustered => {
   return {
     cluster: node,
     async start() {
-      if (keep.identity()) {
-        standing.synced = false
-      }
+      // Until it knows better; one that stands alone knows all there is.
+      if (keep.identity()) standing.synced = false
       listener?.start()
       await node.start()
       node

@@ -67,9 +67,13 @@ export class ClusterStore {
     const clusterId = this.#get(ID)
     if (clusterId === null) return null
     const { privateKey, publicKey } = this.keys()
-    const formerly = JSON.parse(this.#get(FORMERLY) ?? '[]') as string[]
-    const [fresh, retired] = [FRESH, RETIRED].map((key) => this.#get(key) !== null)
-    return { clusterId, privateKey, publicKey, formerly, fresh: fresh === true, retired: retired === true }
+    const [fresh, retired] = [FRESH, RETIRED].map((key) => this.#get(key) !== null) as [boolean, boolean]
+    return { clusterId, privateKey, publicKey, formerly: this.formerly(), fresh, retired }
+  }
+
+  /** Ids that this folder had before it was copied or restored, the newest first; none once it has its place again. */
+  formerly(): string[] {
+    return JSON.parse(this.#get(FORMERLY) ?? '[]') as string[]
   }
 
   /** In a cluster from now on: as its first member, or as one that joins, and must first learn what the others know. */

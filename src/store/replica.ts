@@ -16,6 +16,8 @@ export interface ReplicaDeps {
   handlers: Handlers
   revocations: RevocationFacts
   limits: Pick<Limits, 'catchUpRowsMax'>
+  /** Told of what came of facts of other nodes, once they are committed and carried out. */
+  onApplied(applied: Applied): void
   /** A fact that its handler can't take, or carry out. */
   onDefect(error: unknown, kind: string): void
 }
@@ -104,7 +106,9 @@ export class ReplicaStore implements Replica {
         throw refused
       }
     }
-    return { revocations: this.#carryOut(done), count: fresh.length }
+    const applied = { revocations: this.#carryOut(done), count: fresh.length }
+    this.deps.onApplied(applied)
+    return applied
   }
 
   /** `warily`: one that its handler can't take must not keep out all that come with it. */
@@ -121,9 +125,9 @@ export class ReplicaStore implements Replica {
   /**
    * Stores a revocation that another node's disk refused, as a fact of this node's own; nothing when it is known. Returns
    * the fact. Throws `storage`; what it names is denied and cut all the same. It kills whatever was issued without
-   * knowledge of it, like any revocation: `issuedUntil` is for the one whose disk refused, when it writes later.
+   * knowledge of it, like any revocation: until when is for the one whose disk refused, when it writes later.
    */
-  adopt(record: RevocationRecord, _issuedUntil?: number): readonly StoredFact[] {
+  adopt(record: RevocationRecord): readonly StoredFact[] {
     const { revocations, store } = this.deps
     const fact = revocations.adoption(record)
     if (!fact) return []

@@ -73,6 +73,7 @@ export const openNode = (folder = tempFolder(), now = clock, peers: Peers = NOBO
     store,
     revocations: facts,
     limits,
+    onApplied: quiet,
     onDefect(error) {
       throw error
     },

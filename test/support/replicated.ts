@@ -5,7 +5,7 @@ import { Issuance } from '../../src/issuance.ts'
 import { limits } from '../../src/limits.ts'
 import type { Connection, CutCause } from '../../src/registry.ts'
 import { Registry } from '../../src/registry.ts'
-import { matching } from '../../src/revocation.ts'
+import { deny, matching } from '../../src/revocation.ts'
 import { RevocationIndex } from '../../src/revocation-index.ts'
 import type { RevocationRecord, Selector } from '../../src/revocation-record.ts'
 import { openStore } from '../../src/store/open.ts'
@@ -42,7 +42,8 @@ export const openNode = (folder: string, now: () => number, more: Handlers = {})
   const handlers = { ...tokenHandlers({ store, tokens, revocations: index, registry, now }), ...more }
   const defects: string[] = []
   const onDefect = (_error: unknown, kind: string) => void defects.push(kind)
-  const replica = new ReplicaStore({ store, handlers, revocations, limits, onDefect })
+  const onApplied = () => {}
+  const replica = new ReplicaStore({ store, handlers, revocations, limits, onApplied, onDefect })
   const issuance = new Issuance({ tokens, servers, registry, keys: store.keys, store: tokenStore, now })
   let made = 0
   const issue = (name: string, given: { subject?: string | null; group?: string | null; servers: string[] }): Token => {
@@ -62,10 +63,7 @@ export const openNode = (folder: string, now: () => number, more: Handlers = {})
       tokens: dead.map((token) => ({ id: token.id, name: token.name, subject: token.subject })),
     }
     revocationStore.applyEmergency({ op: 'revocation', record }, false)
-    for (const token of dead) {
-      token.revokedAt ??= record.at
-      token.revocationId ??= record.id
-    }
+    deny(dead, record)
     registry.cut(registry.ofTokens(dead), 'token_revoked')
     return record
   }
