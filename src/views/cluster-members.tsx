@@ -2,6 +2,7 @@
 import type { ClusterPolicy, MemberStatus } from '../cluster-view.ts'
 import { ConfirmationPage } from './confirm.tsx'
 import { DangerLink } from './danger.tsx'
+import { Failure } from './failure.tsx'
 import type { Frame } from './layout.tsx'
 import { Cell, HeadCell, Row, Table } from './table.tsx'
 import { Countdown } from './time.tsx'
@@ -183,6 +184,13 @@ const Force = ({ checked }: { checked: boolean }) => (
   </div>
 )
 
+/** A name may be another's too; an id is not. */
+const Which = ({ id, name }: { id: string; name: string }) => (
+  <p class="hint">
+    Node <bdi class="mono">{name}</bdi>, <span class="mono">{id}</span>
+  </p>
+)
+
 type RemovalProps = MeaningProps & { frame: Frame; force: boolean; failure: string | null }
 
 export const MemberRemovalPage = ({ frame, force, failure, ...meaning }: RemovalProps) => {
@@ -197,14 +205,8 @@ export const MemberRemovalPage = ({ frame, force, failure, ...meaning }: Removal
       back="/cluster"
       doomed={<Consequence {...meaning} />}
     >
-      {failure !== null && (
-        <p class="failure" role="alert">
-          {failure}
-        </p>
-      )}
-      <p class="hint">
-        Node <bdi class="mono">{name}</bdi>, <span class="mono">{id}</span>
-      </p>
+      <Failure text={failure} />
+      <Which id={id} name={name} />
       {!isSelf && <Force checked={force} />}
     </ConfirmationPage>
   )
@@ -236,13 +238,7 @@ export const OffPage = ({ frame, gone: { id, name }, failure }: OffProps) => (
       </>
     }
   >
-    {failure !== null && (
-      <p class="failure" role="alert">
-        {failure}
-      </p>
-    )}
-    <p class="hint">
-      Node <bdi class="mono">{name}</bdi>, <span class="mono">{id}</span>
-    </p>
+    <Failure text={failure} />
+    <Which id={id} name={name} />
   </ConfirmationPage>
 )

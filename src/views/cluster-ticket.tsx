@@ -2,6 +2,7 @@
 import { Choices } from './choices.tsx'
 import { CopyButton } from './copy.tsx'
 import { Crumb } from './crumb.tsx'
+import { Failure } from './failure.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { Countdown } from './time.tsx'
 
@@ -18,11 +19,7 @@ export const TicketFormPage = ({ frame, formId, isFounding, failure }: FormProps
   <Layout title="Add a node" frame={frame} narrow>
     <Crumb to="/cluster">Cluster</Crumb>
     <h1>Add a node</h1>
-    {failure !== null && (
-      <p class="failure" role="alert">
-        {failure}
-      </p>
-    )}
+    <Failure text={failure} />
     <p>
       You get a ticket, and the command to type on the other machine. Whoever has the ticket gets all that this node
       knows, so hand it over as you would the key. It works once, for ten minutes.

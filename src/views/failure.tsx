@@ -14,3 +14,11 @@ export const FailurePage = ({ frame, title, message, back }: FailureProps) => (
     </p>
   </Layout>
 )
+
+/** Why what was sent was not done; null: nothing of the kind. */
+export const Failure = ({ text }: { text: string | null }) =>
+  text === null ? null : (
+    <p class="failure" role="alert">
+      {text}
+    </p>
+  )

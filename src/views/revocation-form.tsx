@@ -2,6 +2,7 @@
 import { Crumb } from './crumb.tsx'
 import { DangerLink } from './danger.tsx'
 import { Empty } from './empty.tsx'
+import { Failure } from './failure.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { count } from './words.ts'
 
@@ -121,11 +122,7 @@ export const RevocationFormPage = ({ frame, isPart, typed, failures, failure, kn
           <p>
             Fill in one or more: meant are tokens for which all of it is true. You see the list before anything dies.
           </p>
-          {failure !== null && (
-            <p class="failure" role="alert">
-              {failure}
-            </p>
-          )}
+          <Failure text={failure} />
           <form class="stack" method="get" action="/revocations/new">
             <Field
               name="subject"

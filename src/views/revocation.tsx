@@ -2,6 +2,7 @@
 import { type Reason, REASONS } from '../revocation-record.ts'
 import type { TokenStatus } from '../token.ts'
 import { ConfirmationPage } from './confirm.tsx'
+import { Failure } from './failure.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { asText, owned, type Owned, type Piece, type SelectorCard, tokensWords, Words } from './revocation-words.tsx'
 import { count, number, spaced } from './words.ts'
@@ -135,11 +136,7 @@ export const RevocationPage = (props: RevocationProps) => {
         </>
       }
     >
-      {failure !== null && (
-        <p class="failure" role="alert">
-          {failure}
-        </p>
-      )}
+      <Failure text={failure} />
       {fields.map(([name, value]) => (
         <input type="hidden" name={name} value={value} />
       ))}
