@@ -1,4 +1,5 @@
-import { HOST, freePort, startProgram, written } from './program.ts'
+import { HOST, startProgram, written } from './program.ts'
+import { freePort } from '../support/port.ts'
 import type { StartProxy } from './reverse-proxy.ts'
 import { executableOf, versionOf } from './versions.ts'
 

@@ -5,12 +5,6 @@ import { familyOf } from './meter.ts'
 
 export const HOST = '127.0.0.1'
 
-export const freePort = (): number => {
-  const probe = Bun.listen({ hostname: HOST, port: 0, socket: { data: () => undefined } })
-  probe.stop(true)
-  return probe.port
-}
-
 const accepts = async (port: number): Promise<boolean> => {
   const socket = await Bun.connect({ hostname: HOST, port, socket: { data: () => undefined } })
   socket.terminate()

@@ -4,7 +4,7 @@ import { removeFolder, tempFolder } from '../support/temp.ts'
 import type { Bench } from './bench.ts'
 import { figuresOf, ratioOf } from './figures.ts'
 import { serveCommand, startToFirstAnswer } from './first-answer.ts'
-import { freePort } from './program.ts'
+import { freePort } from '../support/port.ts'
 import { ms, table } from './table.ts'
 
 const SIZES = { full: { rounds: 31 }, short: { rounds: 2 } }

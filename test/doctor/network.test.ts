@@ -3,17 +3,13 @@ import { chmodSync, chownSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { startNode } from '../support/node.ts'
+import { freePort } from '../support/port.ts'
 import { tempFolder } from '../support/temp.ts'
 import { diagnose, isRoot, stoppedFolder } from './run.ts'
 
 let stopped: string
 const folder = tempFolder()
 /** A port that was free a moment ago. */
-const freePort = (): number => {
-  const server = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
-  server.stop(true)
-  return server.port
-}
 const settings = (table: Record<string, unknown>): string => {
   const data = tempFolder()
   Bun.spawnSync(['cp', '-a', `${stopped}/.`, data])

@@ -1,7 +1,8 @@
 import { afterAll, expect, test } from 'bun:test'
 import type { RevocationJson } from '../../src/server/api/schemas.ts'
-import { freePort, startCluster, type TestMember, ticketOf } from '../support/cluster.ts'
+import { startCluster, type TestMember, ticketOf } from '../support/cluster.ts'
 import { eventually } from '../support/poll.ts'
+import { freePort } from '../support/port.ts'
 import { parseEvents } from '../support/sse.ts'
 import { startStreamUpstream } from '../support/stream-upstream.ts'
 

@@ -3,6 +3,7 @@ import { LinkProxy } from './link-proxy.ts'
 import type { Machine } from './machines.ts'
 import { type NodeOptions, startNode, type TestNode } from './node.ts'
 import { eventually } from './poll.ts'
+import { freePort } from './port.ts'
 import { removeFolder, tempFolder } from './temp.ts'
 
 export interface ClusterOptions extends Pick<NodeOptions, 'command' | 'env'> {
@@ -73,22 +74,6 @@ export class TestMember {
   /** The id under which the others know it. */
   async id(): Promise<string> {
     return (await this.status()).node.id
-  }
-}
-
-/** Below those that systems give to whoever connects: a node that is away for a while finds its own free again. */
-const PORTS = { from: 20_000, to: 32_000 }
-
-/** Nobody listens there now. */
-export const freePort = (): number => {
-  for (;;) {
-    const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from))
-    try {
-      Bun.listen({ hostname: '127.0.0.1', port, exclusive: true, socket: { data() {} } }).stop(true)
-      return port
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) throw error
-    }
   }
 }
 

@@ -1,3 +1,4 @@
+import { freePort } from './port.ts'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -120,18 +121,18 @@ export const streamOf = async (server: NatsServer, name: string): Promise<Stream
   return accounts.flatMap(({ stream_detail }) => stream_detail ?? []).find((stream) => stream.name === name) ?? null
 }
 
-const portsOf = async () => ({ client: await freePort(), route: await freePort(), monitor: await freePort() })
+const portsOf = () => ({ client: freePort(), route: freePort(), monitor: freePort() })
 
 /** One server. `config`: more lines, as TLS or accounts. `keeps`: with JetStream. */
 export const startNats = async (config = '', scheme: 'nats' | 'tls' = 'nats', keeps = true) => {
-  const server = new NatsServer('alone', await portsOf(), config, scheme, keeps)
+  const server = new NatsServer('alone', portsOf(), config, scheme, keeps)
   await server.start()
   return Object.assign(server, { [Symbol.asyncDispose]: () => server.stop() })
 }
 
 /** Three servers that are one cluster, with a leader of JetStream. */
 export const startNatsCluster = async () => {
-  const ports = await Promise.all([portsOf(), portsOf(), portsOf()])
+  const ports = [portsOf(), portsOf(), portsOf()]
   const routes = ports.map(({ route }) => `"nats://127.0.0.1:${route}"`).join(', ')
   const servers = ports.map(
     (own, index) =>
@@ -213,11 +214,4 @@ export const natsCreds = (): { config: string; creds: string } => {
       '',
     ].join('\n'),
   }
-}
-
-const freePort = async (): Promise<number> => {
-  const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
-  const { port } = listener
-  listener.stop(true)
-  return port
 }

@@ -1,3 +1,4 @@
+import { freePort } from './port.ts'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { eventually } from './poll.ts'
@@ -44,7 +45,7 @@ export const startPrometheus = async (config: unknown, files: Record<string, str
   const file = join(folder, 'prometheus.yml')
   // YAML is a superset of JSON.
   writeFileSync(file, JSON.stringify(config))
-  const port = await freePort()
+  const port = freePort()
   const address = `127.0.0.1:${port}`
   const child = Bun.spawn(
     ['prometheus', `--config.file=${file}`, `--storage.tsdb.path=${storage}`, `--web.listen-address=${address}`],
@@ -84,11 +85,4 @@ export const startPrometheus = async (config: unknown, files: Record<string, str
     targets: () => get<{ activeTargets: { scrapeUrl: string; health: string; lastError: string }[] }>('targets'),
     [Symbol.asyncDispose]: stop,
   }
-}
-
-const freePort = async (): Promise<number> => {
-  const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
-  const { port } = listener
-  listener.stop(true)
-  return port
 }

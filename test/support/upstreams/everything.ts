@@ -1,22 +1,14 @@
-import net from 'node:net'
 import { join } from 'node:path'
 import { eventually } from '../poll.ts'
+import { freePort } from '../port.ts'
 
 const PACKAGE = join(import.meta.dir, '../../../node_modules/@modelcontextprotocol/server-everything')
-
-/** A port that was free a moment ago; the package can't be told to take any and say which. */
-const freePort = async (): Promise<number> => {
-  const server = net.createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as net.AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
 
 /** The reference server, as a process of its own. `path` is where a client is to connect under `url`. */
 export const startEverything = async (mode: 'streamableHttp' | 'sse') => {
   const { bin } = (await Bun.file(join(PACKAGE, 'package.json')).json()) as { bin: Record<string, string> }
-  const port = await freePort()
+  // It can't be told to take any and say which.
+  const port = freePort()
   const child = Bun.spawn(['node', join(PACKAGE, bin['mcp-server-everything'] ?? ''), mode], {
     env: { PATH: process.env['PATH'] ?? '', PORT: String(port) },
     stdin: 'ignore',
