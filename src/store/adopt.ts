@@ -2,6 +2,7 @@ import { conflict } from '../error.ts'
 import { KeyRing, type RingKey } from '../key.ts'
 import { ClusterStore } from './cluster.ts'
 import { writeKeyFile } from './keyfile.ts'
+import { metaOf } from './meta.ts'
 import { ADOPTING, type Store } from './open.ts'
 
 /** What a joiner gets of its cluster: the keys that all nodes share, and the id of the database that they are for. */
@@ -28,20 +29,20 @@ export const checkEmpty = ({ client }: Store): void => {
  */
 export const adoptRing = (store: Store, { database, keys }: Ring): void => {
   const { client, log } = store
-  const set = client.query('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)')
+  const meta = metaOf(client)
   const cluster = new ClusterStore(store)
   const pair = cluster.keys()
   if (store.database !== database) {
     checkEmpty(store)
     log.write(() => {
-      set.run(ADOPTING, database)
+      meta.set(ADOPTING, database)
       cluster.putNextKeys(pair, new KeyRing({ database, keys: [...keys] }))
     })
   }
   writeKeyFile(store.keyFile, { database, keys })
   log.write(() => {
-    set.run('database', database)
-    client.query('DELETE FROM meta WHERE key = ?').run(ADOPTING)
+    meta.set('database', database)
+    meta.remove(ADOPTING)
   })
   store.keys.data.database = database
   store.keys.replace(keys)

@@ -1,13 +1,12 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { eq } from 'drizzle-orm'
 import type { AuditEvent } from '../audit.ts'
 import { AppError } from '../error.ts'
 import { type KeyRing, sealedUnder } from '../key.ts'
 import { limits } from '../limits.ts'
 import type { ProtocolDisk } from '../replica.ts'
 import type { Restored } from '../restored.ts'
+import { metaOf } from './meta.ts'
 import type { Store } from './open.ts'
-import { meta } from './schema.ts'
 
 /** Who this node is in its cluster. */
 export interface ClusterIdentity {
@@ -60,43 +59,47 @@ export const isOfCluster = (store: Store): boolean => new ClusterStore(store).id
 
 /** What a node must find again of its cluster: rows of `meta`, secrets sealed under the ring. */
 export class ClusterStore {
-  constructor(readonly store: Store) {}
+  readonly #meta
+
+  constructor(readonly store: Store) {
+    this.#meta = metaOf(store.client)
+  }
 
   /** Null: this folder is in no cluster. */
   identity(): ClusterIdentity | null {
-    const clusterId = this.#get(ID)
+    const clusterId = this.#meta.get(ID)
     if (clusterId === null) return null
     const { privateKey, publicKey } = this.keys()
-    const [fresh, retired] = [FRESH, RETIRED].map((key) => this.#get(key) !== null) as [boolean, boolean]
+    const [fresh, retired] = [FRESH, RETIRED].map((key) => this.#meta.get(key) !== null) as [boolean, boolean]
     return { clusterId, privateKey, publicKey, formerly: this.formerly(), fresh, retired }
   }
 
   /** Ids that this folder had before it was copied or restored, the newest first; none once it has its place again. */
   formerly(): string[] {
-    return JSON.parse(this.#get(FORMERLY) ?? '[]') as string[]
+    return JSON.parse(this.#meta.get(FORMERLY) ?? '[]') as string[]
   }
 
   /** In a cluster from now on: as its first member, or as one that joins, and must first learn what the others know. */
   create(clusterId: string, fresh: boolean): ClusterIdentity {
     this.store.log.write(() => {
-      this.#set(ID, clusterId)
-      if (fresh) this.#set(FRESH, '1')
-      else this.#delete(FRESH)
+      this.#meta.set(ID, clusterId)
+      if (fresh) this.#meta.set(FRESH, '1')
+      else this.#meta.remove(FRESH)
     })
     return this.identity() as ClusterIdentity
   }
 
   /** It knows what all others know, and is one of them by its own id. */
   setSynced(): void {
-    if (this.#get(FRESH) === null) return
+    if (this.#meta.get(FRESH) === null) return
     this.store.log.write(() => {
-      for (const key of [FRESH, FORMERLY, RETIRED]) this.#delete(key)
+      for (const key of [FRESH, FORMERLY, RETIRED]) this.#meta.remove(key)
     })
   }
 
   /** Within the caller's transaction: by the operator's word nothing of what this folder was runs any more. */
   retire(): void {
-    if (this.#get(ID) !== null) this.#set(RETIRED, '1')
+    if (this.#meta.get(ID) !== null) this.#meta.set(RETIRED, '1')
   }
 
   /** Within the caller's transaction: in no cluster any more. A new one is founded by saying all that is here anew. */
@@ -106,16 +109,19 @@ export class ClusterStore {
 
   /** What a restore tells of its cluster: the members that the folder knows. Null: it is of none. */
   restored(): Restored['cluster'] {
-    if (this.#get(ID) === null) return null
-    const { memberships = [] } = JSON.parse(this.#get(STATE) ?? '{}') as {
+    if (this.#meta.get(ID) === null) return null
+    const { memberships = [] } = JSON.parse(this.#meta.get(STATE) ?? '{}') as {
       memberships?: { members: { name: string }[] }[]
     }
-    return { members: memberships.at(-1)?.members.map(({ name }) => name) ?? [], retired: this.#get(RETIRED) !== null }
+    return {
+      members: memberships.at(-1)?.members.map(({ name }) => name) ?? [],
+      retired: this.#meta.get(RETIRED) !== null,
+    }
   }
 
   /** The next start takes another node id: for a machine that was rolled back behind the node's back. */
   forgetIdentity(): void {
-    this.store.log.write(() => this.#delete('file'))
+    this.store.log.write(() => this.#meta.remove('file'))
   }
 
   /** What the protocol must find again after a crash. `eventOf`: what of it the audit log must tell; null: nothing. */
@@ -123,13 +129,13 @@ export class ClusterStore {
     let last: T | null = null
     return {
       load: () => {
-        const text = this.#get(STATE)
+        const text = this.#meta.get(STATE)
         last = text === null ? null : (JSON.parse(text) as T)
         return last
       },
       save: (state) => {
         const event = eventOf(state, last)
-        const put = () => this.#set(STATE, JSON.stringify(state))
+        const put = () => this.#meta.set(STATE, JSON.stringify(state))
         if (event) this.store.log.change(event, [], put)
         else this.store.log.write(put)
         last = state
@@ -165,7 +171,7 @@ export class ClusterStore {
     const kept = [{ version, ballot, text, sealed: this.seal(opened) }, ...this.#sealed()]
       .toSorted((a, b) => b.version - a.version || (a.ballot < b.ballot ? 1 : -1))
       .slice(0, limits.clusterSecretsMax)
-    this.store.log.write(() => this.#set(SECRETS, JSON.stringify(kept)))
+    this.store.log.write(() => this.#meta.set(SECRETS, JSON.stringify(kept)))
   }
 
   /** The newest first; older ones too: a restored node proves itself with what it had. */
@@ -179,8 +185,9 @@ export class ClusterStore {
   /** Within the caller's transaction: seals what is kept here under the current key of the ring. */
   reseal(): void {
     const { keys } = this.store
-    const own = this.#get(PRIVATE_KEY)
-    if (own !== null) this.#set(PRIVATE_KEY, keys.encrypt(keys.decrypt(own, PRIVATE_KEY_PURPOSE), PRIVATE_KEY_PURPOSE))
+    const own = this.#meta.get(PRIVATE_KEY)
+    if (own !== null)
+      this.#meta.set(PRIVATE_KEY, keys.encrypt(keys.decrypt(own, PRIVATE_KEY_PURPOSE), PRIVATE_KEY_PURPOSE))
     const all = this.#sealed()
     if (all.length === 0) return
     // What can't be opened any more is no loss: nobody can prove anything with it.
@@ -188,13 +195,13 @@ export class ClusterStore {
       const secret = this.#unseal(one.sealed)
       return secret === null ? [] : [{ ...one, sealed: this.seal(secret) }]
     })
-    this.#set(SECRETS, JSON.stringify(again))
+    this.#meta.set(SECRETS, JSON.stringify(again))
   }
 
   /** This node's own pair; made when first it is asked for. */
   keys(): KeyPair {
-    const kept = this.#get(PRIVATE_KEY)
-    const next = this.#get(NEXT_PRIVATE_KEY)
+    const kept = this.#meta.get(PRIVATE_KEY)
+    const next = this.#meta.get(NEXT_PRIVATE_KEY)
     if (kept !== null) {
       // A crash may have left a ring that only one of the two opens with.
       const sealed = next !== null && this.store.keys.ids.includes(sealedUnder(next)) ? next : kept
@@ -211,19 +218,19 @@ export class ClusterStore {
   /** The same pair under another ring: that of the cluster, which this node has just adopted. */
   putKeys(pair: KeyPair): KeyPair {
     this.store.log.write(() => {
-      this.#set(PRIVATE_KEY, this.store.keys.encrypt(textOf(pair), PRIVATE_KEY_PURPOSE))
-      this.#delete(NEXT_PRIVATE_KEY)
+      this.#meta.set(PRIVATE_KEY, this.store.keys.encrypt(textOf(pair), PRIVATE_KEY_PURPOSE))
+      this.#meta.remove(NEXT_PRIVATE_KEY)
     })
     return pair
   }
 
   /** Within the caller's transaction: the pair under the ring that comes next, so that a crash on the way loses none. */
   putNextKeys(pair: KeyPair, ring: Pick<KeyRing, 'encrypt'>): void {
-    this.#set(NEXT_PRIVATE_KEY, ring.encrypt(textOf(pair), PRIVATE_KEY_PURPOSE))
+    this.#meta.set(NEXT_PRIVATE_KEY, ring.encrypt(textOf(pair), PRIVATE_KEY_PURPOSE))
   }
 
   #sealed(): Sealed[] {
-    return JSON.parse(this.#get(SECRETS) ?? '[]') as Sealed[]
+    return JSON.parse(this.#meta.get(SECRETS) ?? '[]') as Sealed[]
   }
 
   #unseal(sealed: string): Uint8Array | null {
@@ -233,17 +240,5 @@ export class ClusterStore {
       if (error instanceof AppError) return null
       throw error
     }
-  }
-
-  #get(key: string): string | null {
-    return this.store.db.select().from(meta).where(eq(meta.key, key)).get()?.value ?? null
-  }
-
-  #set(key: string, value: string): void {
-    this.store.db.insert(meta).values({ key, value }).onConflictDoUpdate({ target: meta.key, set: { value } }).run()
-  }
-
-  #delete(key: string): void {
-    this.store.db.delete(meta).where(eq(meta.key, key)).run()
   }
 }

@@ -9,9 +9,10 @@ import type { Policy } from '../policy.ts'
 import type { TokenIndex } from '../token-index.ts'
 import { apiKeyFact, apiKeyRemoved } from './apikey.ts'
 import { fact } from './log.ts'
+import { metaOf } from './meta.ts'
 import type { Store } from './open.ts'
 import { operatorFacts, OperatorStore } from './operator.ts'
-import { apiKeys, meta } from './schema.ts'
+import { apiKeys } from './schema.ts'
 import { removeFact, ServerStore } from './server.ts'
 
 /** A row of `meta`: as long as it stands, facts may be deleted. */
@@ -34,7 +35,7 @@ export const found = async (node: FoundingDeps, limits: Slices, actor: Actor): P
   const deps = { ...node, limits }
   await forgetFacts(deps)
   // What is made from here on tells itself.
-  const { client, log } = node.store
+  const { client, log, node: id } = node.store
   const last = (table: 'tokens' | 'revocations') =>
     (client.query(`SELECT coalesce(max(rowid), 0) AS last FROM ${table}`).get() as { last: number }).last
   const [lastToken, lastRevocation] = [last('tokens'), last('revocations')]
@@ -43,10 +44,7 @@ export const found = async (node: FoundingDeps, limits: Slices, actor: Actor): P
   restatePeople(deps, actor)
   await restateTokens(deps, lastToken)
   await restateDead(deps, lastRevocation)
-  const { db, node: id } = node.store
-  log.change({ actor: actor.name, action: 'cluster.found', targetId: id }, [], () =>
-    db.delete(meta).where(eq(meta.key, FOUNDING)).run(),
-  )
+  log.change({ actor: actor.name, action: 'cluster.found', targetId: id }, [], () => metaOf(client).remove(FOUNDING))
 }
 
 /** The numbers begin at 1 again, and what stood under them before was read by nobody. */
@@ -56,7 +54,7 @@ const forgetFacts = async ({ store, limits }: Founding): Promise<void> => {
     'DELETE FROM facts WHERE rowid IN (SELECT rowid FROM facts ORDER BY rowid LIMIT ?)',
   )
   log.write(() => {
-    client.query('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)').run(FOUNDING, String(store.now()))
+    metaOf(client).set(FOUNDING, String(store.now()))
     client.query("DELETE FROM registers WHERE stamp <> '~'").run()
     client.query('DELETE FROM parked').run()
   })

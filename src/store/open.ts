@@ -8,6 +8,7 @@ import type { Clock } from '../time.ts'
 import { filesOf } from './folder.ts'
 import { newKeyFile, readKeyFile } from './keyfile.ts'
 import { Log } from './log.ts'
+import { metaOf } from './meta.ts'
 import { hasTable, migrate, type MigrateOptions } from './migrate.ts'
 import * as schema from './schema.ts'
 import { rewrite, syncPath } from './sync.ts'
@@ -39,13 +40,6 @@ export interface OpenOptions extends Omit<MigrateOptions, 'file'> {
 /** A row of `meta`: the database that a joiner's folder becomes, until its key file and its database say so both. */
 export const ADOPTING = 'adopting'
 
-const meta = (client: Database) => ({
-  get: (key: string) =>
-    (client.query('SELECT value FROM meta WHERE key = ?').get(key) as { value: string } | null)?.value ?? null,
-  set: (key: string, value: string) =>
-    client.query('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)').run(key, value),
-})
-
 /**
  * What a killed process left in the -wal counts for SQLite when it can be read, and later changes stand behind it: it must
  * last before they do, also where its own sync had failed. A full disk may not take it, and must not keep a node from
@@ -66,7 +60,7 @@ const settleLog = (file: string): void => {
  * whose place it may take.
  */
 const becomeFresh = (client: Database, formerId: string): void => {
-  const { get, set } = meta(client)
+  const { get, set } = metaOf(client)
   client.query("DELETE FROM meta WHERE key IN ('cluster.key', 'cluster.key.next', 'cluster.retired')").run()
   if (get('cluster.id') === null) return
   const formerly = JSON.parse(get('cluster.formerly') ?? '[]') as string[]
@@ -105,7 +99,7 @@ export const openStore = ({ folder, keyFile, version, now, ...upgrade }: OpenOpt
     client.run('PRAGMA cache_size = -16000')
     // What is sorted on the way goes beside the database: in a read-only container nothing else can be written.
     client.run(`PRAGMA temp_store_directory = '${folder.replaceAll("'", "''")}'`)
-    const { get, set } = meta(client)
+    const { get, set } = metaOf(client)
     // Asked before anything is migrated: with another database's keys it can't be used, and stays as it is.
     const named = hasTable(client, 'meta') ? get('database') : null
     const isAdopted = named !== null && named !== ring.database && get(ADOPTING) === ring.database
