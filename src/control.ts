@@ -74,6 +74,7 @@ export class Control {
       kind: request.kind ?? 'auto',
       path: serverPath(request.path ?? ''),
       headers: serverHeaders(request.headers ?? {}),
+      stdio: null,
       state: 'open',
       reason: null,
       createdAt: this.deps.now(),

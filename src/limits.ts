@@ -67,6 +67,46 @@ export const limits = {
   /** Endpoints whose tools' annotations are remembered: `/s/{server}/…` may lead to many. */
   toolHintEndpointsMax: 1_000,
 
+  // Servers that are commands
+  /** Processes of all servers: 60 MiB each is usual for one on Node. */
+  stdioProcessesMax: 256,
+  /** A leaked token must not use them up. */
+  stdioProcessesPerTokenMax: 32,
+  /** Until the first answer: `npx -y` may have to fetch the server first. */
+  stdioStartMs: 60_000,
+  /** A process that nobody uses: people come back to an IDE after a break. */
+  stdioIdleMs: 600_000,
+  stdioIdleMsMax: 30 * 24 * 3_600_000,
+  /** Where the limit is reached, one that was idle for so long makes room for a new one. */
+  stdioEvictIdleMs: 5_000,
+  stdioMemoryBytes: 1024 * 1024 * 1024,
+  stdioMemoryBytesMin: 64 * 1024 * 1024,
+  /** One line is one message; answers may hold images. */
+  stdioLineBytesMax: 16 * 1024 * 1024,
+  /** Messages on their way to a process that does not read them. */
+  stdioInputBytesMax: 16 * 1024 * 1024,
+  /** From closing its input and SIGTERM to SIGKILL. */
+  stdioGraceMs: 2_000,
+  /** After a crash: the first wait, doubled with each further one up to the most. */
+  stdioBackoffMs: 1_000,
+  stdioBackoffMsMax: 30_000,
+  /** A life that was shorter than this, and that nobody ended, counts for the crash loop; so many in a row close the server. */
+  stdioShortLifeMs: 10_000,
+  stdioCrashesMax: 5,
+  /** What a slow client has not read yet; then its process is not read either. */
+  stdioUnreadBytesMax: 1024 * 1024,
+  /** Events kept for a client that resumes (Last-Event-ID), of each session. */
+  stdioEventsMax: 1_000,
+  stdioEventBytesMax: 4 * 1024 * 1024,
+  /** Lines of standard error: to the log, so many a second and at once; kept for the console. */
+  stdioStderrLinesPerSecond: 10,
+  stdioStderrBurst: 100,
+  stdioStderrLineLengthMax: 2_000,
+  stdioStderrTailMax: 200,
+  stdioCommandLengthMax: 4_000,
+  stdioEnvMax: 100,
+  stdioEnvValueLengthMax: 32 * 1024,
+
   // Domain
   nameLengthMax: 100,
   textLengthMax: 1_000,

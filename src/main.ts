@@ -17,7 +17,9 @@ import { Control, putState } from './control.ts'
 import { Emergency } from './emergency.ts'
 import { AppError, invalid, messageOf } from './error.ts'
 import { Gate, type GateOptions } from './gate/gate.ts'
-import { probe } from './gate/probe.ts'
+import { probing } from './gate/probe.ts'
+import { caller } from './gate/upstream.ts'
+import { StdioHost } from './main/stdio.ts'
 import { Health } from './health.ts'
 import { Issuance } from './issuance.ts'
 import { KeyRing } from './key.ts'
@@ -133,7 +135,9 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const usage = new UsageMeter()
   const sightings = new Sightings(limits, now)
   const activity = new Activity(limits, (sighting) => sightings.note(sighting))
-  const health = new Health({ servers, probe, limits, now, stopwatch })
+  const stdio = new StdioHost()
+  const call = caller(() => stdio.bridge())
+  const health = new Health({ servers, probe: probing(call), limits, now, stopwatch })
   const evidence = new Evidence(usageStore, limits)
   const fold = new Fold(limits.foldKeysMax)
   const journal = openJournal(files.journal, limits.journalBytes)
@@ -253,6 +257,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     origins: config.allowOrigins,
     trustedProxies: config.trustedProxies,
     publicUrl: new URL(gateUrl),
+    call,
     onUpstreamError: (server, error) =>
       log.debug({ server: server.name, err: error }, 'the server behind the gate failed'),
     onAnswered: (server, failed) => health.answered(server.id, failed),

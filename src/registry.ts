@@ -16,7 +16,7 @@ export const CUT_MESSAGES: Record<CutCause, string> = {
   node_stale: 'This node lost touch with its cluster',
 }
 
-export type ConnectionKind = 'sse' | 'stream' | 'request' | 'session'
+export type ConnectionKind = 'sse' | 'stream' | 'request' | 'session' | 'process'
 
 /** Anything in flight under a token. */
 export interface Connection {
@@ -83,7 +83,7 @@ export class Registry {
   #releases: (() => void)[] = []
   #lastNumber = 0
   /** Live connections by kind. */
-  readonly live: Record<ConnectionKind, number> = { sse: 0, stream: 0, request: 0, session: 0 }
+  readonly live: Record<ConnectionKind, number> = { sse: 0, stream: 0, request: 0, session: 0, process: 0 }
   /** Connections cut since the start, by cause. */
   readonly cuts: Record<CutCause, number> = {
     token_revoked: 0,
@@ -160,8 +160,8 @@ export class Registry {
     if (connection.server.hidden) {
       this.#hidden.add(connection)
     } else {
-      // Sessions are bounded where they are kept.
-      if (connection.kind !== 'session') this.#checkRoom(tokenId)
+      // Sessions and processes are bounded where they are kept.
+      if (connection.kind !== 'session' && connection.kind !== 'process') this.#checkRoom(tokenId)
       this.#all.add(connection)
       this.live[connection.kind] += 1
     }
@@ -242,12 +242,10 @@ export class Registry {
   }
 
   #release(connections: Connection[], cause: CutCause, done: () => void): void {
-    // The calls of a session are cancelled upstream before the session is ended there, however many slices it takes.
-    const { session: sessions = [], call: calls = [] } = Object.groupBy(connections, ({ kind }) =>
-      kind === 'session' ? kind : 'call',
-    )
-    for (const connection of calls) this.#releases.push(() => connection.release(cause))
-    for (const session of sessions) this.#releases.push(() => session.release(cause))
+    // The calls of a session are cancelled upstream before the session is ended there, and that before its process.
+    const order: Partial<Record<ConnectionKind, number>> = { session: 1, process: 2 }
+    const inOrder = connections.toSorted((a, b) => (order[a.kind] ?? 0) - (order[b.kind] ?? 0))
+    for (const connection of inOrder) this.#releases.push(() => connection.release(cause))
     this.#releases.push(done)
     this.#releaseSlice()
   }

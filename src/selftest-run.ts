@@ -84,6 +84,7 @@ const hiddenServer = (url: string, now: number): Upstream => ({
   kind: 'auto',
   path: '',
   headers: [],
+  stdio: null,
   state: 'open',
   reason: null,
   createdAt: now,

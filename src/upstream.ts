@@ -1,9 +1,10 @@
 import { invalid } from './error.ts'
 import { limits } from './limits.ts'
 import { refuseSecretIn } from './secret.ts'
+import type { StdioSpec } from './stdio.ts'
 import { line } from './text.ts'
 
-export type UpstreamKind = 'auto' | 'mcp' | 'http'
+export type UpstreamKind = 'auto' | 'mcp' | 'http' | 'stdio'
 export type GateState = 'open' | 'closed'
 
 /** A named server behind the gate. */
@@ -17,6 +18,8 @@ export interface Upstream {
   path: string
   /** Sent upstream in place of what the client sent. Plain here, encrypted at rest. */
   headers: readonly (readonly [string, string])[]
+  /** What runs it, where `kind` is `stdio`; then its URL is `STDIO_URL`. */
+  stdio: StdioSpec | null
   state: GateState
   reason: string | null
   createdAt: number

@@ -22,19 +22,28 @@ import { type Announcer, type Endpoints, rewriteEndpoint } from './endpoint.ts'
 import { Guard, type GuardDeps } from './guard.ts'
 import { downwardHeaders, isEncoded, isJson, isEventStream, redirectTarget, upwardHeaders } from './headers.ts'
 import type { Target } from './path.ts'
-import { policyUnreadable, type Problem, problemOf, problemOfCut, problemResponse, problems } from './problem.ts'
+import {
+  policyUnreadable,
+  type Problem,
+  ProblemError,
+  problemOf,
+  problemOfCut,
+  problemResponse,
+  problems,
+} from './problem.ts'
 import { PATHS } from './probe.ts'
 import { cutError, type RpcError } from './rpc.ts'
 import type { Session, Sessions } from './session.ts'
 import { BLANK_LINE, eventBytes, EventGate } from './sse.ts'
 import { flow, type UploadOwner } from './upload.ts'
-import { callServer, upstreamHref } from './upstream.ts'
+import { type Call, upstreamHref } from './upstream.ts'
 
 /** What every exchange of a gate shares. */
 export interface ExchangeDeps {
   registry: Registry
   sessions: Sessions
   endpoints: Endpoints
+  call: Call
   usage: UsageMeter
   activity: Activity
   guard: GuardDeps
@@ -319,7 +328,7 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
     const { signal } = this.#abort
     // An answer that can't be passed on, such as one with the status 700, ends its request too.
     this.#watch(
-      callServer(server, href, { method: request.method, headers, body: body as BodyInit | null, signal }).then(
+      deps.call(server, href, { method: request.method, headers, body: body as BodyInit | null, signal }, this).then(
         (answer) => this.#answered(answer),
         (error: unknown) => this.#failedUpstream(error),
       ),
@@ -328,6 +337,7 @@ export class Exchange implements Connection, Announcer, UploadOwner, DownstreamO
 
   #failedUpstream(error: unknown): void {
     if (this.#ended) return
+    if (error instanceof ProblemError) return this.#failed(error.problem)
     this.deps.onUpstreamError(this.server, error)
     const code = error instanceof Error && 'code' in error ? String(error.code) : ''
     const unreachable = /REFUSED|NOTFOUND|UNREACH|FailedToOpenSocket|EAI_AGAIN|TIMEDOUT|CERT/i.test(code)

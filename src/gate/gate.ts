@@ -24,6 +24,7 @@ import { parsePath, routeDepths, splitUrl, type Target } from './path.ts'
 import { type Problem, problemOf, problemResponse, problems } from './problem.ts'
 import { Sessions } from './session.ts'
 import { ToolHints } from './tool-hints.ts'
+import type { Call } from './upstream.ts'
 
 export interface GateOptions {
   tokens: TokenIndex
@@ -43,6 +44,8 @@ export interface GateOptions {
   origins: readonly string[]
   trustedProxies: readonly Cidr[]
   publicUrl: URL
+  /** How servers are called. */
+  call: Call
   onUpstreamError(server: Upstream, error: unknown): void
   /** That a server answered, or failed to: for its error rate. */
   onAnswered(server: Upstream, failed: boolean): void
@@ -73,7 +76,7 @@ export class Gate {
   readonly #run = Bun.randomUUIDv7('base64url').slice(0, 10)
 
   constructor(readonly options: GateOptions) {
-    const { registry, usage, activity, limits, now, standing, publicUrl, onUpstreamError, onAnswered } = options
+    const { registry, usage, activity, limits, now, standing, publicUrl, call, onUpstreamError, onAnswered } = options
     this.#isOurs = hostCheck([publicUrl.hostname, ...options.hosts])
     this.#origins = new Set([publicUrl.origin, ...options.origins])
     this.#exchange = {
@@ -83,7 +86,7 @@ export class Gate {
       guard: {
         quotas: new Quotas(() => performance.now()),
         hints: new ToolHints(
-          async (server, url) => (await introduce(server, url, limits.probeMs)).tools,
+          async (server, url) => (await introduce(server, url, limits.probeMs, call)).tools,
           limits,
           () => performance.now(),
         ),
@@ -96,8 +99,9 @@ export class Gate {
       onAnswered,
       onPolicy: ({ secret, address }) => this.#count('gate.policy', secret, address),
       onRefused: (problem) => this.#refused(problem),
-      sessions: new Sessions(registry, limits, now),
+      sessions: new Sessions(registry, limits, now, call),
       endpoints: new Endpoints(),
+      call,
       prefix: publicUrl.pathname.replace(/\/$/, ''),
       running: new Roster(),
     }

@@ -6,7 +6,7 @@ import { plain } from '../text.ts'
 import type { Upstream } from '../upstream.ts'
 import { isEventStream, upwardHeaders } from './headers.ts'
 import { isRecord } from './rpc.ts'
-import { callUpstream } from './upstream.ts'
+import type { Call } from './upstream.ts'
 
 /** A tool as far as a policy asks. */
 export interface ToolHint {
@@ -88,6 +88,7 @@ class Visit {
     server: Upstream,
     readonly url: URL,
     readonly timeoutMs: number,
+    readonly call: Call,
   ) {
     // Credentials that are changed meanwhile must not go where the old ones belonged.
     this.server = { ...server }
@@ -173,12 +174,8 @@ class Visit {
     let answer: Response
     try {
       const both = init?.signal ? AbortSignal.any([init.signal, signal]) : signal
-      answer = await callUpstream(url, {
-        method: init?.method ?? 'GET',
-        headers,
-        body: init?.body ?? null,
-        signal: both,
-      })
+      const { method = 'GET', body = null } = init ?? {}
+      answer = await this.call(this.server, url.href, { method, headers, body, signal: both }, null)
     } catch (error) {
       // A server that can't be reached is not asked in yet another way.
       if (!init?.signal?.aborted) this.#stop.abort(noAnswer(error))
@@ -224,7 +221,7 @@ class Visit {
     if (revision !== undefined) headers.set('mcp-protocol-version', revision)
     const signal = AbortSignal.timeout(limits.upstreamCloseMs)
     try {
-      const answer = await callUpstream(this.url, { method: 'DELETE', headers, signal })
+      const answer = await this.call(this.server, this.url.href, { method: 'DELETE', headers, signal }, null)
       await answer.body?.cancel()
     } catch {
       // A server that is gone, or hangs, ends its sessions by itself; nothing was learnt that this could change.
@@ -236,8 +233,8 @@ class Visit {
  * Joins an MCP server as a client of our own, asks who it is and which tools it has, and leaves. `url` is at the
  * upstream. Throws an `AppError` whose slug says why when what answers is no MCP, or nothing does.
  */
-export const introduce = async (server: Upstream, url: URL, timeoutMs: number): Promise<Introduced> => {
-  const visit = new Visit(server, url, timeoutMs)
+export const introduce = async (server: Upstream, url: URL, timeoutMs: number, call: Call): Promise<Introduced> => {
+  const visit = new Visit(server, url, timeoutMs, call)
   let introduced: Introduced | undefined
   try {
     introduced = await visit.introduce()

@@ -15,6 +15,13 @@ export interface Problem {
   rpc?: RpcError
 }
 
+/** Thrown where a server is called, when the gate must answer in its place. */
+export class ProblemError extends Error {
+  constructor(readonly problem: Problem) {
+    super(problem.detail)
+  }
+}
+
 export const TYPE_PREFIX = 'urn:portcullis:problem:'
 
 const REALM = 'Bearer realm="portcullis"'
@@ -129,6 +136,39 @@ export const problems = {
     slug: 'upstream-failed',
     title: 'Server failed',
     detail: 'The server behind the gate ended the connection or did not speak HTTP.',
+  },
+  processesFull: {
+    status: 503,
+    slug: 'too-many-processes',
+    title: 'Too many processes',
+    detail: 'All processes that this node may run are in use.',
+    retryAfterS: 10,
+  },
+  tokenProcessesFull: {
+    status: 429,
+    slug: 'too-many-processes',
+    title: 'Too many processes',
+    detail: 'This token uses all processes that it may: end a session, or wait until one is idle.',
+    retryAfterS: 10,
+  },
+  serverExited: {
+    status: 502,
+    slug: 'server-exited',
+    title: 'Server exited',
+    detail: "The server's process ended before it answered.",
+  },
+  serverStartTimeout: {
+    status: 504,
+    slug: 'server-start-timeout',
+    title: 'Server did not start in time',
+    detail: "The server's process runs, but did not answer in time.",
+  },
+  serverBackoff: {
+    status: 503,
+    slug: 'server-restarting',
+    title: 'Server is restarting',
+    detail: "The server's process ended by itself and is started again soon.",
+    retryAfterS: 1,
   },
   upstreamUnauthorized: {
     status: 502,

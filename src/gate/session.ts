@@ -5,7 +5,7 @@ import type { Clock } from '../time.ts'
 import type { Secret } from '../token.ts'
 import type { Upstream } from '../upstream.ts'
 import { cancelled, type RpcId } from './rpc.ts'
-import { callUpstream } from './upstream.ts'
+import type { Call } from './upstream.ts'
 
 /** What is known of the request that opened or used a session. */
 export interface SessionUse {
@@ -87,12 +87,9 @@ export class Session implements Connection {
     }
     const signal = AbortSignal.timeout(this.sessions.limits.upstreamCloseMs)
     try {
-      const answer = await callUpstream(this.use.url, {
-        method,
-        headers,
-        signal,
-        ...(message ? { body: JSON.stringify(message) } : {}),
-      })
+      const body = message ? { body: JSON.stringify(message) } : {}
+      const { call } = this.sessions
+      const answer = await call(this.server, this.use.url.href, { method, headers, signal, ...body }, this)
       await answer.body?.cancel()
     } catch {
       // The client is cut whatever the upstream says; a dead upstream has nothing left to tidy.
@@ -108,6 +105,7 @@ export class Sessions {
     readonly registry: Registry,
     readonly limits: Limits,
     readonly now: Clock,
+    readonly call: Call,
   ) {}
 
   get(server: Upstream, sessionId: string): Session | null {

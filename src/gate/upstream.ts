@@ -1,5 +1,6 @@
 import { AppError } from '../error.ts'
 import { isLinkLocal, type Upstream } from '../upstream.ts'
+import type { Secret } from '../token.ts'
 
 /** Where a request's rest and query lead at the upstream. */
 export const upstreamHref = ({ url }: Upstream, rest: string, query: string, announced: boolean): string => {
@@ -22,8 +23,26 @@ const send = (hostname: string, url: URL | string, init: RequestInit): Promise<R
   return fetch(url, options)
 }
 
-export const callUpstream = (url: URL, init: RequestInit): Promise<Response> => send(url.hostname, url, init)
+/** For whom a server is called. */
+export interface Caller {
+  readonly secret: Secret
+  readonly address: string
+  readonly client: string | null
+}
 
-/** The same for what `upstreamHref` said, which `fetch` reads by itself. */
-export const callServer = (server: Upstream, href: string, init: RequestInit): Promise<Response> =>
-  send(server.url.hostname, href, init)
+/** Takes the place of `fetch` for servers that are commands. */
+export interface Bridge {
+  /** Answers as an MCP server over HTTP would. Throws `ProblemError`. `caller` null: the gate itself has a look. */
+  fetch(server: Upstream, request: Request, caller: Caller | null): Promise<Response>
+}
+
+/** Calls a server, whatever it is; `href` is what `upstreamHref` said. */
+export type Call = (server: Upstream, href: string, init: RequestInit, caller: Caller | null) => Promise<Response>
+
+/** `bridge` is loaded with the first server that is a command. */
+export const caller =
+  (bridge: () => Promise<Bridge>): Call =>
+  (server, href, init, by) =>
+    server.stdio
+      ? bridge().then((loaded) => loaded.fetch(server, new Request(href, init), by))
+      : send(server.url.hostname, href, init)

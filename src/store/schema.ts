@@ -14,7 +14,7 @@ export const servers = sqliteTable('servers', {
   id: text('id').primaryKey(),
   name: text('name').notNull(),
   url: text('url').notNull(),
-  kind: text('kind', { enum: ['auto', 'mcp', 'http'] }).notNull(),
+  kind: text('kind', { enum: ['auto', 'mcp', 'http', 'stdio'] }).notNull(),
   path: text('path').notNull(),
   /** JSON of name and value pairs, sealed under the key file. */
   headers: text('headers').notNull(),
@@ -100,7 +100,7 @@ export const revocationConnections = sqliteTable(
     n: integer('n').notNull(),
     tokenId: text('token_id').notNull(),
     serverId: text('server_id').notNull(),
-    kind: text('kind', { enum: ['sse', 'stream', 'request', 'session'] }).notNull(),
+    kind: text('kind', { enum: ['sse', 'stream', 'request', 'session', 'process'] }).notNull(),
     client: text('client'),
     address: text('address').notNull(),
     startedAt: integer('started_at').notNull(),

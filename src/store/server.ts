@@ -42,7 +42,7 @@ export class ServerStore implements ControlStore {
   #read(row: typeof servers.$inferSelect): Upstream {
     // A removed server's credentials are never used again, and may be sealed under a key that is gone.
     const headers = row.removedAt === null ? this.unseal(row) : []
-    return { ...row, url: new URL(row.url), headers }
+    return { ...row, url: new URL(row.url), headers, stdio: null }
   }
 
   insertServer(server: Upstream, actor: Actor): void {

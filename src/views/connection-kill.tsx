@@ -9,6 +9,7 @@ const KINDS: Record<ConnectionKind, string> = {
   sse: 'event stream',
   stream: 'streamed answer',
   request: 'request',
+  process: 'process',
   session: 'MCP session',
 }
 

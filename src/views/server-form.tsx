@@ -23,7 +23,7 @@ export interface ServerTyped {
 /** What is wrong, by the field that it stands in. */
 export type ServerFailures = Partial<Record<'name' | 'url' | 'path' | 'headers', string>>
 
-export const KINDS: Record<UpstreamKind, string> = {
+export const KINDS: Record<Exclude<UpstreamKind, 'stdio'>, string> = {
   auto: 'Find out',
   mcp: 'MCP',
   http: 'Plain HTTP, no MCP',

@@ -95,7 +95,7 @@ const Facts = ({ card: { server, tokens }, mayChange }: { card: ServerPageCard; 
     </Fact>
     <Fact term="Goes to">
       <code>{server.url}</code>
-      {server.kind !== 'auto' && <span class="detail">{KINDS[server.kind]}</span>}
+      {server.kind !== 'auto' && server.kind !== 'stdio' && <span class="detail">{KINDS[server.kind]}</span>}
     </Fact>
     <Fact term="Headers sent">
       {Object.keys(server.headers).length === 0 ? (

@@ -1,3 +1,4 @@
+import { call } from '../support/call.ts'
 import { afterEach, expect, test } from 'bun:test'
 import { Activity } from '../../src/activity.ts'
 import { type AuditEvent, type AuditHead, Fold } from '../../src/audit.ts'
@@ -85,6 +86,7 @@ const setUp = (broken: Broken = {}) => {
     origins: [],
     trustedProxies: [],
     publicUrl: new URL(`http://127.0.0.1:${listener.port}`),
+    call,
     onUpstreamError() {},
     onAnswered() {},
   })
@@ -154,7 +156,7 @@ test('a gate that revokes: every step passes, and nothing of it is left', async 
   expect([registry.size, [...registry.all()], registry.live, registry.cuts.token_revoked]).toEqual([
     0,
     [],
-    { sse: 0, stream: 0, request: 0, session: 0 },
+    { sse: 0, stream: 0, request: 0, session: 0, process: 0 },
     0,
   ])
   expect([gate.counts.requests, [...gate.counts.refusals], gate.counts.deadTries]).toEqual([0, [], 0])
@@ -179,7 +181,7 @@ test('it is in no list while it runs, and in no limit', async () => {
     return 1
   }
   expect((await selfTest.ask(ADA)).ok).toBe(true)
-  expect(seen).toEqual([0, [], { sse: 0, stream: 0, request: 0, session: 0 }, undefined, 0])
+  expect(seen).toEqual([0, [], { sse: 0, stream: 0, request: 0, session: 0, process: 0 }, undefined, 0])
 })
 
 /** What a cut that was done has to tell. */

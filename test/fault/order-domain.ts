@@ -1,3 +1,4 @@
+import { call } from '../support/call.ts'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -146,6 +147,7 @@ export const startDomain = (ground: Ground, took: Disk['took'], onCrash: Disk['o
     origins: [],
     trustedProxies: [],
     publicUrl: new URL('http://localhost'),
+    call,
     onUpstreamError: () => undefined,
     onAnswered: () => undefined,
   })

@@ -5,6 +5,7 @@ import { introduce } from '../../src/gate/introduce.ts'
 import { limits } from '../../src/limits.ts'
 import type { Upstream } from '../../src/upstream.ts'
 import { eventually } from '../support/poll.ts'
+import { call } from '../support/call.ts'
 import { serverAt } from '../support/server.ts'
 import { startEverything } from '../support/upstreams/everything.ts'
 import { startSessionMcp, startStatelessMcp } from '../support/upstreams/mcp.ts'
@@ -24,10 +25,10 @@ const using = <T extends { stop(): unknown }>(upstream: T): T => {
 const visit = (
   url: string,
   { headers = [], timeoutMs = TIMEOUT_MS }: { headers?: Upstream['headers']; timeoutMs?: number } = {},
-) => introduce(serverAt(url, { headers }), new URL(url), timeoutMs)
+) => introduce(serverAt(url, { headers }), new URL(url), timeoutMs, call)
 
-const refusalOf = async (...call: Parameters<typeof visit>): Promise<string> => {
-  const error = await visit(...call).then(
+const refusalOf = async (...asked: Parameters<typeof visit>): Promise<string> => {
+  const error = await visit(...asked).then(
     (introduced) => introduced,
     (thrown: unknown) => thrown,
   )
@@ -335,7 +336,7 @@ test('a server that is changed during a visit gets no credentials of later', asy
       return INITIALIZED()
     },
   })
-  await introduce(server, new URL(`${upstream.url}/mcp`), TIMEOUT_MS)
+  await introduce(server, new URL(`${upstream.url}/mcp`), TIMEOUT_MS, call)
   expect(new Set(upstream.requests.map(({ headers }) => headers.get('authorization')))).toEqual(
     new Set(['Bearer first']),
   )

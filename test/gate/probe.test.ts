@@ -1,8 +1,11 @@
 import { afterEach, expect, test } from 'bun:test'
 import { startDemoUpstream } from '../../src/demo/upstream.ts'
-import { probe } from '../../src/gate/probe.ts'
+import { probing } from '../../src/gate/probe.ts'
+import { call } from '../support/call.ts'
 import { serverAt } from '../support/server.ts'
 import { INITIALIZED, never, startScripted } from '../support/upstreams/scripted.ts'
+
+const probe = probing(call)
 
 const running: { stop(): unknown }[] = []
 afterEach(async () => {

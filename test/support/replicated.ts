@@ -97,6 +97,7 @@ export const serverOf = (id: string): Upstream => ({
   kind: 'auto',
   path: '',
   headers: [],
+  stdio: null,
   state: 'open',
   reason: null,
   createdAt: 0,

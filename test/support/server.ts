@@ -8,6 +8,7 @@ export const serverAt = (url: string, extra: Partial<Upstream> = {}): Upstream =
   kind: 'auto',
   path: '',
   headers: [],
+  stdio: null,
   state: 'open',
   reason: null,
   createdAt: 0,

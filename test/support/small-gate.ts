@@ -11,6 +11,7 @@ import { Standing } from '../../src/standing.ts'
 import { TokenIndex } from '../../src/token-index.ts'
 import { type Upstream, UpstreamIndex } from '../../src/upstream.ts'
 import { Evidence, UsageMeter } from '../../src/usage.ts'
+import { call } from './call.ts'
 import { serverAt } from './server.ts'
 
 /** The real gate on a real port, with limits small enough to go one past them. */
@@ -69,6 +70,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
     origins: [],
     trustedProxies: [],
     publicUrl: new URL(`http://127.0.0.1:${listener.port}`),
+    call,
     onUpstreamError: () => undefined,
     onAnswered: () => undefined,
   })

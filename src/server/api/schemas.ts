@@ -72,7 +72,7 @@ export const Server = Type.Object({
   id: Type.String(),
   name: Type.String(),
   url: Type.String({ description: 'where it is' }),
-  kind: OneOf(KINDS),
+  kind: OneOf([...KINDS, 'stdio']),
   path: Type.String({ description: 'completes the URL shown to people' }),
   headers: Headers,
   state: OneOf(['open', 'closed'] as const),
@@ -309,7 +309,7 @@ export const Revocation = Type.Object({
 export const RevocationPage = Page(Revocation)
 export const ReceiptConnection = Type.Object({
   n: Type.Integer({ description: 'the order of the cut, from 1' }),
-  kind: OneOf(['sse', 'stream', 'request', 'session'] as const),
+  kind: OneOf(['sse', 'stream', 'request', 'session', 'process'] as const),
   server: Type.String(),
   token: Type.Object({ id: Type.String(), name: Type.String(), subject: Nullable(Type.String()) }),
   client: Nullable(Type.String({ description: 'what it called itself' })),
@@ -325,7 +325,7 @@ export const ReceiptConnectionPage = Page(ReceiptConnection)
 // Connections
 export const Connection = Type.Object({
   id: Type.String(),
-  kind: OneOf(['sse', 'stream', 'request', 'session'] as const),
+  kind: OneOf(['sse', 'stream', 'request', 'session', 'process'] as const),
   server: Type.String(),
   token: Type.Object({ id: Type.String(), name: Type.String(), subject: Nullable(Type.String()) }),
   client: Nullable(Type.String({ description: 'what it calls itself' })),

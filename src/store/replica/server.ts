@@ -55,6 +55,7 @@ export const serverHandlers = ({ store, servers, registry }: ServerServices): Ha
       url: new URL(told.url),
       kind: told.kind,
       path: told.path,
+      stdio: null,
       headers: opens ? rows.unseal(told) : (here?.headers ?? []),
       createdAt: told.createdAt,
       removedAt: null,
