@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { asc, eq, isNotNull, isNull } from 'drizzle-orm'
+import { asc, isNotNull, isNull } from 'drizzle-orm'
 import type { GateRecord } from '../emergency.ts'
 import type { Fact } from '../fact.ts'
 import { newId } from '../id.ts'
