@@ -19,7 +19,7 @@ export const version: Version = {
   date: typeof BUILD_DATE === 'undefined' ? null : BUILD_DATE,
 }
 
-/** `portcullis 0.6.0 (da82f15, 2026-11-21)` */
+/** `portcullis 0.7.0 (da82f15, 2026-11-21)` */
 export const versionLine = ({ version: number, commit, date }: Version): string => {
   const build = [commit?.replace(/^([0-9a-f]{7})[0-9a-f]+/, '$1'), date?.slice(0, 10)].filter(Boolean)
   return build.length > 0 ? `portcullis ${number} (${build.join(', ')})` : `portcullis ${number}`

@@ -22,7 +22,7 @@ const SCENES = {
   Look: {
     after: `is_alive ${secretOf('lives')} github; is_dead ${secretOf('revoked by id')} github
       is_dead ${secretOf('revoked while the disk was full')} github
-      test -e ${DATA}/portcullis.db.before-0.6.0`,
+      test -e ${DATA}/portcullis.db.before-0.7.0`,
   },
   'Going back': {
     before: 'portcullis revoke lives --reason lost_device --yes; stop_node',

@@ -25,7 +25,7 @@ export const metricsIn = (exposition: string): Metric[] => {
 }
 
 const LABELS: [name: string, what: string][] = [
-  ['version', 'Which portcullis runs, such as `0.6.0`.'],
+  ['version', 'Which portcullis runs, such as `0.7.0`.'],
   ['commit', 'What it was built from; empty when it runs from the sources.'],
   [
     'reason',

@@ -24,7 +24,7 @@ import { type Facts, PACKED } from './released.ts'
  *
  * runs that version (by default the executable of this checkout) on a small disk of its own, so as root. To be run once,
  * when a version is released; another run makes other ids, and nothing else. What is here was made by the last commit of
- * each version: a50d390 (0.1.0), f584f0b (0.2.0), c22ab13 (0.3.0), 09ecb1c (0.4.0) and 1af08bd (0.5.0).
+ * each version: a50d390 (0.1.0), f584f0b (0.2.0), c22ab13 (0.3.0), 09ecb1c (0.4.0), 1af08bd (0.5.0) and 9247756 (0.6.0).
  */
 
 const GRACE_SECONDS_MAX = 7 * 24 * 3_600
