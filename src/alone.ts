@@ -5,6 +5,7 @@ import { invalid, notFound } from './error.ts'
 export const alone: Cluster = {
   ...NOBODY,
   status: () => null,
+  memberName: () => null,
   ticket: () =>
     Promise.reject(
       invalid(

@@ -102,6 +102,8 @@ export interface Removal {
 export interface Cluster extends Peers {
   /** null: this node stands alone. */
   status(): ClusterStatus | null
+  /** What people call a member; null: none has that id. */
+  memberName(id: string): string | null
   /** A one-time ticket; makes this node the first member where there is no cluster. Throws `invalid` without `--cluster-listen`. */
   ticket(actor: Actor): Promise<{ ticket: string; expiresAt: number }>
   /**

@@ -46,6 +46,9 @@ export interface Config {
   keyFile: string
   /** How often the node tests itself; null: only when asked. */
   probeEveryMs: number | null
+  /** Processes of servers that are commands: in all, and under one token. */
+  stdioProcessesMax: number
+  stdioProcessesPerTokenMax: number
   /** What people call the node. */
   nodeName: string
   /** The name was chosen, and is not that of the machine. */
@@ -70,6 +73,8 @@ export const SETTINGS = {
   'tls-key': 'one',
   'key-file': 'one',
   'probe-every': 'one',
+  'stdio-processes': 'one',
+  'stdio-processes-per-token': 'one',
   'node-name': 'one',
   'cluster-listen': 'one',
   'cluster-advertise': 'one',
@@ -215,6 +220,15 @@ const probeEvery = (given: Given | undefined): number | null => {
   const { selftestEveryMsMin, selftestEveryMsMax } = limits
   if (ms < selftestEveryMsMin || ms > selftestEveryMsMax) throw invalid(`${given.from}: is none of 1s to 1d, or off`)
   return ms
+}
+
+const processes = (given: Given | undefined, otherwise: number): number => {
+  if (!given) return otherwise
+  const text = given.values.at(-1) as string
+  const count = /^\d{1,6}$/.test(text) ? Number(text) : 0
+  if (count < 1 || count > limits.stdioProcessesSettingMax)
+    throw invalid(`${given.from}: "${text}" is no number from 1 to ${limits.stdioProcessesSettingMax}`)
+  return count
 }
 
 /** As it stands in commands, tables and logs; case counts. */
@@ -382,6 +396,8 @@ export const loadConfig = (
     tls: readTls(given['tls-cert'], given['tls-key']),
     keyFile: resolve(given['key-file']?.values.at(-1) ?? join(data, 'portcullis.key')),
     probeEveryMs: probeEvery(given['probe-every']),
+    stdioProcessesMax: processes(given['stdio-processes'], limits.stdioProcessesMax),
+    stdioProcessesPerTokenMax: processes(given['stdio-processes-per-token'], limits.stdioProcessesPerTokenMax),
     nodeName: nodeName(given['node-name']),
     isNamed: given['node-name'] !== undefined,
     cluster: clusterOf(given),

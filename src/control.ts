@@ -3,8 +3,10 @@ import { gateStateAfter, type Kept, toldOf } from './emergency.ts'
 import { conflict, invalid, notFound } from './error.ts'
 import { newId } from './id.ts'
 import { limits } from './limits.ts'
-import type { Actor } from './operator.ts'
+import type { Actor, Role } from './operator.ts'
+import type { Placement } from './placement.ts'
 import type { Connection, CutResult, Registry } from './registry.ts'
+import { STDIO_URL, type StdioRequest, type StdioSpec, stdioSpec } from './stdio.ts'
 import { lineOrNull } from './text.ts'
 import type { Clock } from './time.ts'
 import {
@@ -17,16 +19,28 @@ import {
   type UpstreamKind,
 } from './upstream.ts'
 
+/** `url`, or `stdio`; a kind and headers are for the former alone. */
 export interface ServerRequest {
   name: string
-  url: string
-  kind?: UpstreamKind
+  url?: string
+  stdio?: StdioRequest
+  kind?: Exclude<UpstreamKind, 'stdio'>
   path?: string
   headers?: Record<string, string>
 }
 
-/** What stands for a value that is kept: answered for headers, and accepted back by a change. */
+/** What is left out stays as it is. */
+export interface ServerPatch extends Omit<Partial<ServerRequest>, 'name' | 'stdio'> {
+  /** `node`: the name of the member that runs it from now on. */
+  stdio?: Partial<StdioRequest> & { node?: string }
+}
+
+/** What stands for a value that is kept: answered for headers and environments, and accepted back by a change. */
 export const MASK = '***'
+
+/** Who may add, change or remove such a server: whoever gives a command runs it on the node's machine. */
+export const roleFor = (...servers: readonly { stdio?: unknown }[]): Role =>
+  servers.some(({ stdio }) => stdio !== undefined && stdio !== null) ? 'owner' : 'operator'
 
 export interface ControlStore {
   insertServer(server: Upstream, actor: Actor): void
@@ -40,6 +54,8 @@ export interface ControlDeps {
   emergency: Emergency
   store: ControlStore
   now: Clock
+  /** A command that is added here runs here. */
+  placement: Pick<Placement, 'node' | 'idOf'>
 }
 
 export interface GateOutcome extends CutResult {
@@ -65,21 +81,29 @@ export class Control {
 
   /** A checked server that is not there yet, so that it can be looked at first. */
   draft(request: ServerRequest): Upstream {
-    if (Object.values(request.headers ?? {}).includes(MASK)) throw invalid(`"${MASK}" is no value for a header`)
     this.#mayAdd(request.name)
     return {
       id: newId('srv'),
       name: serverName(request.name),
-      url: serverUrl(request.url),
-      kind: request.kind ?? 'auto',
       path: serverPath(request.path ?? ''),
-      headers: serverHeaders(request.headers ?? {}),
-      stdio: null,
+      ...this.#whereOf(request),
       state: 'open',
       reason: null,
       createdAt: this.deps.now(),
       removedAt: null,
     }
+  }
+
+  #whereOf({ url, stdio, kind, headers }: ServerRequest): Pick<Upstream, 'url' | 'kind' | 'headers' | 'stdio'> {
+    if (stdio === undefined) {
+      if (url === undefined) throw invalid('give the url of the server, or the command that runs it as stdio')
+      refuseMasks(headers ?? {}, 'a header')
+      return { url: serverUrl(url), kind: kind ?? 'auto', headers: serverHeaders(headers ?? {}), stdio: null }
+    }
+    if (url !== undefined) throw invalid('give either the url of the server, or the command that runs it as stdio')
+    if (kind !== undefined || headers !== undefined) throw invalid(FOR_URLS)
+    refuseMasks(stdio.env ?? {}, 'a variable')
+    return { url: new URL(STDIO_URL), kind: 'stdio', headers: [], stdio: stdioSpec(stdio, this.deps.placement.node) }
   }
 
   add(server: Upstream, actor: Actor): void {
@@ -96,10 +120,17 @@ export class Control {
       throw invalid(`there are ${limits.serversMax} servers, the most there may be`)
   }
 
-  /** Changes what is given; a header whose value is `***` keeps the old one. */
-  change(name: string, patch: Omit<Partial<ServerRequest>, 'name'>, actor: Actor): Upstream {
+  /** Changes what is given; a header, or a variable, whose value is `***` keeps the old one. */
+  change(name: string, patch: ServerPatch, actor: Actor): Upstream {
     const server = this.find(name)
     const next = { ...server }
+    if (server.stdio) {
+      if (patch.url !== undefined) throw invalid(`${name} is a command: remove it, and add the URL as another server`)
+      if (patch.kind !== undefined || patch.headers !== undefined) throw invalid(FOR_URLS)
+      if (patch.stdio !== undefined) next.stdio = this.#changedSpec(server.stdio, patch.stdio)
+    } else if (patch.stdio !== undefined) {
+      throw invalid(`${name} has a URL: remove it, and add the command as another server`)
+    }
     if (patch.url !== undefined) {
       next.url = serverUrl(patch.url)
       // Credentials were given for one place; a new URL must not carry them to another.
@@ -115,12 +146,24 @@ export class Control {
     }
     if (patch.kind !== undefined) next.kind = patch.kind
     if (patch.path !== undefined) next.path = serverPath(patch.path)
-    if (patch.headers !== undefined) next.headers = serverHeaders(keepMasked(patch.headers, server))
-    const changed = Object.keys(patch)
+    if (patch.headers !== undefined) {
+      const kept = new Map(server.headers.map(([header, value]) => [header.toLowerCase(), value]))
+      next.headers = serverHeaders(keepMasked(patch.headers, (header) => kept.get(header.toLowerCase()), "a header's"))
+    }
+    const changed = Object.entries(patch).flatMap(([key, value]) => (key === 'stdio' ? Object.keys(value) : [key]))
     if (changed.length === 0) return server
     this.deps.store.updateServer(next, changed, actor)
     // The object stays the same one: connections and the predicate hold on to it.
     return Object.assign(server, next)
+  }
+
+  /** The spec with what was asked for in its place; all of it is checked again, since parts may not go together. */
+  #changedSpec(spec: StdioSpec, { node, ...patch }: NonNullable<ServerPatch['stdio']>): StdioSpec {
+    const kept = new Map(spec.env)
+    const values = patch.env && keepMasked(patch.env, (variable) => kept.get(variable), "a variable's")
+    const whole = { ...spec, command: [...spec.command], allow: [...spec.allow], ...patch }
+    const env = values ?? Object.fromEntries(kept)
+    return stdioSpec({ ...whole, env }, node === undefined ? spec.node : this.deps.placement.idOf(node))
   }
 
   remove(name: string, actor: Actor): CutResult {
@@ -153,6 +196,11 @@ export class Control {
   /** Closes or opens one server; closing cuts every connection of it. */
   putGate(name: string, state: 'open' | 'closed', reason: string | undefined, actor: Actor): GateOutcome {
     return this.#put(state, this.#named(name), actor, { reason: reasonLine(reason) })
+  }
+
+  /** Closes one that can't be left open, and no other of its name. */
+  closeOne(server: Upstream, reason: string, actor: Actor): GateOutcome {
+    return this.#put('closed', [server], actor, { reason })
   }
 
   /** The same for all servers there are. */
@@ -203,13 +251,21 @@ export const putState = (servers: Iterable<Upstream>, action: 'close' | 'open', 
     Object.assign(server, { state: gateStateAfter(action), reason: action === 'close' ? reason : null })
 }
 
-const keepMasked = (given: Record<string, string>, server: Upstream): Record<string, string> => {
-  const old = new Map(server.headers.map(([name, value]) => [name.toLowerCase(), value]))
-  return Object.fromEntries(
+const FOR_URLS = 'kind and headers are for servers with a url: what a command needs to know stands in its env'
+
+const refuseMasks = (given: Record<string, string>, what: string): void => {
+  if (Object.values(given).includes(MASK)) throw invalid(`"${MASK}" is no value for ${what}`)
+}
+
+const keepMasked = (
+  given: Record<string, string>,
+  kept: (name: string) => string | undefined,
+  whose: string,
+): Record<string, string> =>
+  Object.fromEntries(
     Object.entries(given).map(([name, value]) => {
-      const kept = value === MASK ? old.get(name.toLowerCase()) : value
-      if (kept === undefined) throw invalid(`"${MASK}" keeps a header's value, but there is no ${name}`)
-      return [name, kept]
+      const found = value === MASK ? kept(name) : value
+      if (found === undefined) throw invalid(`"${MASK}" keeps ${whose} value, but there is no ${name}`)
+      return [name, found]
     }),
   )
-}

@@ -1,4 +1,5 @@
 import type { Limits } from './limits.ts'
+import type { Placement } from './placement.ts'
 import type { Clock, Stopwatch } from './time.ts'
 import type { Upstream, UpstreamIndex } from './upstream.ts'
 
@@ -73,6 +74,8 @@ interface HealthRecord {
 export interface HealthDeps {
   servers: UpstreamIndex
   probe: Probe
+  /** What runs on another node alone is not looked at from here. */
+  placement: Pick<Placement, 'elsewhere'>
   limits: Limits
   /** What is told of the last look. */
   now: Clock
@@ -106,7 +109,8 @@ export class Health {
 
   /** The last look, and the traffic of the last hour and since the start. */
   of(server: Upstream) {
-    const { last, traffic } = this.#of(server)
+    const { last: looked, traffic } = this.#of(server)
+    const last = this.deps.placement.elsewhere(server) ? null : looked
     return { last, hour: traffic.lastHour(this.deps.stopwatch()), total: traffic.total }
   }
 
@@ -123,7 +127,14 @@ export class Health {
     this.#of(server).dueAt = this.#nextAt()
   }
 
-  /** Its URL, path or headers are others than those that were looked at. */
+  /** Something is known of it without a look. */
+  tell(server: Upstream, found: Pick<Probed, 'reachable' | 'detail'>): void {
+    const record = this.#of(server)
+    const before = record.last ?? { found: 'nothing', path: server.path, mcp: null }
+    record.last = { ...before, ...found, at: this.deps.now() }
+  }
+
+  /** Its URL, path, headers or command are others than those that were looked at. */
   changed(server: Upstream): void {
     const record = this.#of(server)
     record.last = null
@@ -133,11 +144,12 @@ export class Health {
 
   /** What nobody waits for takes only the turns that are free, the longest overdue first. */
   lookAtDue(): void {
-    const { servers, limits, stopwatch } = this.deps
+    const { servers, placement, limits, stopwatch } = this.deps
     const due = servers
       .live()
       .map((server) => ({ server, record: this.#of(server) }))
       .filter(({ server, record }) => server.state === 'open' && record.dueAt <= stopwatch())
+      .filter(({ server }) => !placement.elsewhere(server))
       .toSorted((a, b) => a.record.dueAt - b.record.dueAt)
     for (const { server, record } of due) {
       if (this.#looking >= limits.looksMax) return
@@ -154,11 +166,14 @@ export class Health {
   }
 
   async #look(record: HealthRecord, server: Upstream, before: Probed | null): Promise<Probed> {
-    const { probe, now } = this.deps
+    const { probe, placement, now } = this.deps
+    const elsewhere = placement.elsewhere(server)
+    if (elsewhere) return { reachable: false, found: 'nothing', path: '', detail: detailOf(elsewhere), mcp: null }
     // A copy: credentials that are changed meanwhile must not go where the old ones belonged.
     const looked = { ...server }
     const probed = await probe(looked, before)
-    const same = looked.url === server.url && looked.path === server.path && looked.headers === server.headers
+    const { url, path, headers, stdio } = server
+    const same = looked.url === url && looked.path === path && looked.headers === headers && looked.stdio === stdio
     if (same) record.last = { ...probed, at: now() }
     // Servers that were all looked at when the node started are not for ever after.
     record.dueAt = this.#nextAt()
@@ -190,3 +205,7 @@ export class Health {
     return record
   }
 }
+
+/** What is said in place of a look at what runs on another node alone. */
+export const detailOf = ({ name }: { name: string | null }): string =>
+  name === null ? 'the node that ran it is no member any more' : `runs on node ${name}`

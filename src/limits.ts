@@ -72,6 +72,8 @@ export const limits = {
   stdioProcessesMax: 256,
   /** A leaked token must not use them up. */
   stdioProcessesPerTokenMax: 32,
+  /** What either may be set to: three pipes each, and one machine's memory. */
+  stdioProcessesSettingMax: 10_000,
   /** Until the first answer: `npx -y` may have to fetch the server first. */
   stdioStartMs: 60_000,
   /** A process that nobody uses: people come back to an IDE after a break. */
@@ -79,6 +81,10 @@ export const limits = {
   stdioIdleMsMax: 30 * 24 * 3_600_000,
   /** Where the limit is reached, one that was idle for so long makes room for a new one. */
   stdioEvictIdleMs: 5_000,
+  /** Idle processes, and those of servers that were closed, removed or changed, are looked for so often while there are any. */
+  stdioTickMs: 250,
+  /** What a command that was tried, and not added, said on its standard error is kept for so long. */
+  stdioForgetMs: 600_000,
   stdioMemoryBytes: 1024 * 1024 * 1024,
   stdioMemoryBytesMin: 64 * 1024 * 1024,
   /** One line is one message; answers may hold images. */
@@ -87,6 +93,10 @@ export const limits = {
   stdioInputBytesMax: 16 * 1024 * 1024,
   /** From closing its input and SIGTERM to SIGKILL. */
   stdioGraceMs: 2_000,
+  /** The same when the node stops: it ends within `shutdownMs`, and requests had half of that. */
+  stdioShutdownMs: 1_000,
+  /** What a process said last is in its pipes when it has ended; one that left its group may hold them open. */
+  stdioDrainMs: 500,
   /** After a crash: the first wait, doubled with each further one up to the most. */
   stdioBackoffMs: 1_000,
   stdioBackoffMsMax: 30_000,
@@ -95,6 +105,12 @@ export const limits = {
   stdioCrashesMax: 5,
   /** What a slow client has not read yet; then its process is not read either. */
   stdioUnreadBytesMax: 1024 * 1024,
+  /** A shared process does not wait for a slow client: above that, one is given so much more, and then ended. */
+  stdioBehindBytesMax: 4 * 1024 * 1024,
+  /** Until a command says whether it speaks 2026-07-28; many that do not never say. */
+  stdioDiscoverMs: 10_000,
+  /** Nothing, or an end, is no clear answer to that, so it is asked again later. */
+  stdioDiscoverAgainMs: 60_000,
   /** Events kept for a client that resumes (Last-Event-ID), of each session. */
   stdioEventsMax: 1_000,
   stdioEventBytesMax: 4 * 1024 * 1024,
@@ -103,8 +119,14 @@ export const limits = {
   stdioStderrBurst: 100,
   stdioStderrLineLengthMax: 2_000,
   stdioStderrTailMax: 200,
+  /** Of them, the newest on a page: with all of it escaped the page stays at about 100 KB. */
+  stdioStderrCharactersShownMax: 20_000,
+  /** Above it a process waits with what it says there, so that reading it takes no core of ours. */
+  stdioStderrBytesPerSecond: 1024 * 1024,
   stdioCommandLengthMax: 4_000,
   stdioEnvMax: 100,
+  /** Each is a mount, made anew for each process. */
+  stdioAllowMax: 100,
   stdioEnvValueLengthMax: 32 * 1024,
 
   // Domain

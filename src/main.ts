@@ -18,9 +18,10 @@ import { Emergency } from './emergency.ts'
 import { AppError, invalid, messageOf } from './error.ts'
 import { Gate, type GateOptions } from './gate/gate.ts'
 import { probing } from './gate/probe.ts'
+import { foundOf, probingCommands } from './gate/probe-command.ts'
 import { caller } from './gate/upstream.ts'
 import { StdioHost } from './main/stdio.ts'
-import { Health } from './health.ts'
+import { Health, type Probe } from './health.ts'
 import { Issuance } from './issuance.ts'
 import { KeyRing } from './key.ts'
 import { KeyRotation } from './key-rotation.ts'
@@ -29,6 +30,7 @@ import { createLogger, type Logger } from './log.ts'
 import { LoopDelay } from './loop-delay.ts'
 import type { Node } from './node.ts'
 import { SYSTEM } from './operator.ts'
+import { Placement } from './placement.ts'
 import { Pulse } from './pulse.ts'
 import { Receipts } from './receipt.ts'
 import { Registry } from './registry.ts'
@@ -51,7 +53,7 @@ import { AuditStore } from './store/audit.ts'
 import { AuditSearch } from './store/audit-search.ts'
 import { Backups, clearStaging } from './store/backup.ts'
 import { filesOf, lockFolder, makeFolder, sizesOf } from './store/folder.ts'
-import { isOfCluster } from './store/cluster.ts'
+import { ClusterStore, isOfCluster } from './store/cluster.ts'
 import { openJournal } from './store/journal.ts'
 import { checkKeyFile, readKeyFile } from './store/keyfile.ts'
 import { KeyStore } from './store/key-rotation.ts'
@@ -135,9 +137,25 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const usage = new UsageMeter()
   const sightings = new Sightings(limits, now)
   const activity = new Activity(limits, (sighting) => sightings.note(sighting))
-  const stdio = new StdioHost()
+  const { stdioProcessesMax, stdioProcessesPerTokenMax } = config
+  const stdio = new StdioHost({
+    launch: { dataFolder: config.data, env, secretFiles: [config.keyFile, ...(config.tls ? [config.tls.keyPath] : [])] },
+    find: (id) => servers.byId.get(id),
+    registry,
+    limits: { ...limits, stdioProcessesMax, stdioProcessesPerTokenMax },
+    now,
+    close: (server, reason) => void control.closeOne(server, reason, SYSTEM),
+    onTurned: (server) => {
+      const known = servers.byId.get(server.id)
+      if (known) health.tell(known, foundOf(stdio.statusOf(known), now()))
+    },
+    onSessionEnded: (server, sessionId) => gate.forgetSession(server, sessionId),
+    log,
+  })
   const call = caller(() => stdio.bridge())
-  const health = new Health({ servers, probe: probing(call), limits, now, stopwatch })
+  const probeCommand = probingCommands(call, stdio, now)
+  const probeUrl = probing(call)
+  const probe: Probe = (server, before) => (server.stdio ? probeCommand : probeUrl)(server, before)
   const evidence = new Evidence(usageStore, limits)
   const fold = new Fold(limits.foldKeysMax)
   const journal = openJournal(files.journal, limits.journalBytes)
@@ -172,6 +190,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     ...{ emergency, revocationStore, measures: clusterMeasures, now, stopwatch, log },
   })
   const cluster = clustered?.cluster ?? alone
+  const placement = new Placement({ node: store.node, formerly: new ClusterStore(store).formerly(), cluster })
+  const health = new Health({ servers, probe, placement, limits, now, stopwatch })
   // What a crash left in the journal holds before the first request, whether the database takes it or not.
   for (const entry of emergency.pending) {
     if (entry.op === 'revocation') entry.record = denyRecord(entry.record, tokens, entry.issuedUntil)
@@ -183,7 +203,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       )
   }
   emergency.flush()
-  const control = new Control({ servers, registry, emergency, store: serverStore, now })
+  const control = new Control({ servers, registry, emergency, store: serverStore, now, placement })
   const issuance = new Issuance({ tokens, servers, registry, keys: store.keys, store: tokenStore, now })
   const revocations = new Revocations({
     tokens,
@@ -258,6 +278,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     trustedProxies: config.trustedProxies,
     publicUrl: new URL(gateUrl),
     call,
+    placement,
     onUpstreamError: (server, error) =>
       log.debug({ server: server.name, err: error }, 'the server behind the gate failed'),
     onAnswered: (server, failed) => health.answered(server.id, failed),
@@ -316,6 +337,7 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     selfTest,
     registry,
     servers,
+    stdio,
     health,
     gate: gate.counts,
     cluster,
@@ -388,6 +410,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       auditHead: () => store.log.head,
     },
     health,
+    stdio,
+    placement,
     selfTest,
     verify: (given) => verifier.verify(given),
     get verification() {
@@ -483,6 +507,8 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
       () => [...registry.all()].every((connection) => connection.kind !== 'request'),
       limits.shutdownMs / 2,
     )
+    // What is left of the time is theirs; those who take longer die with the node.
+    await stdio.stop(limits.stdioShutdownMs)
     clustered?.stop()
     gate.stop()
     health.stop()

@@ -13,6 +13,7 @@ import type { Issuance } from './issuance.ts'
 import type { KeyRotation } from './key-rotation.ts'
 import type { Limits } from './limits.ts'
 import type { Actor } from './operator.ts'
+import type { Placement } from './placement.ts'
 import type { Pulse } from './pulse.ts'
 import type { ReceiptConnection } from './receipt.ts'
 import type { Registry } from './registry.ts'
@@ -21,6 +22,7 @@ import type { Revocations } from './revocation.ts'
 import type { Search } from './search.ts'
 import type { SelfTest } from './selftest.ts'
 import type { Sightings } from './sightings.ts'
+import type { StdioProcesses } from './stdio.ts'
 import type { Clock } from './time.ts'
 import type { TokenIndex } from './token-index.ts'
 import type { TokenNames } from './token-names.ts'
@@ -122,6 +124,10 @@ export interface Node {
     keep(actor: string, key: string, answer: KeptAnswer): void
   }
   health: Health
+  /** The processes of servers that are commands. */
+  stdio: StdioProcesses
+  /** Which node runs them. */
+  placement: Placement
   /** The test of a revocation, and how the last one went. */
   selfTest: SelfTest
   /** Verifies the log in a Worker; `expected` besides what the node itself knows. */

@@ -60,6 +60,8 @@ export interface StdioStatus {
   lastCrash: { at: number; detail: string } | null
   /** Until then nothing is started after a crash; null: it may be. */
   retryAt: number | null
+  /** What is wrong since it last worked: how it exited, or why it can't be started; null: nothing that is known. */
+  problem: string | null
   stderr: readonly StderrLine[]
 }
 
@@ -70,6 +72,8 @@ export interface StdioProcesses {
 
 /** Stands where other servers have their URL: no name below `.invalid` leads anywhere (RFC 6761 §6.4). */
 export const STDIO_URL = 'http://stdio.invalid/'
+
+const USER_NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$/
 
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 
@@ -84,8 +88,13 @@ export const stdioSpec = (request: StdioRequest, node: string): StdioSpec => {
   for (const argument of command) refuseSecretIn(argument, 'the command')
   if (!sandbox && (allow.length > 0 || !network))
     throw invalid('--allow and --no-network are for servers in a --sandbox')
-  for (const path of allow)
+  if (allow.length > limits.stdioAllowMax) throw invalid(`more than ${limits.stdioAllowMax} paths of --allow`)
+  for (const path of allow) {
+    refuseSecretIn(path, 'a path of --allow')
     if (!path.startsWith('/') || path.includes('\0')) throw invalid('a path of --allow must begin with a slash')
+    if (path.length > limits.stdioCommandLengthMax) throw invalid('a path of --allow is too long')
+  }
+  if (user !== null && !USER_NAME.test(user)) throw invalid('the user must be named as in /etc/passwd')
   const spec: StdioSpec = {
     command: [...command],
     env: stdioEnv(request.env ?? {}),
@@ -100,11 +109,16 @@ export const stdioSpec = (request: StdioRequest, node: string): StdioSpec => {
     everywhere: request.everywhere ?? false,
     node,
   }
-  if (spec.idleMs < 1_000 || spec.idleMs > limits.stdioIdleMsMax) throw invalid('--idle must be from 1s to 30d')
-  if (spec.memoryBytes < limits.stdioMemoryBytesMin) throw invalid('--memory must be at least 64MiB')
-  if (cpuTimeMs !== null && cpuTimeMs < 1_000) throw invalid('--cpu-time must be at least 1s')
+  const isWithin = (value: number, least: number, most = Number.MAX_SAFE_INTEGER) =>
+    Number.isSafeInteger(value) && value >= least && value <= most
+  if (!isWithin(spec.idleMs, 1_000, limits.stdioIdleMsMax)) throw invalid('--idle must be from 1s to 30d')
+  if (!isWithin(spec.memoryBytes, limits.stdioMemoryBytesMin)) throw invalid('--memory must be at least 64MiB')
+  if (cpuTimeMs !== null && !isWithin(cpuTimeMs, 1_000)) throw invalid('--cpu-time must be at least 1s')
   return spec
 }
+
+/** What may be told of it: of its environment the names alone. */
+export const publicSpec = ({ env, ...bare }: StdioSpec) => ({ ...bare, env: env.map(([name]) => name) })
 
 const stdioEnv = (given: Record<string, string>): [string, string][] => {
   const entries = Object.entries(given)

@@ -18,6 +18,12 @@ export const parseDuration = (text: string, what: string): number => {
   return Number(count) * (UNITS[unit] as number)
 }
 
+/** What `parseDuration` reads, in the largest unit that is exact; of parts of a second, for people alone. */
+export const formatDuration = (ms: number): string => {
+  const [unit, unitMs] = Object.entries(UNITS).findLast(([, unitMs]) => ms > 0 && ms % unitMs === 0) ?? ['s', 1_000]
+  return `${ms / unitMs}${unit}`
+}
+
 /** RFC 3339 UTC with milliseconds. */
 export const formatTime = (ms: number): string => new Date(ms).toISOString()
 export const formatTimeOrNull = (ms: number | null): string | null => (ms === null ? null : formatTime(ms))

@@ -1,18 +1,5 @@
-import { readFile } from 'node:fs/promises'
-import { messageOf } from '../error.ts'
-import { failed, usage } from './exit.ts'
-
-const withoutNewline = (text: string): string => text.replace(/\r?\n$/, '')
-
-const valueOf = async (name: string, spec: string): Promise<string> => {
-  if (spec === '-') return withoutNewline(await Bun.stdin.text())
-  if (!spec.startsWith('@')) return spec
-  try {
-    return withoutNewline(await readFile(spec.slice(1), 'utf8'))
-  } catch (error) {
-    throw failed(`--header ${name}: can't read ${spec.slice(1)}: ${messageOf(error)}`)
-  }
-}
+import { usage } from './exit.ts'
+import { readValue } from './value.ts'
 
 /** `Name: value`, `Name: @file` and `Name: -`, so that no secret need be typed into a shell's history. */
 export const readHeaders = async (specs: string[]): Promise<Record<string, string> | null> => {
@@ -28,6 +15,6 @@ export const readHeaders = async (specs: string[]): Promise<Record<string, strin
   const typed = parsed.filter(([, value]) => value === '-')
   if (typed.length > 1) throw usage('--header: only one value can come from stdin')
   const headers: [string, string][] = []
-  for (const [name, spec] of parsed) headers.push([name, await valueOf(name, spec)])
+  for (const [name, spec] of parsed) headers.push([name, await readValue(`--header ${name}`, spec)])
   return Object.fromEntries(headers)
 }

@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { SERVICE_UNIT } from '../config.ts'
+import { shellWords } from '../shell-word.ts'
 import { failed, noNode, systemCode, usage } from './exit.ts'
 
 /** Where the node is reached: its socket, or a URL with an API key. */
@@ -12,8 +13,6 @@ export interface Globals {
   json?: boolean
 }
 
-const quote = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
-
 // In a compiled binary the main file is one inside the binary.
 const program = (): string[] => (Bun.main.startsWith('/$bunfs/') ? [process.execPath] : [process.execPath, Bun.main])
 
@@ -22,7 +21,7 @@ const program = (): string[] => (Bun.main.startsWith('/$bunfs/') ? [process.exec
  * so a folder that was not in the arguments is put there.
  */
 export const sudoCommand = (argv: string[], folder: string, stated: boolean): string =>
-  ['sudo', ...program(), ...(stated ? [] : ['--data', folder]), ...argv].map(quote).join(' ')
+  shellWords(['sudo', ...program(), ...(stated ? [] : ['--data', folder]), ...argv])
 
 const remote = (url: string): Place => {
   const parsed = URL.parse(url)

@@ -29,6 +29,11 @@ const FLAGS: [flag: string, description: string][] = [
     '--probe-every <DURATION>',
     'how often the node tests that revoking works, 1s to 1d, or off (PORTCULLIS_PROBE_EVERY; default: 1m)',
   ],
+  [
+    '--stdio-processes <N>',
+    'processes of servers that are commands, in all (PORTCULLIS_STDIO_PROCESSES; default: 256)',
+  ],
+  ['--stdio-processes-per-token <N>', 'of those under one token (PORTCULLIS_STDIO_PROCESSES_PER_TOKEN; default: 32)'],
   ['--node-name <NAME>', 'what people call this node (PORTCULLIS_NODE_NAME; default: the name of the machine)'],
   [
     '--cluster-listen <HOST:PORT>',

@@ -255,6 +255,10 @@ export class ClusterNode implements Cluster {
     return this.#running?.status() ?? null
   }
 
+  memberName(id: string): string | null {
+    return this.#running?.deps.protocol.membership.members.find((member) => member.id === id)?.name ?? null
+  }
+
   completion(revocation: string): Completion {
     return this.#running?.completion(revocation) ?? { complete: true, peers: [] }
   }

@@ -16,6 +16,7 @@ import { openFiles } from './open-files.ts'
 import { servers } from './servers.ts'
 import { service } from './service.ts'
 import { settings } from './settings.ts'
+import { stdioServers } from './stdio.ts'
 import { type DoctorDeps, type Subject, subjectOf } from './subject.ts'
 
 /** All that is looked at, in the order in which it is told. docs/doctor.md explains each by its name. */
@@ -43,6 +44,7 @@ export const CHECKS: Record<string, (subject: Subject) => Finding[] | Promise<Fi
   'trusted proxies': trustedProxies,
   certificate,
   servers,
+  'stdio servers': stdioServers,
   cluster,
 }
 

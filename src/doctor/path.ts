@@ -1,5 +1,7 @@
 import { type Stats, statSync } from 'node:fs'
 
+export { shellWord as quoted } from '../shell-word.ts'
+
 /** The `code` of a system error (`ENOENT`, `EACCES`, …), if it is one. */
 export const codeOf = (error: unknown): string | null =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null
@@ -30,7 +32,3 @@ export const seen = (path: string): Stats | 'absent' | 'hidden' => {
 }
 
 export const octal = (mode: number): string => (mode & 0o777).toString(8)
-
-/** A word as a shell takes it. */
-export const quoted = (word: string): string =>
-  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`

@@ -3,6 +3,7 @@ import { accessSync, constants as fs } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import migrations from '../../drizzle/meta/_journal.json' with { type: 'json' }
 import { messageOf } from '../error.ts'
+import type { StdioSpec } from '../stdio.ts'
 import { codeOf, seen } from './path.ts'
 
 /** What the database says, read without touching it. */
@@ -22,7 +23,12 @@ export type Records =
       /** When the newest row of the audit log was written. */
       newestAt: number | null
       servers: { name: string; url: string }[]
+      /** Those that are commands and run on this node. */
+      commands: StdioRecord[]
     }
+
+/** What is known of a server that is a command. */
+export type StdioRecord = Pick<StdioSpec, 'command' | 'user' | 'sandbox' | 'allow'> & { name: string }
 
 /** This version's migrations, in order, by the time that names each. */
 const OURS = migrations.entries.map(({ when }) => when)
@@ -57,6 +63,13 @@ const read = (client: Database): Records => {
   const operators = all<{ role: string; ready: number }>(
     'SELECT role, password_hash IS NOT NULL AS ready FROM operators',
   )
+  // A database of 0.6.0 knows of no commands.
+  const stdio = all<{ name: string }>('PRAGMA table_info(servers)').some(({ name }) => name === 'stdio')
+  const rows = all<{ name: string; url: string; stdio: string | null }>(
+    `SELECT name, url, ${stdio ? 'stdio' : 'NULL AS stdio'} FROM servers
+      WHERE removed_at IS NULL AND state = 'open' ORDER BY name`,
+  )
+  const own = new Set([meta.get('node'), ...(JSON.parse(meta.get('cluster.formerly') ?? '[]') as string[])])
   return {
     kind: 'known',
     version,
@@ -65,7 +78,12 @@ const read = (client: Database): Records => {
     hasOwner: operators.some(({ role, ready }) => role === 'owner' && ready === 1),
     operators: operators.length,
     newestAt: all<{ at: number }>('SELECT at FROM audit ORDER BY sequence DESC LIMIT 1')[0]?.at ?? null,
-    servers: all("SELECT name, url FROM servers WHERE removed_at IS NULL AND state = 'open' ORDER BY name"),
+    servers: rows.flatMap(({ name, url, stdio }) => (stdio === null ? [{ name, url }] : [])),
+    commands: rows.flatMap(({ name, stdio }) => {
+      if (stdio === null) return []
+      const spec = JSON.parse(stdio) as StdioSpec
+      return spec.everywhere || own.has(spec.node) ? [{ ...spec, name }] : []
+    }),
   }
 }
 

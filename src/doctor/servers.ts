@@ -15,7 +15,9 @@ const targetsOf = ({ said, records }: Subject): Target[] => {
   if (said) {
     return said.servers
       .filter(({ state }) => state === 'open')
-      .map(({ name, url, health }) => ({ name, url, reachable: health.reachable, detail: health.detail }))
+      .flatMap(({ name, url, health }) =>
+        url === null ? [] : [{ name, url, reachable: health.reachable, detail: health.detail }],
+      )
   }
   const known = records.kind === 'known' ? records.servers : []
   return known.map(({ name, url }) => ({ name, url, reachable: null, detail: null }))

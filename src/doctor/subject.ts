@@ -40,6 +40,8 @@ export interface Settings {
   keyFile: string
   tls: { certFile: string; keyFile: string } | null
   trustedProxies: readonly string[]
+  /** As a start from here would have it: a node does not tell. */
+  stdioProcessesMax: number
 }
 
 /** What is looked at: a data folder, what was found in it, and the node that runs on it. */
@@ -82,11 +84,17 @@ const readSettings = ({ deps, folder, files }: { deps: DoctorDeps; folder: strin
   }
 }
 
-const settingsOf = (config: Config | null, node: RunningNode | null, keyFile: string): Settings | null => {
+const settingsOf = (
+  config: Config | null,
+  node: RunningNode | null,
+  keyFile: string,
+  limits: Limits,
+): Settings | null => {
+  const stdioProcessesMax = config?.stdioProcessesMax ?? limits.stdioProcessesMax
   if (node?.listening) {
     const { gate, console } = node.listening
     const { gateUrl, consoleUrl, tls = null, trustedProxies = [] } = node
-    return { gate, console, gateUrl, consoleUrl, keyFile, tls, trustedProxies }
+    return { gate, console, gateUrl, consoleUrl, keyFile, tls, trustedProxies, stdioProcessesMax }
   }
   if (!config) return null
   const { listen, console, publicUrl, consoleUrl, tls, trustedProxies } = config
@@ -98,6 +106,7 @@ const settingsOf = (config: Config | null, node: RunningNode | null, keyFile: st
     keyFile,
     tls: tls && { certFile: tls.certPath, keyFile: tls.keyPath },
     trustedProxies: trustedProxies.map(({ text }) => text),
+    stdioProcessesMax,
   }
 }
 
@@ -121,7 +130,7 @@ export const subjectOf = async (deps: DoctorDeps): Promise<Subject> => {
     closed,
     socket,
     node,
-    settings: settingsOf(config, node, keyFile),
+    settings: settingsOf(config, node, keyFile, limits),
     refusal: typeof read === 'string' ? read : null,
     keyFile,
     records: closed ? { kind: 'hidden' } : recordsOf(files.database),

@@ -26,13 +26,31 @@ export const asRoot = (command: string, owner?: number): string => {
   return may && process.env.SUDO_USER === undefined ? command : `sudo ${command}`
 }
 
-/** Whether the mode of a file lets a user read it; access control lists are not asked. */
-export const mayRead = (uid: number, { mode, uid: owner, gid }: Stats): boolean => {
-  if (uid === 0 || mode & 0o004) return true
-  if (uid === owner) return (mode & 0o400) !== 0
+export interface Account {
+  name: string
+  uid: number
+  gid: number
+  home: string
+}
+
+/** The user of that name, or that number; null: there is none. */
+export const accountNamed = (user: string): Account | null => {
+  const row = rowsOf('/etc/passwd').find(([name, , id]) => name === user || id === user)
+  if (!row) return null
+  const [name = '', , uid, gid, , home = '/'] = row
+  return { name, uid: Number(uid), gid: Number(gid), home }
+}
+
+/** Whether the mode of a file lets a user do something, as `others` may (4 read, 1 execute); access lists are not asked. */
+export const may = (uid: number, others: 1 | 4, { mode, uid: owner, gid }: Stats): boolean => {
+  if (mode & others) return true
+  if (uid === 0) return others === 4 || (mode & 0o111) !== 0
+  if (uid === owner) return (mode & (others << 6)) !== 0
   const [name, , , primary] = accountOf(uid) ?? []
   const isMember = rowsOf('/etc/group').some(
     ([, , id, members = '']) => id === String(gid) && name !== undefined && members.split(',').includes(name),
   )
-  return (mode & 0o040) !== 0 && (primary === String(gid) || isMember)
+  return (mode & (others << 3)) !== 0 && (primary === String(gid) || isMember)
 }
+
+export const mayRead = (uid: number, at: Stats): boolean => may(uid, 4, at)

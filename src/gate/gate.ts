@@ -7,6 +7,7 @@ import { hostCheck } from '../host.ts'
 import type { KeyRing } from '../key.ts'
 import type { Limits } from '../limits.ts'
 import { Quotas } from '../quota.ts'
+import type { Placement } from '../placement.ts'
 import type { Registry } from '../registry.ts'
 import { Roster } from '../roster.ts'
 import { holdsSecret, isSecret } from '../secret.ts'
@@ -21,7 +22,7 @@ import { Endpoints } from './endpoint.ts'
 import { Exchange, type ExchangeDeps, type Listener } from './exchange.ts'
 import { introduce } from './introduce.ts'
 import { parsePath, routeDepths, splitUrl, type Target } from './path.ts'
-import { type Problem, problemOf, problemResponse, problems } from './problem.ts'
+import { type Problem, problemOf, problemResponse, problems, serverElsewhere } from './problem.ts'
 import { Sessions } from './session.ts'
 import { ToolHints } from './tool-hints.ts'
 import type { Call } from './upstream.ts'
@@ -46,6 +47,7 @@ export interface GateOptions {
   publicUrl: URL
   /** How servers are called. */
   call: Call
+  placement: Pick<Placement, 'elsewhere'>
   onUpstreamError(server: Upstream, error: unknown): void
   /** That a server answered, or failed to: for its error rate. */
   onAnswered(server: Upstream, failed: boolean): void
@@ -127,6 +129,12 @@ export class Gate {
 
   unhide(): void {
     this.#hidden = null
+  }
+
+  /** A session that its server ended by itself: it is nobody's any more. */
+  forgetSession(server: Upstream, sessionId: string): void {
+    const session = this.#exchange.sessions.get(server, sessionId)
+    if (session) this.#exchange.sessions.close(session)
   }
 
   /** The routes and handlers of `Bun.serve`: see `routeDepths` for why there are so many. */
@@ -226,6 +234,8 @@ export class Gate {
     // Asked before anything is made: some clients hammer a 401 without pause.
     const refusal = denialOf(secret, server, now(), standing.unfit)
     if (refusal || !server) return this.#deny(refusal ?? 'server_unknown', secret, address)
+    const elsewhere = this.options.placement.elsewhere(server)
+    if (elsewhere) return new Refused(serverElsewhere(elsewhere.name))
     const exchange = new Exchange(request, target, secret, server, address, requestId, this.#exchange)
     try {
       registry.add(exchange)

@@ -59,7 +59,7 @@ const MAY_BEGIN_BATCH = /^[\s\ufeff\ufffd\0]*(?:\[|$)/
 const OF_TOOLS = /(?<![a-z])tools(?![a-z])/i
 
 /** MCP 2026-07-28 encodes what no header may hold: `=?base64?…?=`. */
-const decodeHeader = (value: string): string => {
+export const decodeHeader = (value: string): string => {
   const encoded = /^=\?base64\?([A-Za-z0-9+/=]*)\?=$/i.exec(value)?.[1]
   return encoded === undefined ? value : Buffer.from(encoded, 'base64').toString()
 }
@@ -114,7 +114,8 @@ export class Guard {
       if (full) return full
     }
     // A POST that is read is counted by what it asks for; MCP's own GET and DELETE are no calls.
-    const isMcp = inSession || this.of.server.kind === 'mcp'
+    const { kind } = this.of.server
+    const isMcp = inSession || kind === 'mcp' || kind === 'stdio'
     const isNoCall = isMcp && (request.method === 'GET' || request.method === 'DELETE')
     return this.judges || isNoCall ? null : this.takeCalls(1)
   }

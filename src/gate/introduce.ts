@@ -5,6 +5,7 @@ import { limits } from '../limits.ts'
 import { plain } from '../text.ts'
 import type { Upstream } from '../upstream.ts'
 import { isEventStream, upwardHeaders } from './headers.ts'
+import { ProblemError } from './problem.ts'
 import { isRecord } from './rpc.ts'
 import type { Call } from './upstream.ts'
 
@@ -42,6 +43,7 @@ const noMcp = () => unavailable('no-mcp', 'what answers is no MCP server')
 /** What is thrown when a server can't be reached: the runtime's own code says whether it is the certificate. */
 export const noAnswer = (error: unknown): AppError => {
   if (error instanceof AppError) return error
+  if (error instanceof ProblemError) return unavailable(error.problem.slug, error.problem.detail, error)
   const code = error instanceof Error && 'code' in error ? `: ${String(error.code)}` : ''
   return unavailable('upstream-unreachable', `connecting failed${code}`, error)
 }

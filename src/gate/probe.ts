@@ -11,7 +11,7 @@ export const PATHS: readonly string[] = ['', '/mcp', '/sse']
 
 const http = (path: string, detail: string): Probed => ({ reachable: true, found: 'http', path, detail, mcp: null })
 
-const mcp = (path: string, url: URL, { tools, ...said }: Introduced): Probed => ({
+export const mcp = (path: string, url: URL, { tools, ...said }: Introduced): Probed => ({
   reachable: true,
   found: said.transport === 'sse' ? 'sse' : 'mcp',
   path,
@@ -21,7 +21,7 @@ const mcp = (path: string, url: URL, { tools, ...said }: Introduced): Probed => 
 
 const slugOf = (error: unknown): string | null => (error instanceof AppError ? error.slug : null)
 
-const unreachable = (error: unknown): Probed => {
+export const unreachable = (error: unknown): Probed => {
   const late = slugOf(error) === 'upstream-timeout' || (error instanceof Error && error.name === 'TimeoutError')
   const detail = late ? `nothing answered within ${limits.probeMs / 1000} s` : messageOf(noAnswer(error))
   return { reachable: false, found: 'nothing', path: '', detail, mcp: null }

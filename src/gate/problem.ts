@@ -170,6 +170,13 @@ export const problems = {
     detail: "The server's process ended by itself and is started again soon.",
     retryAfterS: 1,
   },
+  serverNotReading: {
+    status: 503,
+    slug: 'server-not-reading',
+    title: 'Server is not reading',
+    detail: "The server's process does not read what was sent to it, and no more fits.",
+    retryAfterS: 1,
+  },
   upstreamUnauthorized: {
     status: 502,
     slug: 'upstream-unauthorized',
@@ -210,6 +217,25 @@ export const problems = {
     retryAfterS: 5,
   },
 } satisfies Record<string, Problem>
+
+/** Of a server that is a command, and runs on another node alone: its name, or null for one that is no member any more. */
+export const serverElsewhere = (node: string | null): Problem => ({
+  status: 421,
+  slug: 'server-elsewhere',
+  title: 'Server on another node',
+  detail:
+    node === null
+      ? 'The node that ran this server is no member of the cluster any more: an owner can add it anew on another one.'
+      : `This server runs on node "${node}" only; ask that node.`,
+})
+
+/** A command that can't be run as it stands; `detail` says what to do. */
+export const notStartable = (detail: string): Problem => ({
+  status: 502,
+  slug: 'server-not-startable',
+  title: 'Server can not be started',
+  detail,
+})
 
 /** What a policy about tools can't judge is not let through. */
 export const policyUnreadable = (why: string): Problem => ({
@@ -260,7 +286,7 @@ const denials: Record<Denial, Problem> = {
     status: 503,
     slug: 'server-closed',
     title: 'Server closed',
-    detail: 'An operator has closed this server.',
+    detail: 'This server is closed until an operator opens it.',
     retryAfterS: 30,
   },
   not_synced: {

@@ -41,6 +41,7 @@ import { serverHandlers } from '../store/replica/server.ts'
 import { tokenHandlers } from '../store/replica/token.ts'
 import { ReplicaStore } from '../store/replica.ts'
 import type { RevocationStore } from '../store/revocation.ts'
+import { ServerStore } from '../store/server.ts'
 import type { Clock, Stopwatch } from '../time.ts'
 import type { TokenIndex } from '../token-index.ts'
 import type { UpstreamIndex } from '../upstream.ts'
@@ -216,7 +217,7 @@ export const createCluster = (services: ClusterServices): Clustered => {
     },
     newId: () => newId('cls'),
     async found(actor) {
-      await found({ store, tokens }, limits, actor)
+      await found({ store, tokens, servers }, limits, actor)
       replica.reload()
     },
     putFirst: (membership) => disk.save(stateOf([membership], true)),
@@ -290,7 +291,11 @@ export const createCluster = (services: ClusterServices): Clustered => {
           if (unfit === 'node_stale' && served)
             log.error({ cut }, 'this node lost touch with its cluster and lets nobody in')
         },
-        onSynced: () => keep.setSynced(),
+        onSynced() {
+          // What its members know is known here now, and that it is the one that ran them.
+          new ServerStore(store).takeOver(servers.live(), (was) => formerly.includes(was))
+          keep.setSynced()
+        },
         onRolledBack() {
           log.fatal(
             {},

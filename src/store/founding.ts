@@ -7,6 +7,7 @@ import type { Limits } from '../limits.ts'
 import type { Actor } from '../operator.ts'
 import type { Policy } from '../policy.ts'
 import type { TokenIndex } from '../token-index.ts'
+import type { UpstreamIndex } from '../upstream.ts'
 import { apiKeyFact, apiKeyRemoved } from './apikey.ts'
 import { fact } from './log.ts'
 import { metaOf } from './meta.ts'
@@ -21,6 +22,7 @@ const FOUNDING = 'cluster.founding'
 export interface FoundingDeps {
   store: Store
   tokens: Pick<TokenIndex, 'table' | 'at'>
+  servers: Pick<UpstreamIndex, 'live'>
 }
 
 type Slices = Pick<Limits, 'foundingRowsSlice' | 'factsForgottenSlice' | 'deadPerFactMax'>
@@ -40,6 +42,8 @@ export const found = async (node: FoundingDeps, limits: Slices, actor: Actor): P
     (client.query(`SELECT coalesce(max(rowid), 0) AS last FROM ${table}`).get() as { last: number }).last
   const [lastToken, lastRevocation] = [last('tokens'), last('revocations')]
   await restateRevocations(deps, lastRevocation)
+  // It ran all commands by itself, whatever its id was when they were added.
+  new ServerStore(deps.store).takeOver(node.servers.live(), () => true)
   restateServers(deps, actor)
   restatePeople(deps, actor)
   await restateTokens(deps, lastToken)

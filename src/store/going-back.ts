@@ -8,11 +8,14 @@ import { stagingOf } from './backup.ts'
 import { bytesOf } from './before.ts'
 import { ClusterStore } from './cluster.ts'
 import { filesOf } from './folder.ts'
-import { mergeDead, removedIn } from './merge.ts'
+import { columnsOf, mergeDead, removedIn } from './merge.ts'
 import { isOlder, refuseNewer } from './migrate.ts'
 import { openStore, type Store } from './open.ts'
 import { fold, foldWal, putAside, type RestoreOptions } from './restore.ts'
 import { syncPath } from './sync.ts'
+
+/** What of a server is as it is now, where that version knows it. */
+const AS_THEY_ARE = new Set(['url', 'kind', 'path', 'headers', 'stdio', 'env'])
 
 const MAGIC = 'SQLite format 3\0'
 
@@ -83,8 +86,9 @@ const bringSince = (store: Store, at: string, { actor, wholeCluster }: RestoreOp
   const details: Record<string, unknown> = { backup: at, merged: true, keysRemoved, operatorsRemoved }
   return store.log.change({ actor, action: 'node.restore', targetId: store.node, details }, [], () => {
     // As they are now: the credentials of then may be sealed under a key that is gone.
-    client.run(`UPDATE main.servers SET (url, kind, path, headers) =
-      (SELECT o.url, o.kind, o.path, o.headers FROM old.servers o WHERE o.id = main.servers.id)
+    const columns = columnsOf(client, 'servers').filter((name) => AS_THEY_ARE.has(name))
+    client.run(`UPDATE main.servers SET (${columns.join(', ')}) =
+      (SELECT ${columns.map((name) => `o.${name}`).join(', ')} FROM old.servers o WHERE o.id = main.servers.id)
       WHERE id IN (SELECT id FROM old.servers)`)
     const merged = mergeDead(store)
     const { gone, ...kept } = merged

@@ -8,7 +8,7 @@ import type { Store } from './open.ts'
 import { TokenStore } from './token.ts'
 
 /** Columns that both have: the database in place may be of an older version. */
-const columnsOf = (client: Database, table: string): string[] => {
+export const columnsOf = (client: Database, table: string): string[] => {
   const names = (schema: string) =>
     (client.query('SELECT name FROM pragma_table_info(?, ?)').all(table, schema) as { name: string }[]).map(
       ({ name }) => name,

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import type { PeerReceipt } from '../cluster-view.ts'
 import type { Policy } from '../policy.ts'
+import type { StdioSpec } from '../stdio.ts'
 
 /** Times are milliseconds since the epoch. Nothing here is a secret: digests and sealed values only. */
 
@@ -18,6 +19,10 @@ export const servers = sqliteTable('servers', {
   path: text('path').notNull(),
   /** JSON of name and value pairs, sealed under the key file. */
   headers: text('headers').notNull(),
+  /** What runs it, without its environment; null: it has a URL. */
+  stdio: text('stdio', { mode: 'json' }).$type<Omit<StdioSpec, 'env'>>(),
+  /** The environment: JSON of name and value pairs, sealed likewise. */
+  env: text('env'),
   state: text('state', { enum: ['open', 'closed'] }).notNull(),
   reason: text('reason'),
   createdAt: integer('created_at').notNull(),

@@ -1,12 +1,19 @@
 import { eq, inArray } from 'drizzle-orm'
 import type { ControlStore } from '../control.ts'
 import type { Fact } from '../fact.ts'
-import type { Actor } from '../operator.ts'
+import { type Actor, SYSTEM } from '../operator.ts'
+import { publicSpec, type StdioSpec } from '../stdio.ts'
 import type { GateState, Upstream, UpstreamKind } from '../upstream.ts'
 import type { Store } from './open.ts'
 import { servers } from './schema.ts'
 
 const purpose = (id: string) => `headers of ${id}`
+const envPurpose = (id: string) => `env of ${id}`
+
+type Pairs = readonly (readonly [string, string])[]
+
+/** What may stand on disk and in facts as it is. */
+type BareSpec = Omit<StdioSpec, 'env'>
 
 /** What other nodes are told of a server; the state of its gate is a register of its own, and told by itself. */
 export interface ServerPayload {
@@ -20,6 +27,16 @@ export interface ServerPayload {
   createdAt: number
   /** Who told it, for the audit log. */
   by: string
+}
+
+/**
+ * The same of a server that is a command: a kind of its own, since a program that knows no commands would take it for a
+ * server with a URL. It keeps it until one comes that does.
+ */
+export interface StdioPayload extends Pick<ServerPayload, 'id' | 'name' | 'path' | 'createdAt' | 'by'> {
+  stdio: BareSpec
+  /** The environment, sealed likewise. */
+  env: string
 }
 
 /** Servers on disk, their credentials sealed under the key file. */
@@ -39,10 +56,15 @@ export class ServerStore implements ControlStore {
     return row ? this.#read(row) : null
   }
 
-  #read(row: typeof servers.$inferSelect): Upstream {
+  #read({ env, ...row }: typeof servers.$inferSelect): Upstream {
     // A removed server's credentials are never used again, and may be sealed under a key that is gone.
-    const headers = row.removedAt === null ? this.unseal(row) : []
-    return { ...row, url: new URL(row.url), headers, stdio: null }
+    const lives = row.removedAt === null
+    return {
+      ...row,
+      url: new URL(row.url),
+      headers: lives ? this.unseal(row) : [],
+      stdio: row.stdio && { ...row.stdio, env: lives && env !== null ? this.unsealEnv({ id: row.id, env }) : [] },
+    }
   }
 
   insertServer(server: Upstream, actor: Actor): void {
@@ -60,6 +82,17 @@ export class ServerStore implements ControlStore {
     const details = { ...publicly(server), changed }
     const event = { actor: actor.name, action: 'server.change', targetId: server.id, targetName: server.name, details }
     this.store.log.change(event, [this.putFact(server, actor.name)], () => this.update(server))
+  }
+
+  /** Commands that ran on a node which this one took the place of run here from now on; the objects are changed too. */
+  takeOver(all: readonly Upstream[], ranHere: (node: string) => boolean): void {
+    const { node } = this.store
+    for (const server of all) {
+      if (!server.stdio || server.stdio.node === node || !ranHere(server.stdio.node)) continue
+      const stdio = { ...server.stdio, node }
+      this.updateServer({ ...server, stdio }, ['node'], SYSTEM)
+      server.stdio = stdio
+    }
   }
 
   removeServers(targets: readonly Upstream[], at: number, actor: Actor): void {
@@ -103,32 +136,55 @@ export class ServerStore implements ControlStore {
   reseal(all: Iterable<Upstream>): void {
     for (const server of all) {
       if (server.removedAt === null) {
-        this.store.db
-          .update(servers)
-          .set({ headers: this.#seal(server) })
-          .where(eq(servers.id, server.id))
-          .run()
+        this.store.db.update(servers).set(this.#sealed(server)).where(eq(servers.id, server.id)).run()
       }
     }
   }
 
   putFact(server: Upstream, by: string): Fact {
     const { id, name, url, kind, path, createdAt } = server
-    const payload: ServerPayload = { id, name, url: url.href, kind, path, headers: this.#seal(server), createdAt, by }
-    return { stream: 'change', kind: 'server.put', payload: { ...payload }, registers: [`server:${id}`] }
+    const { headers, stdio, env } = this.#sealed(server)
+    const told = { id, name, path, createdAt, by }
+    const registers = [`server:${id}`]
+    if (stdio && env) {
+      const payload: StdioPayload = { ...told, stdio, env }
+      return { stream: 'change', kind: 'server.stdio', payload: { ...payload }, registers }
+    }
+    const payload: ServerPayload = { ...told, url: url.href, kind, headers }
+    return { stream: 'change', kind: 'server.put', payload: { ...payload }, registers }
   }
 
   /** Throws `invalid` when the key that sealed them is gone. */
   unseal({ id, headers }: Pick<ServerPayload, 'id' | 'headers'>): [string, string][] {
-    return JSON.parse(this.store.keys.decrypt(headers, purpose(id))) as [string, string][]
+    return this.#open(headers, purpose(id))
   }
 
-  #seal(server: Upstream): string {
-    return this.store.keys.encrypt(JSON.stringify(server.headers), purpose(server.id))
+  /** The environment of a command, likewise. */
+  unsealEnv({ id, env }: Pick<StdioPayload, 'id' | 'env'>): [string, string][] {
+    return this.#open(env, envPurpose(id))
+  }
+
+  #open(sealed: string, what: string): [string, string][] {
+    return JSON.parse(this.store.keys.decrypt(sealed, what)) as [string, string][]
+  }
+
+  #seal(pairs: Pairs, what: string): string {
+    return this.store.keys.encrypt(JSON.stringify(pairs), what)
+  }
+
+  /** Its columns that hold what is secret, or would. */
+  #sealed({ id, headers, stdio }: Upstream) {
+    return { headers: this.#seal(headers, purpose(id)), ...this.#sealedStdio(id, stdio) }
+  }
+
+  #sealedStdio(id: string, stdio: StdioSpec | null): { stdio: BareSpec | null; env: string | null } {
+    if (!stdio) return { stdio: null, env: null }
+    const { env, ...bare } = stdio
+    return { stdio: bare, env: this.#seal(env, envPurpose(id)) }
   }
 
   #row(server: Upstream) {
-    return { ...server, url: server.url.href, headers: this.#seal(server) }
+    return { ...server, url: server.url.href, ...this.#sealed(server) }
   }
 }
 
@@ -138,10 +194,6 @@ export const removeFact = (id: string, at: number, by: string): Fact => ({
   payload: { id, at, by },
 })
 
-/** What the audit log may hold of a server: never the value of a header. */
-export const publicly = ({ url, kind, path, headers }: Upstream) => ({
-  url: url.href,
-  kind,
-  path,
-  headers: headers.map(([name]) => name),
-})
+/** What the audit log may hold of a server: never the value of a header, or of its environment. */
+export const publicly = ({ url, kind, path, headers, stdio }: Upstream) =>
+  stdio ? { kind, path, ...publicSpec(stdio) } : { url: url.href, kind, path, headers: headers.map(([name]) => name) }

@@ -36,7 +36,8 @@ export const KillPage = ({ frame, connection }: { frame: Frame; connection: Conn
       }
     >
       <p class="say" tabindex={-1} autofocus>
-        Its token stays as it is: the client may come back. To keep it out, revoke the token.
+        {kind === 'process' && 'The process ends, and all that is under way in it. '}Its token stays as it is: the
+        client may come back. To keep it out, revoke the token.
       </p>
     </ConfirmationPage>
   )

@@ -2,13 +2,16 @@
 import type { McpIdentity } from '../health.ts'
 import type { GateState, UpstreamKind } from '../upstream.ts'
 import { Copyable } from './copy.tsx'
+import { processes, type StdioCard } from './stdio-facts.tsx'
 import { number, percent } from './words.ts'
 
 /** A server as the API shows it. */
 export interface ServerCard {
   id: string
   name: string
-  url: string
+  /** Null where a command runs it. */
+  url: string | null
+  stdio: StdioCard | null
   kind: UpstreamKind
   path: string
   headers: Record<string, string>
@@ -81,6 +84,14 @@ export const Errors = ({ health: { errorRate, errors, requests } }: Pick<ServerC
       </span>
     </>
   )
+
+/** Live connections; of a command its processes too. */
+export const LiveOf = ({ connections, stdio }: Pick<ServerCard, 'connections' | 'stdio'>) => (
+  <>
+    {number(connections)}
+    {stdio !== null && <span class="detail">{processes(stdio.status.processes)}</span>}
+  </>
+)
 
 export const PublicUrl = ({ id, name, publicUrl }: Pick<ServerCard, 'id' | 'name' | 'publicUrl'>) => (
   <Copyable id={`url-${id}`} what={`the URL of ${name}`}>

@@ -13,6 +13,7 @@ export interface ServerDoomed {
   /** Live tokens that reach it, and those of them that reach nothing else. */
   reach: number
   reachOnly: number
+  isCommand: boolean
 }
 
 export const doomedText = ({ connections, tokens }: { connections: number; tokens: number }): string =>
@@ -97,7 +98,8 @@ export const ServerRemovalPage = ({ frame, doomed }: Props) => (
           {count(doomed.reach, 'live token')} {doomed.reach === 1 ? 'loses' : 'lose'} it
           {doomed.reachOnly > 0 &&
             `; ${number(doomed.reachOnly)} of them then ${doomed.reachOnly === 1 ? 'reaches' : 'reach'} nothing`}
-          . Its URL, kind and credentials are gone.
+          . Its {doomed.isCommand ? 'command and environment' : 'URL, kind and credentials'} are gone
+          {doomed.isCommand && '; its processes end, and the folder that they worked in stays'}.
         </p>
       </>
     }

@@ -89,6 +89,18 @@ const Headers = ({ label, filled: { typed, failures, focus } }: { label: string;
   )
 }
 
+/** A command is for whoever may run programs on the node's machine; others are not asked. */
+export const WhatToAdd = ({ is }: { is: 'url' | 'command' }) => (
+  <nav class="links" aria-label="What to add">
+    <a class="button" href="/servers/new" aria-current={is === 'url' ? 'page' : undefined}>
+      A URL
+    </a>
+    <a class="button" href="/servers/new/command" aria-current={is === 'command' ? 'page' : undefined}>
+      A command
+    </a>
+  </nav>
+)
+
 const RETYPE = 'Values of headers are not kept in a page: type them again.'
 
 const Failed = ({
@@ -119,9 +131,11 @@ interface AddProps {
   failure: string | null
   /** What the look at it found wrong; it can be added all the same. */
   unreachable: string | null
+  /** Commands can be added too. */
+  mayRunCommands: boolean
 }
 
-export const ServerAddPage = ({ frame, formId, typed, failures, failure, unreachable }: AddProps) => {
+export const ServerAddPage = ({ frame, formId, typed, failures, failure, unreachable, mayRunCommands }: AddProps) => {
   const [wrong] = Object.keys(failures)
   const filled = {
     typed,
@@ -132,6 +146,7 @@ export const ServerAddPage = ({ frame, formId, typed, failures, failure, unreach
     <Layout title="Add a server" frame={frame} narrow>
       <Crumb to="/servers">Servers</Crumb>
       <h1>Add a server</h1>
+      {mayRunCommands && <WhatToAdd is="url" />}
       <Failed what="No server was added." failure={unreachable ?? failure} filled={filled} />
       <form class="stack" method="post" action="/servers/new" data-once>
         <input type="hidden" name="form" value={formId} />

@@ -3,10 +3,12 @@ import type { ConnectionKind } from '../registry.ts'
 import { Crumb } from './crumb.tsx'
 import { DangerLink } from './danger.tsx'
 import { Empty } from './empty.tsx'
-import { Fact } from './fact.tsx'
+import { Fact, Secrets } from './fact.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
 import { Errors, Gate, PublicUrl, type ServerCard, serverHref } from './server-cells.tsx'
 import { KINDS } from './server-form.tsx'
+import { StdioFacts } from './stdio-facts.tsx'
+import { Stderr } from './stdio-stderr.tsx'
 import { Cell, HeadCell, Row, Table, Text } from './table.tsx'
 import { Time } from './time.tsx'
 import { age, bytes, count, number } from './words.ts'
@@ -29,6 +31,9 @@ export interface ServerPageCard {
   tokens: number
   /** The first of them. */
   connections: ServerConnection[]
+  /** Another node of the cluster alone runs its command. */
+  isElsewhere: boolean
+  now: number
 }
 
 const Answers = ({ health: { reachable, detail, lookedAt } }: ServerCard) => {
@@ -58,13 +63,13 @@ const Found = ({ health: { mcp, reachable } }: ServerCard) => {
   )
 }
 
-const Reach = ({ name, tokens, mayChange }: { name: string; tokens: number; mayChange: boolean }) =>
+const Reach = ({ name, tokens, mayMakeTokens }: { name: string; tokens: number; mayMakeTokens: boolean }) =>
   tokens > 0 ? (
     <a href={`/tokens?server=${encodeURIComponent(name)}`}>{count(tokens, 'live token')}</a>
   ) : (
     <>
       <span class="quiet">no live token</span>
-      {mayChange && (
+      {mayMakeTokens && (
         <>
           {' · '}
           <a href={`/tokens/new?server=${encodeURIComponent(name)}`}>make one</a>
@@ -73,7 +78,22 @@ const Reach = ({ name, tokens, mayChange }: { name: string; tokens: number; mayC
     </>
   )
 
-const Facts = ({ card: { server, tokens }, mayChange }: { card: ServerPageCard; mayChange: boolean }) => (
+/** What is secret, by its name alone. */
+const UrlFacts = ({ server }: { server: ServerCard }) => (
+  <>
+    <Fact term="Goes to">
+      <code>{server.url}</code>
+      {server.kind !== 'auto' && server.kind !== 'stdio' && <span class="detail">{KINDS[server.kind]}</span>}
+    </Fact>
+    <Fact term="Headers sent">
+      <Secrets names={Object.keys(server.headers)} none="none of its own" />
+    </Fact>
+  </>
+)
+
+type FactsProps = { card: ServerPageCard; mayMakeTokens: boolean }
+
+const Facts = ({ card: { server, tokens, isElsewhere, now }, mayMakeTokens }: FactsProps) => (
   <dl class="card">
     <Fact term="Gate">
       <Gate {...server} />
@@ -88,28 +108,16 @@ const Facts = ({ card: { server, tokens }, mayChange }: { card: ServerPageCard; 
       <PublicUrl {...server} />
     </Fact>
     <Fact term="Reached by">
-      <Reach name={server.name} tokens={tokens} mayChange={mayChange} />
+      <Reach name={server.name} {...{ tokens, mayMakeTokens }} />
     </Fact>
     <Fact term="Errors, 1 h">
       <Errors {...server} />
     </Fact>
-    <Fact term="Goes to">
-      <code>{server.url}</code>
-      {server.kind !== 'auto' && server.kind !== 'stdio' && <span class="detail">{KINDS[server.kind]}</span>}
-    </Fact>
-    <Fact term="Headers sent">
-      {Object.keys(server.headers).length === 0 ? (
-        <span class="quiet">none of its own</span>
-      ) : (
-        <ul>
-          {Object.keys(server.headers).map((name) => (
-            <li>
-              <code>{name}</code> <span class="quiet">***</span>
-            </li>
-          ))}
-        </ul>
-      )}
-    </Fact>
+    {server.stdio === null ? (
+      <UrlFacts server={server} />
+    ) : (
+      <StdioFacts stdio={server.stdio} {...{ isElsewhere, now }} />
+    )}
     <Fact term="Added">
       <Time at={server.createdAt} />
     </Fact>
@@ -178,7 +186,7 @@ const Connections = ({ card: { server, connections }, mayAct }: ConnectionsProps
 }
 
 /** What kills, each with what it does in words. */
-const Deadly = ({ name, restricted }: { name: string; restricted: boolean }) => {
+const Deadly = ({ server: { name, stdio }, mayRemove }: { server: ServerCard; mayRemove: boolean }) => {
   const path = serverHref(name)
   return (
     <section class="card deadly" aria-labelledby="deadly-title">
@@ -195,13 +203,14 @@ const Deadly = ({ name, restricted }: { name: string; restricted: boolean }) => 
         </li>
         <li>
           <span>
-            <strong>Kill its connections</strong> cuts what is live now. Clients may come back at once.
+            <strong>Kill its connections</strong> cuts what is live now
+            {stdio !== null && !stdio.shared && ', and ends their processes'}. Clients may come back at once.
           </span>
           <DangerLink href={`${path}/kill`} id="kill">
             Kill
           </DangerLink>
         </li>
-        {!restricted && (
+        {mayRemove && (
           <li>
             <span>
               <strong>Remove</strong> cuts all and forgets it, credentials included. Its name is free again; old tokens
@@ -222,11 +231,13 @@ interface ServerProps {
   card: ServerPageCard
   /** May close and kill. */
   mayAct: boolean
-  /** May do everything else as well. */
+  /** May do everything else that an operator may. */
+  mayWork: boolean
+  /** May change and remove it: of a command that is for owners alone. */
   mayChange: boolean
 }
 
-export const ServerPage = ({ frame, card, mayAct, mayChange }: ServerProps) => {
+export const ServerPage = ({ frame, card, mayAct, mayWork, mayChange }: ServerProps) => {
   const { server } = card
   const path = serverHref(server.name)
   return (
@@ -236,7 +247,7 @@ export const ServerPage = ({ frame, card, mayAct, mayChange }: ServerProps) => {
         <Live frame={frame}>
           <div class="heading">
             <h1>{server.name}</h1>
-            {mayChange && (
+            {mayWork && (
               <div class="links">
                 {server.state === 'closed' && (
                   <a class="button main" id="open" href={`${path}/gate?state=open`}>
@@ -248,16 +259,19 @@ export const ServerPage = ({ frame, card, mayAct, mayChange }: ServerProps) => {
                     Look again
                   </button>
                 </form>
-                <a class="button" id="edit" href={`${path}/edit`}>
-                  Edit
-                </a>
+                {mayChange && (
+                  <a class="button" id="edit" href={`${path}/edit`}>
+                    Edit
+                  </a>
+                )}
               </div>
             )}
           </div>
-          <Facts card={card} mayChange={mayChange} />
+          <Facts card={card} mayMakeTokens={mayWork} />
+          {server.stdio !== null && <Stderr lines={server.stdio.status.stderr} />}
           <Connections card={card} mayAct={mayAct} />
         </Live>
-        {mayAct && <Deadly name={server.name} restricted={!mayChange} />}
+        {mayAct && <Deadly server={server} mayRemove={mayChange} />}
       </div>
     </Layout>
   )

@@ -3,7 +3,9 @@ import type { GateState } from '../upstream.ts'
 import { Empty } from './empty.tsx'
 import { type Frame, Layout, Live } from './layout.tsx'
 import { Pager } from './pager.tsx'
-import { Errors, Gate, Mcp, PublicUrl, Reachable, type ServerCard, serverHref, Tools } from './server-cells.tsx'
+import { shellWords } from '../shell-word.ts'
+import { Errors, Gate, LiveOf, Mcp, PublicUrl, Reachable, type ServerCard, serverHref, Tools } from './server-cells.tsx'
+import { Marks, type StdioCard } from './stdio-facts.tsx'
 import { Cell, HeadCell, Row, Table } from './table.tsx'
 import { count, number } from './words.ts'
 
@@ -22,11 +24,20 @@ export interface ServersCard {
   shown: Shown
 }
 
+/** The beginning of a long command; all of it stands on the server's page. */
+const Runs = ({ stdio }: { stdio: StdioCard }) => (
+  <span class="detail">
+    <code class="beginning">{shellWords(stdio.command)}</code>
+    <Marks stdio={stdio} />
+  </span>
+)
+
 const ServerLine = ({ server }: { server: ServerCard }) => (
   <Row id={`server-${server.id}`}>
     <HeadCell label="Server">
       <a href={serverHref(server.name)}>{server.name}</a>
       <PublicUrl {...server} />
+      {server.stdio !== null && <Runs stdio={server.stdio} />}
     </HeadCell>
     <Cell label="Gate">
       <Gate {...server} />
@@ -44,7 +55,7 @@ const ServerLine = ({ server }: { server: ServerCard }) => (
       <Errors {...server} />
     </Cell>
     <Cell label="Live" kind="number">
-      {number(server.connections)}
+      <LiveOf {...server} />
     </Cell>
   </Row>
 )

@@ -2,7 +2,8 @@
 
 const counts = new Intl.NumberFormat('en')
 
-export const count = (n: number, noun: string): string => `${counts.format(n)} ${noun}${n === 1 ? '' : 's'}`
+export const count = (n: number, noun: string, nouns = `${noun}s`): string =>
+  `${counts.format(n)} ${n === 1 ? noun : nouns}`
 
 export const number = (n: number): string => counts.format(n)
 

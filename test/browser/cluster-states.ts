@@ -232,6 +232,7 @@ export const startStates = () => {
   const removals: { node: string; force: boolean; off: boolean }[] = []
   const alone: Completion = { complete: true, peers: [] }
   const cluster: Cluster = {
+    memberName: () => null,
     status: () => {
       if (state.status === null) return null
       const ago = (ms: number | null) => (ms === null ? null : Date.now() - ms)

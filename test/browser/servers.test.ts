@@ -164,7 +164,7 @@ describe('editing', () => {
   const edit = (name: string, fields: [string, string][]) => owner.post(`/servers/${name}/edit`, fields)
   const as = async (name: string, over: Record<string, string> = {}): Promise<[string, string][]> => {
     const { url, kind, path } = await serverNamed(name)
-    return Object.entries({ url, kind, path, headers: '', ...over })
+    return Object.entries({ url: url ?? '', kind, path, headers: '', ...over })
   }
 
   test('what is not touched is kept, credentials too, and nothing is written', async () => {

@@ -1,6 +1,9 @@
+import { join } from 'node:path'
+import type { StdioRequest } from '../../src/stdio.ts'
 import { startNode, type TestNode } from '../support/node.ts'
 import { open, type RawClient } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
+import { initialize } from '../support/initialize.ts'
 import { startEvents } from '../support/upstreams/events.ts'
 import { startSessionMcp } from '../support/upstreams/mcp.ts'
 import { setupLinkOf, Visitor } from './visitor.ts'
@@ -23,6 +26,26 @@ export interface World {
 }
 
 const SUBJECTS = ['ada@example.com', 'grace@example.com', 'ci@example.com']
+
+const MCP = join(import.meta.dir, '../support/upstreams/stdio/mcp.ts')
+const MISSPELT = 'npm ERR! 404 Not Found - GET https://registry.npmjs.org/@example%2fserver-weathr - Not found'
+
+/** Two servers that are commands: one with a process at work, one that exits at once. */
+const addCommands = async (node: TestNode) => {
+  const add = (name: string, stdio: StdioRequest) => node.api('POST', '/servers', { name, probe: false, stdio })
+  await add('project-files', {
+    command: [process.execPath, MCP, 'stderr=Secure MCP Filesystem Server running on stdio', '/srv/a project'],
+    env: { API_KEY: 'of-the-server', ROOT: '/srv' },
+    cpuTimeMs: 3_600_000,
+  })
+  await add('weather', {
+    command: ['/bin/sh', '-c', 'for n in 1 2 3 4 5 6; do echo "$0" >&2; done; exit 1', MISSPELT],
+    shared: true,
+    user: null,
+  })
+  const { token } = await node.createToken('Zed', ['project-files', 'weather'], { subject: SUBJECTS[1] })
+  for (const name of ['project-files', 'weather']) await initialize(`${node.gate}/s/${name}`, token)
+}
 
 export const startWorld = async (): Promise<World> => {
   const events = await startEvents({ intervalMs: 200, burst: 3 })
@@ -71,6 +94,7 @@ export const startWorld = async (): Promise<World> => {
   const notes = await startSessionMcp()
   await node.api('POST', '/servers', { name: 'notes', url: notes.url })
   await node.api('POST', '/servers/github/probes')
+  await addCommands(node)
 
   return {
     node,

@@ -1,5 +1,7 @@
 import { expect, test } from 'bun:test'
 import { Health, type Probe, type Probed } from '../../src/health.ts'
+import { alone } from '../../src/alone.ts'
+import { Placement } from '../../src/placement.ts'
 import { limits } from '../../src/limits.ts'
 import { type Upstream, UpstreamIndex } from '../../src/upstream.ts'
 import { eventually } from '../support/poll.ts'
@@ -32,7 +34,8 @@ const setUp = (count: number) => {
       looks.push(look)
     })
   const clock = { now: STARTED_AT }
-  const health = new Health({ servers, probe, limits, now: () => clock.now, stopwatch: () => clock.now })
+  const placement = new Placement({ node: 'node_1', formerly: [], cluster: alone })
+  const health = new Health({ servers, probe, placement, limits, now: () => clock.now, stopwatch: () => clock.now })
   /** What the timer does, a few times, each with all that follows from it. */
   const ticks = async () => {
     for (let turn = 0; turn < 3; turn++) {

@@ -1,11 +1,13 @@
 import { call } from '../support/call.ts'
 import { afterEach, expect, test } from 'bun:test'
 import { Activity } from '../../src/activity.ts'
+import { alone } from '../../src/alone.ts'
 import { type AuditEvent, type AuditHead, Fold } from '../../src/audit.ts'
 import { Gate, type GateOptions } from '../../src/gate/gate.ts'
 import { KeyRing, newRingKey } from '../../src/key.ts'
 import { limits } from '../../src/limits.ts'
 import { SYSTEM } from '../../src/operator.ts'
+import { Placement } from '../../src/placement.ts'
 import { Registry } from '../../src/registry.ts'
 import { connectTo } from '../../src/selftest/client.ts'
 import { startTestUpstream } from '../../src/selftest/upstream.ts'
@@ -87,6 +89,7 @@ const setUp = (broken: Broken = {}) => {
     trustedProxies: [],
     publicUrl: new URL(`http://127.0.0.1:${listener.port}`),
     call,
+    placement: new Placement({ node: 'node_1', formerly: [], cluster: alone }),
     onUpstreamError() {},
     onAnswered() {},
   })

@@ -2,6 +2,8 @@ import { afterEach, expect, setSystemTime, test } from 'bun:test'
 import { AttentionRounds } from '../../src/attention.ts'
 import { Health } from '../../src/health.ts'
 import { idsFollow, newId } from '../../src/id.ts'
+import { alone } from '../../src/alone.ts'
+import { Placement } from '../../src/placement.ts'
 import { limits } from '../../src/limits.ts'
 import { OperatorSessions } from '../../src/session.ts'
 import { Sightings } from '../../src/sightings.ts'
@@ -28,7 +30,8 @@ test('a server is looked at again when its time has passed, though the clock was
   const server = serverAt('http://127.0.0.1:1')
   servers.add(server)
   const probed = { reachable: true, found: 'http' as const, path: '', detail: '', mcp: null }
-  const health = new Health({ servers, probe: () => Promise.resolve(probed), limits, now, stopwatch })
+  const placement = new Placement({ node: 'node_1', formerly: [], cluster: alone })
+  const health = new Health({ servers, probe: () => Promise.resolve(probed), placement, limits, now, stopwatch })
   await health.look(server)
   health.answered(server.id, true)
   clock.now -= DAY_MS

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Activity } from '../../src/activity.ts'
+import { alone } from '../../src/alone.ts'
 import { NOBODY } from '../../src/cluster-view.ts'
 import { Fold } from '../../src/audit.ts'
 import { Control, putState } from '../../src/control.ts'
@@ -12,6 +13,7 @@ import { Gate } from '../../src/gate/gate.ts'
 import { Issuance } from '../../src/issuance.ts'
 import { type Limits, limits } from '../../src/limits.ts'
 import { Receipts } from '../../src/receipt.ts'
+import { Placement } from '../../src/placement.ts'
 import { type Connection, Registry } from '../../src/registry.ts'
 import { denyRecord, Revocations } from '../../src/revocation.ts'
 import { filesOf } from '../../src/store/folder.ts'
@@ -148,6 +150,7 @@ export const startDomain = (ground: Ground, took: Disk['took'], onCrash: Disk['o
     trustedProxies: [],
     publicUrl: new URL('http://localhost'),
     call,
+    placement: new Placement({ node: 'node_1', formerly: [], cluster: alone }),
     onUpstreamError: () => undefined,
     onAnswered: () => undefined,
   })
@@ -159,7 +162,14 @@ export const startDomain = (ground: Ground, took: Disk['took'], onCrash: Disk['o
     disk,
     emergency,
     gate,
-    control: new Control({ servers, registry, emergency, store: serverStore, now }),
+    control: new Control({
+      servers,
+      registry,
+      emergency,
+      store: serverStore,
+      now,
+      placement: new Placement({ node: store.node, formerly: [], cluster: alone }),
+    }),
     issuance: new Issuance({ tokens, servers, registry, keys: store.keys, store: tokenStore, now }),
     revocations: new Revocations({ tokens, servers, registry, emergency, receipts, peers: NOBODY, now }),
     /** Of the gate's exchanges, once there was one: its lists are looked into at the end. */

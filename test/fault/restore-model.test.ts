@@ -15,6 +15,8 @@ import { KeyRotation } from '../../src/key-rotation.ts'
 import { limits } from '../../src/limits.ts'
 import { SYSTEM } from '../../src/operator.ts'
 import { Receipts } from '../../src/receipt.ts'
+import { alone } from '../../src/alone.ts'
+import { Placement } from '../../src/placement.ts'
 import { Registry } from '../../src/registry.ts'
 import type { Restored } from '../../src/restored.ts'
 import { denyRecord, Revocations, type RevocationRequest } from '../../src/revocation.ts'
@@ -92,7 +94,14 @@ const openNode = (folder: string) => {
     revocations,
     apiKeys,
     fill: () => (full = true),
-    control: new Control({ servers, registry, emergency, store: serverStore, now }),
+    control: new Control({
+      servers,
+      registry,
+      emergency,
+      store: serverStore,
+      now,
+      placement: new Placement({ node: store.node, formerly: [], cluster: alone }),
+    }),
     issuance: new Issuance({ tokens, servers, registry, keys: ring, store: new TokenStore(store), now }),
     operators: new OperatorStore(store),
     keys: new KeyRotation({ ring, tokens, servers, apiKeys, revocations, store: new KeyStore(store), now }),

@@ -50,6 +50,8 @@ describe('a bad setting is one line that names it, exit 2, and nothing created',
     ['--log-level', ['loud', 'INFO', '']],
     ['--log-format', ['xml']],
     ['--probe-every', ['often', '500ms', '1', '-1s', '2d', '0.5s', '']],
+    ['--stdio-processes', ['0', '-1', '1.5', 'many', '10001', '']],
+    ['--stdio-processes-per-token', ['0', '10001', '1e3']],
     ['--node-name', ['', 'a b', '-a', 'a/b', 'é', 'a'.repeat(64), '..']],
     [
       '--cluster-listen',

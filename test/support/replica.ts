@@ -1,4 +1,6 @@
 import { Access } from '../../src/access.ts'
+import { alone } from '../../src/alone.ts'
+import { Placement } from '../../src/placement.ts'
 import { ApiKeys } from '../../src/apikey.ts'
 import { Fold } from '../../src/audit.ts'
 import { NOBODY, type Peers } from '../../src/cluster-view.ts'
@@ -19,6 +21,7 @@ import { openJournal } from '../../src/store/journal.ts'
 import { KeyStore } from '../../src/store/key-rotation.ts'
 import { openStore } from '../../src/store/open.ts'
 import { OperatorStore } from '../../src/store/operator.ts'
+import type { Handlers } from '../../src/store/replica/handler.ts'
 import { keyHandlers } from '../../src/store/replica/key.ts'
 import { peopleHandlers } from '../../src/store/replica/people.ts'
 import { receiptHandlers } from '../../src/store/replica/receipt.ts'
@@ -41,8 +44,16 @@ let last = 0
 /** One clock for all nodes, on which no two things happen at once. */
 const clock = () => (last = Math.max(last + 1, Date.now()))
 
-/** All of a node that changes state, over a real database, and its replica; without a network. */
-export const openNode = (folder = tempFolder(), now = clock, peers: Peers = NOBODY) => {
+/**
+ * All of a node that changes state, over a real database, and its replica; without a network. An older program `lacks`
+ * kinds of facts.
+ */
+export const openNode = (
+  folder = tempFolder(),
+  now = clock,
+  peers: Peers = NOBODY,
+  lacks: ReadonlySet<string> = new Set(),
+) => {
   const files = filesOf(folder)
   const store = openStore({ folder, keyFile: files.key, version: '0.4.0', now })
   const tokens = new TokenIndex()
@@ -69,6 +80,13 @@ export const openNode = (folder = tempFolder(), now = clock, peers: Peers = NOBO
     onRevoked: ({ id }, result) => void receipts.keep({ id, timings: NOT_MEASURED, result, endedAt: now() }),
   })
   revocationStore.shared = facts
+  const handlers: Handlers = {
+    ...tokenHandlers({ store, tokens, revocations: index, registry, now }),
+    ...serverHandlers({ store, servers, registry }),
+    ...peopleHandlers({ store, access, apiKeys }),
+    ...keyHandlers({ store, tokens, registry, now }),
+    ...receiptHandlers(store),
+  }
   const replica = new ReplicaStore({
     store,
     revocations: facts,
@@ -77,13 +95,7 @@ export const openNode = (folder = tempFolder(), now = clock, peers: Peers = NOBO
     onDefect(error) {
       throw error
     },
-    handlers: {
-      ...tokenHandlers({ store, tokens, revocations: index, registry, now }),
-      ...serverHandlers({ store, servers, registry }),
-      ...peopleHandlers({ store, access, apiKeys }),
-      ...keyHandlers({ store, tokens, registry, now }),
-      ...receiptHandlers(store),
-    },
+    handlers: Object.fromEntries(Object.entries(handlers).filter(([kind]) => !lacks.has(kind))),
   })
   const carried = applyCarried(store, replica)
   return {
@@ -100,7 +112,14 @@ export const openNode = (folder = tempFolder(), now = clock, peers: Peers = NOBO
     apiKeys,
     replica,
     carried,
-    control: new Control({ servers, registry, emergency, store: serverStore, now }),
+    control: new Control({
+      servers,
+      registry,
+      emergency,
+      store: serverStore,
+      now,
+      placement: new Placement({ node: store.node, formerly: [], cluster: alone }),
+    }),
     issuance: new Issuance({ tokens, servers, registry, keys: store.keys, store: new TokenStore(store), now }),
     keys: new KeyRotation({
       ring: store.keys,

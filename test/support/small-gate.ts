@@ -1,9 +1,11 @@
 import { Activity } from '../../src/activity.ts'
+import { alone } from '../../src/alone.ts'
 import { Fold } from '../../src/audit.ts'
 import { Gate } from '../../src/gate/gate.ts'
 import { KeyRing, newRingKey } from '../../src/key.ts'
 import { type Limits, limits } from '../../src/limits.ts'
 import { policyOf, type PolicyRequest } from '../../src/policy.ts'
+import { Placement } from '../../src/placement.ts'
 import { Registry } from '../../src/registry.ts'
 import { generateSecret } from '../../src/secret.ts'
 import type { Token } from '../../src/token.ts'
@@ -71,6 +73,7 @@ export const startSmallGate = (url: string, small: Partial<Limits>, options: { k
     trustedProxies: [],
     publicUrl: new URL(`http://127.0.0.1:${listener.port}`),
     call,
+    placement: new Placement({ node: 'node_1', formerly: [], cluster: alone }),
     onUpstreamError: () => undefined,
     onAnswered: () => undefined,
   })

@@ -4,12 +4,14 @@ import type { AuditRow } from '../../audit.ts'
 import { type Reachable, snippetsFor } from '../../connect.ts'
 import type { ClusterStatus, Completion, PeerReceipt } from '../../cluster-view.ts'
 import { MASK } from '../../control.ts'
+import { detailOf } from '../../health.ts'
 import type { Node } from '../../node.ts'
 import type { Operator } from '../../operator.ts'
 import type { ReceiptConnection } from '../../receipt.ts'
 import type { Connection } from '../../registry.ts'
 import type { Receipt } from '../../revocation-record.ts'
 import { SELFTEST_STEPS, type SelfTestResult } from '../../selftest.ts'
+import type { StdioSpec } from '../../stdio.ts'
 import { formatTime, formatTimeOrNull } from '../../time.ts'
 import { statusOf, type Token } from '../../token.ts'
 import { basePath, type Upstream } from '../../upstream.ts'
@@ -22,10 +24,11 @@ export const publicUrl = (node: Node, server: Upstream): string => `${node.gateU
 
 const healthJson = (node: Node, server: Upstream) => {
   const { last, hour } = node.health.of(server)
+  const elsewhere = node.placement.elsewhere(server)
   return {
     reachable: last?.reachable ?? null,
     lookedAt: formatTimeOrNull(last?.at ?? null),
-    detail: last?.detail ?? null,
+    detail: elsewhere ? detailOf(elsewhere) : (last?.detail ?? null),
     mcp: last?.mcp ?? null,
     requests: hour.requests,
     errors: hour.errors,
@@ -33,10 +36,28 @@ const healthJson = (node: Node, server: Upstream) => {
   }
 }
 
+const stdioJson = (node: Node, server: Upstream, { command, env, allow, node: _, ...spec }: StdioSpec) => {
+  const { lastCrash, retryAt, stderr, ...status } = node.stdio.statusOf(server)
+  return {
+    command: [...command],
+    env: Object.fromEntries(env.map(([name]) => [name, MASK])),
+    allow: [...allow],
+    ...spec,
+    node: node.placement.nameOf(server),
+    status: {
+      ...status,
+      lastCrash: lastCrash && { at: formatTime(lastCrash.at), detail: lastCrash.detail },
+      retryAt: formatTimeOrNull(retryAt),
+      stderr: stderr.map(({ at, line }) => ({ at: formatTime(at), line })),
+    },
+  }
+}
+
 export const serverJson = (node: Node, server: Upstream) => ({
   id: server.id,
   name: server.name,
-  url: server.url.href,
+  url: server.stdio ? null : server.url.href,
+  stdio: server.stdio && stdioJson(node, server, server.stdio),
   kind: server.kind,
   path: server.path,
   headers: Object.fromEntries(server.headers.map(([name]) => [name, MASK])),
@@ -124,7 +145,7 @@ const reachable = (node: Node, server: Upstream): Reachable => {
   return {
     name: server.name,
     url: publicUrl(node, server),
-    kind: mcp ? 'mcp' : server.kind,
+    kind: mcp || server.stdio ? 'mcp' : server.kind,
     transport: mcp?.transport ?? (looksLikeSse ? 'sse' : 'http'),
   }
 }

@@ -23,10 +23,75 @@ export const KINDS = ['auto', 'mcp', 'http'] as const
 const Headers = Type.Record(Type.String(), Type.String(), {
   description: 'sent upstream in place of what the client sent; values are answered as "***"',
 })
+const Command = Type.Array(Type.String(), {
+  description: 'the program and its arguments; no shell reads them',
+  examples: [['npx', '-y', '@modelcontextprotocol/server-filesystem', '/srv/files']],
+})
+const Env = Type.Record(Type.String(), Type.String(), {
+  description: 'added to PATH, HOME and LANG; values are answered as "***"',
+})
+const Allow = Type.Array(Type.String(), {
+  description: 'absolute paths that the sandbox lets it write to; with :ro at the end, read',
+})
+const stdioOptions = {
+  env: Type.Optional(Env),
+  shared: Type.Optional(Type.Boolean({ description: 'one process for all clients; else one a session' })),
+  user: Type.Optional(Nullable(Type.String({ description: 'who runs it; null: whoever runs the node' }))),
+  sandbox: Type.Optional(Type.Boolean({ description: 'with the system read-only, and a folder of its own' })),
+  allow: Type.Optional(Allow),
+  network: Type.Optional(Type.Boolean({ description: 'false: the sandbox has none' })),
+  idleMs: Type.Optional(Type.Integer({ description: 'after this a process that nobody uses ends' })),
+  memoryBytes: Type.Optional(Type.Integer({ description: 'how large the data of each process may grow' })),
+  cpuTimeMs: Type.Optional(Nullable(Type.Integer({ description: 'of each process in its life; null: any' }))),
+  everywhere: Type.Optional(Type.Boolean({ description: 'on every node of the cluster, not only on this one' })),
+}
+const StdioCreate = Type.Object(
+  { command: Command, ...stdioOptions },
+  { additionalProperties: false, description: 'instead of url: the server is a command; for owners' },
+)
+const StdioPatch = Type.Object(
+  {
+    command: Type.Optional(Command),
+    ...stdioOptions,
+    node: Type.Optional(Type.String({ description: 'the name of the member that runs it from now on' })),
+  },
+  { additionalProperties: false, description: 'of a command; its processes end, and are started anew when needed' },
+)
+const Stdio = Type.Object({
+  command: Command,
+  env: Env,
+  shared: Type.Boolean({ description: 'one process for all clients; else one a session' }),
+  user: Nullable(Type.String({ description: 'who runs it; null: whoever runs the node' })),
+  sandbox: Type.Boolean(),
+  allow: Allow,
+  network: Type.Boolean({ description: 'false: the sandbox has none' }),
+  idleMs: Type.Integer({ description: 'after this a process that nobody uses ends' }),
+  memoryBytes: Type.Integer({ description: 'how large the data of each process may grow' }),
+  cpuTimeMs: Nullable(Type.Integer({ description: 'of each process in its life; null: any' })),
+  everywhere: Type.Boolean({ description: 'it runs on every node of the cluster' }),
+  node: Nullable(
+    Type.String({ description: 'the one that runs it, by name; null: all, or one that left, or there is no cluster' }),
+  ),
+  status: Type.Object(
+    {
+      processes: Type.Integer({ description: 'that run now' }),
+      startedInAll: Type.Integer(),
+      crashes: Type.Integer({ description: 'ends that nobody asked for, since the start of the node' }),
+      lastCrash: Nullable(Type.Object({ at: Time, detail: Type.String({ description: 'how it ended' }) })),
+      problem: Nullable(Type.String({ description: 'what is wrong since it last worked' })),
+      retryAt: Nullable(Type.String({ description: 'until then none is started after a crash; RFC 3339' })),
+      stderr: Type.Array(Type.Object({ at: Time, line: Type.String() }), {
+        description: 'the last lines of its standard error, without secrets',
+      }),
+    },
+    { description: 'on the node that answers' },
+  ),
+})
 export const ServerCreate = Type.Object(
   {
     name: Type.String({ description: 'up to 63 of a-z, 0-9, dot, dash and underscore: it stands in URLs' }),
-    url: Type.String({ description: 'where it is, http or https' }),
+    url: Type.Optional(Type.String({ description: 'where it is, http or https' })),
+    stdio: Type.Optional(StdioCreate),
     kind: Type.Optional(OneOf(KINDS)),
     path: Type.Optional(
       Type.String({ description: 'completes the URL shown to people, such as /mcp; left out: what the look finds' }),
@@ -39,6 +104,7 @@ export const ServerCreate = Type.Object(
 export const ServerPatch = Type.Object(
   {
     url: Type.Optional(Type.String({ description: 'on another origin the headers must be given anew' })),
+    stdio: Type.Optional(StdioPatch),
     kind: Type.Optional(OneOf(KINDS)),
     path: Type.Optional(Type.String({ description: 'completes the URL shown to people' })),
     headers: Type.Optional(Headers),
@@ -71,8 +137,9 @@ const Health = Type.Object({
 export const Server = Type.Object({
   id: Type.String(),
   name: Type.String(),
-  url: Type.String({ description: 'where it is' }),
-  kind: OneOf([...KINDS, 'stdio']),
+  url: Nullable(Type.String({ description: 'where it is; null: it is a command' })),
+  stdio: Nullable(Stdio),
+  kind: OneOf([...KINDS, 'stdio'] as const),
   path: Type.String({ description: 'completes the URL shown to people' }),
   headers: Headers,
   state: OneOf(['open', 'closed'] as const),

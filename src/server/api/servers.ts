@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import { Elysia } from 'elysia'
-import type { GateOutcome } from '../../control.ts'
+import { type GateOutcome, roleFor } from '../../control.ts'
 import { AppError } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import { requireRole } from '../../operator.ts'
@@ -54,7 +54,7 @@ export const serverRoutes = (node: Node) =>
       '/servers',
       async ({ request, body, set }) => {
         const { actor } = contextOf(request)
-        requireRole(actor, 'operator')
+        requireRole(actor, roleFor(body))
         const { probe, ...wanted } = body
         const server = node.control.draft(wanted)
         const found = probe === false ? null : await node.health.look(server)
@@ -66,7 +66,7 @@ export const serverRoutes = (node: Node) =>
         return { ...serverJson(node, server), probe: found }
       },
       {
-        detail: told('operator', 'Add a server, and look whether it answers'),
+        detail: told('operator', 'Add a server, and look whether it answers; an owner, when it is a command'),
         body: ServerCreate,
         response: { 201: ServerCreated },
       },
@@ -83,13 +83,16 @@ export const serverRoutes = (node: Node) =>
       '/servers/:name',
       ({ request, params, body }) => {
         const { actor } = contextOf(request)
-        requireRole(actor, 'operator')
+        requireRole(actor, roleFor(body, ...node.servers.named(params.name)))
         const server = node.control.change(params.name, body, actor)
         if (Object.keys(body).length > 0) node.health.changed(server)
         return serverJson(node, server)
       },
       {
-        detail: told('operator', 'Change a server: its URL, path, kind or credentials; its connections go on'),
+        detail: told(
+          'operator',
+          'Change a server: its URL, path, kind or credentials; its connections go on. Of a command, for owners: what runs it, and how',
+        ),
         params: Named,
         body: ServerPatch,
         response: { 200: Server },
@@ -99,11 +102,15 @@ export const serverRoutes = (node: Node) =>
       '/servers/:name',
       async ({ request, params }) => {
         const { actor, arrivedAt } = contextOf(request)
-        requireRole(actor, 'operator')
+        requireRole(actor, roleFor(...node.servers.named(params.name)))
         const { cut, lastCutAt } = node.control.remove(params.name, actor)
         return { cut, lastCutMs: since(arrivedAt, await lastCutAt), durable: true }
       },
-      { detail: told('operator', 'Remove a server and cut its connections'), params: Named, response: { 200: Cut } },
+      {
+        detail: told('operator', 'Remove a server and cut its connections; an owner, when it is a command'),
+        params: Named,
+        response: { 200: Cut },
+      },
     )
     .put(
       '/servers/:name/gate',

@@ -1,5 +1,6 @@
 /** @jsxImportSource hono/jsx */
 import { Elysia } from 'elysia'
+import { roleFor } from '../../control.ts'
 import { invalid } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import { requireRole } from '../../operator.ts'
@@ -30,13 +31,20 @@ const stateOf = (text: string | null): GateState => {
 const tokensOf = (connections: Iterable<Connection>): number =>
   new Set([...connections].map(({ secret }) => secret.token)).size
 
-const doomedOf = async (node: Node, { id, name }: Upstream): Promise<ServerDoomed> => {
+const doomedOf = async (node: Node, { id, name, stdio }: Upstream): Promise<ServerDoomed> => {
   const now = node.now()
   const isLeft = (serverId: string) => serverId !== id && node.servers.byId.get(serverId)?.removedAt === null
   const reach = await node.tokens.countActive(now, (servers) => servers.has(id))
   const reachOnly = await node.tokens.countActive(now, (servers) => servers.has(id) && !servers.values().some(isLeft))
   const connections = node.registry.ofServer(id)
-  return { name, connections: connections.size, tokens: tokensOf(connections), reach, reachOnly }
+  return {
+    name,
+    connections: connections.size,
+    tokens: tokensOf(connections),
+    reach,
+    reachOnly,
+    isCommand: stdio !== null,
+  }
 }
 
 const closedOf = (node: Node): Upstream[] => node.servers.sorted().filter(({ state }) => state === 'closed')
@@ -157,15 +165,18 @@ export const gatePageRoutes = (node: Node) => {
       FORM,
     )
     .get('/servers/:name/removal', async ({ request, params }) => {
-      requireRole(personOf(request).actor, 'operator')
-      const doomed = await doomedOf(node, control.find(params.name))
+      const { actor } = personOf(request)
+      requireRole(actor, 'operator')
+      const server = control.find(params.name)
+      requireRole(actor, roleFor(...node.servers.named(params.name)))
+      const doomed = await doomedOf(node, server)
       return page(<ServerRemovalPage frame={frameOf(node, request)} doomed={doomed} />)
     })
     .post(
       '/servers/:name/removal',
       async ({ request, params }) => {
         const person = personOf(request)
-        requireRole(person.actor, 'operator')
+        requireRole(person.actor, roleFor(...node.servers.named(params.name)))
         const outcome = await outcomeOf(node, person, control.remove(params.name, person.actor))
         return serverOutcome(request, 'removed', params.name, outcome)
       },

@@ -31,7 +31,7 @@ export const createPages = (node: Node) =>
     .use(setupRoutes(node)) //     /setup
     .use(signInRoutes(node)) //    /sign-in, /sign-out
     .use(overviewRoutes(node)) //  /
-    .use(serverPageRoutes(node)) // /servers, /servers/new, /servers/:name, …/edit, …/probes
+    .use(serverPageRoutes(node)) // /servers, /servers/new, …/new/command, /servers/:name, …/edit, …/probes
     .use(gatePageRoutes(node)) //  /gate, /servers/:name/gate, …/kill, …/removal
     .use(findRoutes(node)) //      /find
     .use(tokensRoutes(node)) //    /tokens, /tokens/new

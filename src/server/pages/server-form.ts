@@ -2,7 +2,7 @@ import { MASK, type ServerRequest } from '../../control.ts'
 import { AppError, invalid } from '../../error.ts'
 import { limits } from '../../limits.ts'
 import { holdsSecret } from '../../secret.ts'
-import { serverHeaders, serverName, serverPath, serverUrl, type Upstream, type UpstreamKind } from '../../upstream.ts'
+import { serverHeaders, serverName, serverPath, serverUrl, type Upstream } from '../../upstream.ts'
 import { KINDS, type ServerFailures, type ServerTyped } from '../../views/server-form.tsx'
 import { sentenceOf } from './failure.tsx'
 
@@ -48,7 +48,7 @@ const replacedIn = (fields: URLSearchParams): Map<string, string> => {
   return new Map(all.filter(([, value]) => value !== ''))
 }
 
-const isKind = (text: string | null): text is UpstreamKind => text !== null && Object.hasOwn(KINDS, text)
+const isKind = (text: string | null): text is keyof typeof KINDS => text !== null && Object.hasOwn(KINDS, text)
 
 /** What the form is filled with when it comes back: no secret, and no value of a header. */
 export const typedOf = (fields: URLSearchParams): ServerTyped => {
@@ -92,7 +92,7 @@ const reading = () => {
   return { failures, read }
 }
 
-const kindOf = (fields: URLSearchParams): UpstreamKind => {
+const kindOf = (fields: URLSearchParams): keyof typeof KINDS => {
   const kind = fields.get('kind') ?? 'auto'
   if (!isKind(kind)) throw invalid(`the kind is one of: ${Object.keys(KINDS).join(', ')}`)
   return kind

@@ -1,5 +1,6 @@
 /** @jsxImportSource hono/jsx */
 import { Elysia } from 'elysia'
+import { roleFor } from '../../control.ts'
 import { AppError } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import { type Actor, requireRole } from '../../operator.ts'
@@ -11,12 +12,13 @@ import { ServerPage, type ServerPageCard } from '../../views/server.tsx'
 import { type ServersCard, ServersPage, type Shown, SHOWN } from '../../views/servers.tsx'
 import { behind, pageOf } from '../api/page.ts'
 import { connectionJson, serverJson } from '../api/present.ts'
+import { addServer } from './addition.ts'
+import { type Command, commandForms } from './commands.tsx'
 import { sentenceOf } from './failure.tsx'
 import { FORM, formOf } from './form.ts'
-import { keepMade, madeBefore } from './made.ts'
 import { frameOf, page, seeOther } from './page.ts'
 import { personOf } from './person.ts'
-import { mayAct, mayChange } from './rights.ts'
+import { mayAct, mayChange, mayRunCommands } from './rights.ts'
 import { additionOf, EMPTY, patchOf, typedOf } from './server-form.ts'
 
 const shownOf = (text: string | null): Shown => (text !== null && Object.hasOwn(SHOWN, text) ? (text as Shown) : 'all')
@@ -49,6 +51,8 @@ const serverCard = async (node: Node, server: Upstream): Promise<ServerPageCard>
     server: serverJson(node, server),
     tokens,
     connections: [...connections].map((connection) => connectionJson(node, connection)),
+    isElsewhere: node.placement.elsewhere(server) !== null,
+    now: node.now(),
   }
 }
 
@@ -60,14 +64,23 @@ interface Refused {
   status?: number
 }
 
+const isCommand = (server: Upstream): server is Command => server.stdio !== null
+
 export const serverPageRoutes = (node: Node) => {
+  const commands = commandForms(node)
+
   const addForm = (
     request: Request,
     { typed, failures = {}, failure = null, unreachable = null, status = 200 }: Refused,
   ) => {
     const frame = frameOf(node, request)
+    const offered = mayRunCommands(personOf(request).actor)
     return page(
-      <ServerAddPage formId={crypto.randomUUID()} {...{ frame, typed, failures, failure, unreachable }} />,
+      <ServerAddPage
+        formId={crypto.randomUUID()}
+        {...{ frame, typed, failures, failure, unreachable }}
+        mayRunCommands={offered}
+      />,
       status,
     )
   }
@@ -87,23 +100,10 @@ export const serverPageRoutes = (node: Node) => {
     const { request: wanted, failures } = additionOf(fields)
     if (Object.keys(failures).length > 0) return addForm(request, { typed, failures, status: 400 })
     try {
-      const before = () => node.servers.byId.get(madeBefore(node, actor, fields) ?? '')
-      const made = before()
-      if (made) return seeOther(serverHref(made.name))
-      const server = node.control.draft(wanted)
-      // What is added all the same is looked at by itself soon.
-      if (fields.get('anyway') !== 'yes') {
-        const { reachable, detail, path } = await node.health.look(server)
-        if (!reachable)
-          return addForm(request, { typed, unreachable: `${wanted.name} does not answer: ${detail}.`, status: 422 })
-        if (server.path === '') server.path = path
-        // Sent twice, the second may have been looking while the first was added.
-        const meanwhile = before()
-        if (meanwhile) return seeOther(serverHref(meanwhile.name))
-      }
-      node.control.add(server, actor)
-      keepMade(node, actor, fields, server.id, serverHref(server.name))
-      return seeOther(serverHref(server.name))
+      const addition = await addServer(node, actor, fields, wanted)
+      return 'added' in addition
+        ? seeOther(serverHref(addition.added.name))
+        : addForm(request, { typed, unreachable: addition.say, status: 422 })
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       const { status, sentence } = sentenceOf(error)
@@ -149,15 +149,32 @@ export const serverPageRoutes = (node: Node) => {
       },
       FORM,
     )
+    .get('/servers/new/command', ({ request }) => {
+      requireRole(personOf(request).actor, 'owner')
+      return commands.empty(request)
+    })
+    .post(
+      '/servers/new/command',
+      async ({ request }) => {
+        const { actor } = personOf(request)
+        requireRole(actor, 'owner')
+        return commands.add(request, await formOf(request), actor)
+      },
+      FORM,
+    )
     .get('/servers/:name', async ({ request, params }) => {
       const { actor } = personOf(request)
-      const card = await serverCard(node, node.control.find(params.name))
+      const server = node.control.find(params.name)
+      const card = await serverCard(node, server)
       const frame = frameOf(node, request)
-      return page(<ServerPage {...{ frame, card }} mayAct={mayAct(actor)} mayChange={mayChange(actor)} />)
+      const mayWork = mayChange(actor)
+      const isTheirs = isCommand(server) ? mayRunCommands(actor) : mayWork
+      return page(<ServerPage {...{ frame, card, mayWork }} mayAct={mayAct(actor)} mayChange={isTheirs} />)
     })
     .get('/servers/:name/edit', ({ request, params }) => {
-      requireRole(personOf(request).actor, 'operator')
       const server = node.control.find(params.name)
+      requireRole(personOf(request).actor, roleFor(server))
+      if (isCommand(server)) return commands.filled(request, server)
       const { name, url, kind, path } = server
       return editForm(request, server, { typed: { ...EMPTY, name, url: url.href, kind, path } })
     })
@@ -167,7 +184,10 @@ export const serverPageRoutes = (node: Node) => {
         const { actor } = personOf(request)
         requireRole(actor, 'operator')
         const fields = await formOf(request)
-        return change(request, node.control.find(params.name), fields, actor)
+        const server = node.control.find(params.name)
+        requireRole(actor, roleFor(server))
+        if (isCommand(server)) return commands.change(request, server, fields, actor)
+        return change(request, server, fields, actor)
       },
       FORM,
     )

@@ -4,10 +4,11 @@ import { type GateRecord, gateStateAfter } from '../../emergency.ts'
 import { stampOf } from '../../fact.ts'
 import { sealedUnder } from '../../key.ts'
 import type { Registry } from '../../registry.ts'
+import { STDIO_URL } from '../../stdio.ts'
 import type { Upstream, UpstreamIndex } from '../../upstream.ts'
 import type { Store } from '../open.ts'
 import { meta } from '../schema.ts'
-import { publicly, type ServerPayload, ServerStore } from '../server.ts'
+import { publicly, type ServerPayload, ServerStore, type StdioPayload } from '../server.ts'
 import type { Handlers, ReadFact, Written } from './handler.ts'
 
 export interface ServerServices {
@@ -39,33 +40,33 @@ export const serverHandlers = ({ store, servers, registry }: ServerServices): Ha
     return note ? { state: 'closed', reason: note.value || null } : { state: 'open', reason: null }
   }
 
-  const put = ({ payload, hlc, origin }: ReadFact): Written => {
-    const told = payload as unknown as ServerPayload & { by: string }
-    const { id } = told
+  type What = Pick<Upstream, 'url' | 'kind' | 'headers' | 'stdio'>
+  type Told = Pick<ServerPayload, 'id' | 'name' | 'path' | 'createdAt' | 'by'>
+
+  /** `sealed`: what the key must be here for. `what`: with what of it opens, else with what was here before. */
+  const place = (
+    { hlc, origin }: ReadFact,
+    { id, name, path, createdAt, by }: Told,
+    sealed: string,
+    what: (opens: boolean, here: Upstream | null) => What,
+  ): Written => {
     const here = rows.withId(id)
     if (here !== null && here.removedAt !== null) return NOTHING
-    const key = sealedUnder(told.headers)
+    const key = sealedUnder(sealed)
     const opens = keys.ids.includes(key)
     // The key is on its way. One that was removed is not: then its remover told the credentials anew.
     if (!opens && !registers.hasEnded(`key:${key}`)) return { missing: `key:${key}` }
     if (!registers.take(`server:${id}`, stampOf(hlc, origin))) return { ...NOTHING, came: `server:${id}` }
     const server: Upstream = {
-      id,
-      name: told.name,
-      url: new URL(told.url),
-      kind: told.kind,
-      path: told.path,
-      stdio: null,
-      headers: opens ? rows.unseal(told) : (here?.headers ?? []),
-      createdAt: told.createdAt,
-      removedAt: null,
+      ...{ id, name, path, createdAt, removedAt: null },
+      ...what(opens, here),
       ...(here ? { state: here.state, reason: here.reason } : takeNote(id)),
     }
     if (here) rows.update(server)
     else rows.insert(server)
     return {
       event: {
-        actor: told.by,
+        actor: by,
         action: here ? 'server.change' : 'server.add',
         targetId: id,
         targetName: server.name,
@@ -74,12 +75,36 @@ export const serverHandlers = ({ store, servers, registry }: ServerServices): Ha
       came: `server:${id}`,
       after() {
         const known = servers.byId.get(id)
-        // The gate is a register of its own: what is closed here must not be opened by another URL.
-        if (known) Object.assign(known, { ...server, state: known.state, reason: known.reason })
-        else servers.add(server)
+        if (!known) servers.add(server)
+        else {
+          // The gate is a register of its own: what is closed here must not be opened by another URL. Of a command that is
+          // told again, and is no other, the processes go on.
+          const stdio = Bun.deepEquals(known.stdio, server.stdio) ? known.stdio : server.stdio
+          Object.assign(known, { ...server, stdio, state: known.state, reason: known.reason })
+        }
         return 0
       },
     }
+  }
+
+  const put = (fact: ReadFact): Written => {
+    const told = fact.payload as unknown as ServerPayload
+    return place(fact, told, told.headers, (opens, here) => ({
+      url: new URL(told.url),
+      kind: told.kind,
+      headers: opens ? rows.unseal(told) : (here?.headers ?? []),
+      stdio: null,
+    }))
+  }
+
+  const putStdio = (fact: ReadFact): Written => {
+    const told = fact.payload as unknown as StdioPayload
+    return place(fact, told, told.env, (opens, here) => ({
+      url: new URL(STDIO_URL),
+      kind: 'stdio',
+      headers: [],
+      stdio: { ...told.stdio, env: opens ? rows.unsealEnv(told) : (here?.stdio?.env ?? []) },
+    }))
   }
 
   const remove = ({ payload }: ReadFact): Written => {
@@ -150,6 +175,7 @@ export const serverHandlers = ({ store, servers, registry }: ServerServices): Ha
 
   return {
     'server.put': { write: put },
+    'server.stdio': { write: putStdio },
     'server.remove': { write: remove },
     'server.close': { write: gate },
     'server.open': { write: gate },

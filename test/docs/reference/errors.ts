@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { ErrorKind } from '../../../src/error.ts'
 import {
   headerMismatch,
+  notStartable,
   policyUnreadable,
   problemOf,
   problemOfCut,
@@ -40,6 +41,7 @@ const gateProblems = (): Problem[] => [
   policyUnreadable('…'),
   rateLimited(60, 1),
   headerMismatch(1),
+  notStartable('The command of the server can not be run here; `detail` says why and what to do.'),
   TOO_MANY,
 ]
 

@@ -46,7 +46,7 @@ const LABELS: [name: string, what: string][] = [
       'also `end_seen`.',
   ],
   ['step', 'What failed first in a test of a revocation.'],
-  ['kind', 'Of a connection: `sse`, `stream`, `request`, `session`.'],
+  ['kind', 'Of a connection: `sse`, `stream`, `request`, `session`, `process`.'],
   [
     'queue',
     '`journal`: what the database refused. `upstream_releases`: requests to servers to be cancelled after a cut. `receipts` and ' +

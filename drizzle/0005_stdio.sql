@@ -1,0 +1,2 @@
+ALTER TABLE `servers` ADD `stdio` text;--> statement-breakpoint
+ALTER TABLE `servers` ADD `env` text;

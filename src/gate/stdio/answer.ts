@@ -1,0 +1,42 @@
+import { type Problem, problems } from '../problem.ts'
+import type { RpcId } from '../rpc.ts'
+
+/** What the bridge itself answers, in the words that the SDK's own servers use, since clients go by them. */
+
+const SERVER_EXITED_CODE = -32081
+
+/** To a request that was in flight when its server ended. */
+export const exitError = (id: RpcId, detail: string) => ({
+  jsonrpc: '2.0' as const,
+  id,
+  error: {
+    code: SERVER_EXITED_CODE,
+    message: `The server exited: ${detail}`,
+    data: { type: 'server_exited' },
+  },
+})
+
+/** The same where no answer has begun. */
+export const exitProblem = (detail: string): Problem => ({
+  ...problems.serverExited,
+  detail: `The server exited: ${detail}`,
+})
+
+/** To a request that could not be handed to its server. */
+export const undeliveredError = (id: RpcId, detail: string) => ({
+  jsonrpc: '2.0' as const,
+  id,
+  error: { code: -32603, message: `The server did not take the request: ${detail}` },
+})
+
+/** A refusal of a whole HTTP request, with a body as JSON-RPC has it. */
+export const rpcRefusal = (status: number, code: number, message: string): Response =>
+  Response.json({ jsonrpc: '2.0', error: { code, message }, id: null }, { status })
+
+export const sessionNotFound = (): Response => rpcRefusal(404, -32001, 'Session not found')
+
+export const methodNotAllowed = (allow: string): Response => {
+  const refusal = rpcRefusal(405, -32000, 'Method not allowed.')
+  refusal.headers.set('allow', allow)
+  return refusal
+}

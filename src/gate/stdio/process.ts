@@ -1,0 +1,332 @@
+import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import {
+  type JSONRPCMessage,
+  parseJSONRPCMessage,
+  serializeMessage,
+  type Transport,
+} from '@modelcontextprotocol/server'
+import { messageOf } from '../../error.ts'
+import type { Limits } from '../../limits.ts'
+import { sizeText } from '../../size.ts'
+import { notStartable, ProblemError, problems } from '../problem.ts'
+import type { Launch } from './launch.ts'
+import { Lines } from './lines.ts'
+import { InputPipe, OutputPipe } from './pipe.ts'
+import type { Reaper } from './reaper.ts'
+
+/** How a process ended. */
+export interface ProcessEnd {
+  code: number | null
+  signal: string | null
+  /** Nobody asked for it. */
+  crashed: boolean
+  /** For people: "exit code 1", "SIGKILL". */
+  detail: string
+}
+
+export interface ProcessEvents {
+  /** A line of its standard error, or one of its output that was no message; bounded, not redacted. */
+  stderr(line: string): void
+  /** It said its first message. */
+  heard?(): void
+}
+
+/**
+ * Limits, then the command. It waits for a line first, which is sent when the reaper knows the group: whatever becomes
+ * of the gate in between, the command never runs unwatched. A limit that is already lower stays as it is. The soft
+ * limit of CPU time is the lower one, so that the signal tells what happened. Shells export PWD, which nobody named.
+ */
+const SCRIPT = `exec 2>&5 5>&-
+read -r go <&3 || exit 0
+ulimit -c 0
+ulimit -d "$1" 2>/dev/null || :
+if [ "$2" != 0 ]; then ulimit -S -t "$2" && ulimit -H -t "$3"; fi 2>/dev/null || :
+shift 3
+unset PWD OLDPWD SHLVL go
+exec "$@" <&3 >&4 3<&- 4>&-`
+
+/** A program that finds no memory mostly ends by one of these. */
+const MAYBE_MEMORY = new Set(['SIGABRT', 'SIGTRAP', 'SIGSEGV', 'SIGILL', 'SIGBUS'])
+
+const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
+
+const detailOf = (code: number | null, signal: string | null, { memoryBytes }: Launch): string => {
+  // What stands between a process and us, a shell or a sandbox, tells of its signal so.
+  const name = signal ?? (code !== null && code > 128 ? (signalNames.get(code - 128) ?? null) : null)
+  const how = signal ?? `exit code ${code}`
+  if (name === 'SIGXCPU') return `killed: out of CPU time (${how})`
+  if (name !== null && MAYBE_MEMORY.has(name))
+    return `${how}: it crashed, or found no memory under its limit of ${sizeText(memoryBytes)}`
+  if (code === 126 || code === 127) return `${how}: the command could not be run`
+  return name === signal ? how : `${how} (${name})`
+}
+
+/** One running command, as a transport to the server that it is: a message is a line. */
+export class Process implements Transport {
+  onmessage?: Transport['onmessage']
+  onclose?: () => void
+  onerror?: (error: Error) => void
+
+  readonly startedAt = performance.now()
+  readonly ended: Promise<ProcessEnd>
+  end: ProcessEnd | null = null
+
+  readonly #child: Bun.Subprocess
+  readonly #input: InputPipe
+  readonly #output: OutputPipe
+  readonly #stderr: OutputPipe
+  readonly #lines: Lines
+  readonly #stderrLines: Lines
+  readonly #resolve: (end: ProcessEnd) => void
+  #heard = false
+  #muted = false
+  #stopping = false
+  #paused = true
+  #delivering = false
+  #exited = false
+  /** Why we ended it though nobody had asked for that. */
+  #failure: string | null = null
+  #timer: NodeJS.Timeout | undefined
+  #stderrTimer: NodeJS.Timeout | undefined
+  #stderrSince = 0
+  #stderrBytes = 0
+
+  constructor(
+    readonly launch: Launch,
+    readonly reaper: Reaper,
+    readonly limits: Limits,
+    readonly events: ProcessEvents,
+  ) {
+    const { promise, resolve } = Promise.withResolvers<ProcessEnd>()
+    this.ended = promise
+    this.#resolve = resolve
+    this.#lines = new Lines(limits.stdioLineBytesMax, () =>
+      this.#fail(`a line of more than ${sizeText(limits.stdioLineBytesMax)} on its standard output`),
+    )
+    // Longer than what is kept: who redacts must see the whole of a secret that stands at the cut.
+    this.#stderrLines = new Lines(4 * limits.stdioStderrLineLengthMax)
+    this.#child = this.#spawn()
+    const [, , , input, output, stderr] = this.#child.stdio as unknown as number[]
+    reaper.watch(this.pid)
+    this.#input = new InputPipe(input as number, limits.stdioInputBytesMax)
+    this.#input.write(Buffer.from('\n'))
+    this.#output = new OutputPipe(
+      output as number,
+      (bytes) => this.#read(bytes),
+      () => this.#finish(),
+    )
+    this.#stderr = new OutputPipe(
+      stderr as number,
+      (bytes) => this.#readStderr(bytes),
+      () => this.#finish(),
+    )
+    this.#stderr.resume()
+  }
+
+  /** Also that of its group and its session. */
+  get pid(): number {
+    return this.#child.pid
+  }
+
+  /** From here on its messages are read. */
+  start(): Promise<void> {
+    this.resume()
+    return Promise.resolve()
+  }
+
+  /**
+   * Written at once, or as soon as the process reads. Rejects with `ProblemError` when it was muted or has ended, and
+   * when it does not read and no more may wait.
+   */
+  async send(message: JSONRPCMessage): Promise<void> {
+    if (this.#muted || this.#exited || this.#input.closed) throw new ProblemError(problems.serverExited)
+    if (!this.#input.write(Buffer.from(serializeMessage(message)))) throw new ProblemError(problems.serverNotReading)
+  }
+
+  /** From now on nothing goes in, and nothing comes out. It is still read, or it would wait for that for ever. */
+  mute(): void {
+    if (this.#muted) return
+    this.#muted = true
+    this.#input.discard()
+    this.#output.resume()
+  }
+
+  /** Asked to end; after the grace, or when only others are left of its group, made to. */
+  stop(): void {
+    this.mute()
+    if (this.#stopping || this.#exited) return
+    this.#stopping = true
+    this.#input.end()
+    this.#terminate()
+    this.#timer = setTimeout(() => this.#signal('SIGKILL', -this.pid), this.limits.stdioGraceMs)
+  }
+
+  /** Ends it now. */
+  kill(): void {
+    this.stop()
+    if (!this.#exited) this.#signal('SIGKILL', -this.pid)
+  }
+
+  /** Its output stays with it: it waits when a few hundred KiB are full. */
+  pause(): void {
+    if (this.#muted || this.#exited) return
+    this.#paused = true
+    this.#output.pause()
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.#deliver()
+    // Whoever was given a message may have had enough.
+    if (!this.#paused) this.#output.resume()
+  }
+
+  close(): Promise<void> {
+    this.stop()
+    return Promise.resolve()
+  }
+
+  #spawn(): Bun.Subprocess {
+    const { argv, env, cwd, uid, gid, memoryBytes, cpuTimeMs } = this.launch
+    const cpuTimeS = Math.ceil((cpuTimeMs ?? 0) / 1_000)
+    const limits = [Math.floor(memoryBytes / 1_024), cpuTimeS, cpuTimeS + 1].map(String)
+    try {
+      return Bun.spawn(['/bin/sh', '-c', SCRIPT, 'sh', ...limits, ...argv], {
+        ...{ env, cwd, uid, gid },
+        // A session and a group of its own: all of it can be ended, and no signal of the gate's terminal reaches it.
+        detached: true,
+        stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+        onExit: ({ exitCode, signalCode }) =>
+          this.#onExit(exitCode, typeof signalCode === 'number' ? (signalNames.get(signalCode) ?? null) : signalCode),
+      })
+    } catch (error) {
+      throw new ProblemError(notStartable(`/bin/sh, which starts the command, can't be run: ${messageOf(error)}`))
+    }
+  }
+
+  #read(bytes: Uint8Array): void {
+    if (this.#muted) return
+    this.#lines.push(bytes)
+    this.#deliver()
+  }
+
+  #deliver(): void {
+    // Who takes a message may pause and resume.
+    if (this.#delivering) return
+    this.#delivering = true
+    try {
+      while (!this.#muted && (!this.#paused || this.#exited)) {
+        const line = this.#lines.next()
+        if (line === null) return
+        if (!this.#muted) this.#take(line)
+      }
+    } finally {
+      this.#delivering = false
+    }
+  }
+
+  #take(line: string): void {
+    const messages = messagesOf(line)
+    if (!messages) {
+      // Servers print banners there, and what they would have better said on their standard error.
+      if (line.trim() !== '') this.events.stderr(`stdout: ${line.slice(0, 4 * this.limits.stdioStderrLineLengthMax)}`)
+      return
+    }
+    if (!this.#heard) this.events.heard?.()
+    this.#heard = true
+    for (const message of messages) if (!this.#muted) this.onmessage?.(message)
+  }
+
+  #readStderr(bytes: Uint8Array): void {
+    this.#stderrLines.push(bytes)
+    for (let line = this.#stderrLines.next(); line !== null; line = this.#stderrLines.next()) this.events.stderr(line)
+    const now = performance.now()
+    if (now - this.#stderrSince > 1_000) {
+      this.#stderrSince = now
+      this.#stderrBytes = 0
+    }
+    this.#stderrBytes += bytes.length
+    if (this.#stderrBytes < this.limits.stdioStderrBytesPerSecond || this.#exited) return
+    this.#stderr.pause()
+    this.#stderrTimer = setTimeout(() => this.#stderr.resume(), 1_000)
+  }
+
+  #fail(detail: string): void {
+    this.#failure = detail
+    this.stop()
+  }
+
+  #terminate(): void {
+    if (!this.launch.sandbox) return this.#signal('SIGTERM', -this.pid)
+    // The sandbox would end at once, and all in it: what it runs is asked, which is its child's child.
+    for (const child of childrenOf(this.pid)) for (const pid of childrenOf(child)) this.#signal('SIGTERM', pid)
+  }
+
+  #signal(signal: NodeJS.Signals, pid: number): void {
+    try {
+      process.kill(pid, signal)
+    } catch (error) {
+      // ESRCH: there is nobody left. EPERM: it has made itself somebody else's.
+      if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return
+      this.events.stderr(`portcullis: ${signal}: ${messageOf(error)}`)
+    }
+  }
+
+  #onExit(code: number | null, signal: string | null): void {
+    this.#exited = true
+    // Its number is nobody else's as long as one of the group lives, so this can hit no stranger.
+    this.#signal('SIGKILL', -this.pid)
+    this.reaper.forget(this.pid)
+    clearTimeout(this.#timer)
+    clearTimeout(this.#stderrTimer)
+    const detail = this.#failure ?? detailOf(code, signal, this.launch)
+    const crashed = this.#failure !== null || !(this.#stopping || this.#muted)
+    this.end = { code, signal, crashed, detail }
+    this.#input.end()
+    // Its last words may still be in the pipes; somebody who left the group may hold them open.
+    this.#timer = setTimeout(() => {
+      this.#output.close()
+      this.#stderr.close()
+    }, this.limits.stdioDrainMs)
+    this.#stderr.resume()
+    this.#deliver()
+    this.#output.resume()
+    this.#finish()
+  }
+
+  #finish(): void {
+    if (!this.end || !this.#output.closed || !this.#stderr.closed) return
+    clearTimeout(this.#timer)
+    const rest = this.#stderrLines.rest()
+    if (rest !== '') this.events.stderr(rest)
+    this.#resolve(this.end)
+    this.onclose?.()
+  }
+}
+
+/** Throws `ProblemError` (502, `server-not-startable`). Nothing is read of it before `start`. */
+export const spawnProcess = (launch: Launch, reaper: Reaper, limits: Limits, events: ProcessEvents): Process =>
+  new Process(launch, reaper, limits, events)
+
+/** What a line says: a message, or a batch of them (2025-03-26); null: none. */
+const messagesOf = (line: string): JSONRPCMessage[] | null => {
+  if (!line.startsWith('{') && !line.startsWith('[')) return null
+  try {
+    const value: unknown = JSON.parse(line)
+    return Array.isArray(value) ? value.map((one) => parseJSONRPCMessage(one)) : [parseJSONRPCMessage(value)]
+  } catch {
+    // No JSON, or no JSON-RPC: it is told as what it is.
+    return null
+  }
+}
+
+/** Empty where the kernel doesn't tell, or nobody is there any more. */
+const childrenOf = (pid: number): number[] => {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
+  } catch {
+    // It ends by SIGKILL then, after the grace.
+    return []
+  }
+}

@@ -1,0 +1,43 @@
+import { expect, test } from 'bun:test'
+import { foundOf, probingCommands } from '../../src/gate/probe-command.ts'
+import { notStartable, ProblemError } from '../../src/gate/problem.ts'
+import type { Probed } from '../../src/health.ts'
+import { STDIO_URL, type StdioStatus } from '../../src/stdio.ts'
+import { serverAt } from '../support/server.ts'
+
+const statusWith = (extra: Partial<StdioStatus> = {}): StdioStatus => ({
+  ...{ processes: 0, startedInAll: 0, crashes: 0, lastCrash: null, retryAt: null, problem: null, stderr: [] },
+  ...extra,
+})
+
+test.each([
+  [{}, true, 'no process runs'],
+  [{ processes: 1 }, true, '1 process runs'],
+  [{ processes: 2, crashes: 3 }, true, '2 processes run'],
+  [{ problem: 'exited once, last: exit code 1' }, false, 'exited once, last: exit code 1'],
+  [{ problem: 'exited once, last: SIGKILL', retryAt: 4_001 }, false, 'exited once, last: SIGKILL; next start in 4 s'],
+] as [Partial<StdioStatus>, boolean, string][])('of %p: %p, %p', (status, reachable, detail) => {
+  expect(foundOf(statusWith(status), 1_000)).toEqual({ reachable, detail })
+})
+
+test('a look that nobody asked for starts nothing, and keeps what the server said of itself', async () => {
+  const server = serverAt(STDIO_URL, { kind: 'stdio' })
+  const calls: string[] = []
+  const call = (_: unknown, href: string) => {
+    calls.push(href)
+    return Promise.reject(new ProblemError(notStartable('no such command')))
+  }
+  let status = statusWith({ processes: 2 })
+  const probe = probingCommands(call, { statusOf: () => status }, () => 0)
+  const mcp = { name: 'x', version: '1', revision: '2025-11-25', transport: 'http' as const, tools: 3 }
+  const before: Probed = { reachable: false, found: 'mcp', path: '', detail: 'it was so', mcp }
+  expect(await probe(server, before)).toEqual({ ...before, reachable: true, detail: '2 processes run' })
+  expect(calls).toEqual([])
+
+  expect(await probe(server, null)).toEqual({
+    ...{ reachable: false, found: 'nothing', path: '', detail: 'no such command', mcp: null },
+  })
+  expect(calls).not.toEqual([])
+  status = statusWith({ problem: 'exited once, last: exit code 1' })
+  expect(await probe(server, null)).toMatchObject({ detail: 'exited once, last: exit code 1' })
+})
