@@ -19,6 +19,8 @@ export const limits = {
   rpcBodyBytesMax: 1024 * 1024,
   /** Ids remembered of one batch; a longer batch is cut by a reset. */
   rpcIdsMax: 1_000,
+  /** Ids of requests that are remembered until they are answered: those of SDKs are numbers, or UUIDs. */
+  rpcIdLengthMax: 1_000,
   /** JSON nested deeper is not read under a policy: to write it again takes the stack a frame a level. */
   rpcDepthMax: 200,
   /** A whole answer up to this is sent with its length; a larger one is streamed. */
@@ -89,6 +91,12 @@ export const limits = {
   stdioMemoryBytesMin: 64 * 1024 * 1024,
   /** One line is one message; answers may hold images. */
   stdioLineBytesMax: 16 * 1024 * 1024,
+  /** Clients whose stream broke off come back after this: as soon as the SDK's do by themselves. */
+  stdioRetryMs: 1_000,
+  /** Values in a message: reading more of them would hold up a revocation. A text or an image is one, however long. */
+  stdioValuesMax: 250_000,
+  /** The body of a POST, as the SDK's own servers have it: parsing more at once would hold up a revocation. */
+  stdioBodyBytesMax: 4 * 1024 * 1024,
   /** Messages on their way to a process that does not read them. */
   stdioInputBytesMax: 16 * 1024 * 1024,
   /** From closing its input and SIGTERM to SIGKILL. */
@@ -107,8 +115,10 @@ export const limits = {
   stdioUnreadBytesMax: 1024 * 1024,
   /** A shared process does not wait for a slow client: above that, one is given so much more, and then ended. */
   stdioBehindBytesMax: 4 * 1024 * 1024,
-  /** Until a command says whether it speaks 2026-07-28; many that do not never say. */
-  stdioDiscoverMs: 10_000,
+  /** Resources that one session of a shared process hears of. */
+  stdioSubscriptionsMax: 1_000,
+  /** Until a command says whether it speaks 2026-07-28: it may have to be fetched first, and clients wait half a minute. */
+  stdioDiscoverMs: 25_000,
   /** Nothing, or an end, is no clear answer to that, so it is asked again later. */
   stdioDiscoverAgainMs: 60_000,
   /** Events kept for a client that resumes (Last-Event-ID), of each session. */

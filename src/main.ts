@@ -147,13 +147,13 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
     close: (server, reason) => void control.closeOne(server, reason, SYSTEM),
     onTurned: (server) => {
       const known = servers.byId.get(server.id)
-      if (known) health.tell(known, foundOf(stdio.statusOf(known), now()))
+      if (known) health.tell(known, foundOf(stdio.statusOf(known)))
     },
     onSessionEnded: (server, sessionId) => gate.forgetSession(server, sessionId),
     log,
   })
   const call = caller(() => stdio.bridge())
-  const probeCommand = probingCommands(call, stdio, now)
+  const probeCommand = probingCommands(call, stdio)
   const probeUrl = probing(call)
   const probe: Probe = (server, before) => (server.stdio ? probeCommand : probeUrl)(server, before)
   const evidence = new Evidence(usageStore, limits)

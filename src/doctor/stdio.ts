@@ -136,6 +136,13 @@ const shell = (): Finding[] => {
   return [finding(CHECK, 'fail', 'there is no /bin/sh here, and commands are started through it', todo)]
 }
 
+/** The first process of a container inherits what others leave behind, and a node does not know of those. */
+const firstProcess = ({ node }: Subject): Finding[] => {
+  if (node?.pid !== 1) return []
+  const text = 'the node is process 1 of its container: what commands leave behind stays there as zombies'
+  return [finding(CHECK, 'warn', text, 'start the container with an init: docker run --init, or init: true in Compose')]
+}
+
 /** The folder of their folders: made by the first that is started. */
 const workingFolder = ({ folder, closed, uid }: Subject): Finding[] => {
   const path = join(folder, 'stdio')
@@ -178,7 +185,7 @@ export const stdioServers = async (subject: Subject): Promise<Finding[]> => {
   if (targets.length === 0) return []
   const { doctorFindingsMax } = subject.deps.limits
   const runner = runnerOf(subject)
-  const found = [...shell(), ...workingFolder(subject), ...room(subject, runner)]
+  const found = [...shell(), ...firstProcess(subject), ...workingFolder(subject), ...room(subject, runner)]
   for (const target of targets) {
     const wrong = await lookAtCommand(target, subject, runner)
     if (wrong) found.push(wrong)

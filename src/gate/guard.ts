@@ -59,7 +59,7 @@ const MAY_BEGIN_BATCH = /^[\s\ufeff\ufffd\0]*(?:\[|$)/
 const OF_TOOLS = /(?<![a-z])tools(?![a-z])/i
 
 /** MCP 2026-07-28 encodes what no header may hold: `=?base64?…?=`. */
-export const decodeHeader = (value: string): string => {
+const decodeHeader = (value: string): string => {
   const encoded = /^=\?base64\?([A-Za-z0-9+/=]*)\?=$/i.exec(value)?.[1]
   return encoded === undefined ? value : Buffer.from(encoded, 'base64').toString()
 }

@@ -1,7 +1,8 @@
+import { AppError } from '../error.ts'
 import type { Probe } from '../health.ts'
 import { limits } from '../limits.ts'
 import type { StdioProcesses, StdioStatus } from '../stdio.ts'
-import type { Clock } from '../time.ts'
+import type { Upstream } from '../upstream.ts'
 import { introduce } from './introduce.ts'
 import { mcp, unreachable } from './probe.ts'
 import { type Call, upstreamHref } from './upstream.ts'
@@ -9,24 +10,33 @@ import { type Call, upstreamHref } from './upstream.ts'
 const running = (count: number): string =>
   count === 0 ? 'no process runs' : `${count} ${count === 1 ? 'process runs' : 'processes run'}`
 
-/** How a server is, by its processes. */
-export const foundOf = ({ processes, problem, retryAt }: StdioStatus, now: number) => {
-  if (problem === null) return { reachable: true, detail: running(processes) }
-  const next = retryAt === null ? '' : `; next start in ${Math.ceil((retryAt - now) / 1_000)} s`
-  return { reachable: false, detail: problem + next }
+/** How a server is, by its processes. When the next may start is told of its status alone: this is kept for a while. */
+export const foundOf = ({ processes, problem }: StdioStatus) => ({
+  reachable: problem === null,
+  detail: problem ?? running(processes),
+})
+
+export interface LookedAfter extends StdioProcesses {
+  /** It runs, and does not work. */
+  fails(server: Upstream, problem: string): void
 }
+
+/** What is the server's own fault, and known to nobody but who asked. */
+const FAULTS = new Set(['upstream-timeout', 'server-start-timeout', 'no-mcp'])
+const FAULT = 'its process runs, and does not answer as an MCP server'
 
 /** A look at a server that is a command. Only the first starts a process, which introduces itself. */
 export const probingCommands =
-  (call: Call, stdio: StdioProcesses, now: Clock): Probe =>
+  (call: Call, stdio: LookedAfter): Probe =>
   async (server, before) => {
-    if (before) return { ...before, ...foundOf(stdio.statusOf(server), now()) }
+    if (before) return { ...before, ...foundOf(stdio.statusOf(server)) }
     const url = new URL(upstreamHref(server, '', '', false))
     try {
       const introduced = await introduce(server, url, limits.stdioStartMs, call)
       return { ...mcp('', url, introduced), detail: 'MCP answers on its standard output' }
     } catch (error) {
-      const { problem } = stdio.statusOf(server)
-      return { ...unreachable(error), ...(problem !== null && { detail: problem }) }
+      if (error instanceof AppError && FAULTS.has(error.slug)) stdio.fails(server, FAULT)
+      const found = unreachable(error)
+      return { ...found, detail: stdio.statusOf(server).problem ?? found.detail }
     }
   }

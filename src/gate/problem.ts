@@ -246,8 +246,10 @@ export const policyUnreadable = (why: string): Problem => ({
 })
 
 /** MCP 2026-07-28, Server Validation: who reads the body must answer so, and clients go by the code. */
-export const headerMismatch = (id: RpcId | null): Problem => {
-  const detail = 'Mcp-Method or Mcp-Name says another thing than the body.'
+export const headerMismatch = (
+  id: RpcId | null,
+  detail = 'Mcp-Method or Mcp-Name says another thing than the body.',
+): Problem => {
   return {
     status: 400,
     slug: 'header-mismatch',

@@ -33,6 +33,11 @@ export class StdioHost implements StdioProcesses {
     return this.#supervisor?.statusOf(server) ?? IDLE
   }
 
+  /** A look found that it does not work, though it runs. */
+  fails(server: Upstream, problem: string): void {
+    this.#supervisor?.fails(server, problem)
+  }
+
   /** Ends all processes, those that take longer than `graceMs` by force; resolves when none is left. */
   async stop(graceMs: number): Promise<void> {
     await this.#loading?.catch(() => undefined)

@@ -51,7 +51,11 @@ export const Reachable = ({ health: { reachable, detail } }: Pick<ServerCard, 'h
   return (
     <>
       <span class="status unreachable">no</span>
-      {detail !== null && <span class="detail">{detail}</span>}
+      {detail !== null && (
+        <span class="detail">
+          <bdi>{detail}</bdi>
+        </span>
+      )}
     </>
   )
 }

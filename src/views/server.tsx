@@ -44,19 +44,19 @@ const Answers = ({ health: { reachable, detail, lookedAt } }: ServerCard) => {
         {reachable ? 'reachable' : 'not reachable'}
       </span>
       <span class="detail">
-        {detail} <Time at={lookedAt} exact />
+        <bdi>{detail}</bdi> <Time at={lookedAt} exact />
       </span>
     </>
   )
 }
 
-const Found = ({ health: { mcp, reachable } }: ServerCard) => {
+const Found = ({ stdio, health: { mcp, reachable } }: ServerCard) => {
   if (mcp === null) return <span class="quiet">{reachable ? 'no MCP was found' : 'unknown'}</span>
   return (
     <>
       <bdi>{mcp.name ?? 'unnamed'}</bdi> {mcp.version !== null && <bdi>{mcp.version}</bdi>}
       <span class="detail">
-        revision {mcp.revision} over {mcp.transport === 'sse' ? 'HTTP+SSE' : 'HTTP'},{' '}
+        revision {mcp.revision} over {stdio ? 'stdio' : mcp.transport === 'sse' ? 'HTTP+SSE' : 'HTTP'},{' '}
         {mcp.tools === null ? 'tools not listed' : count(mcp.tools, 'tool')}
       </span>
     </>

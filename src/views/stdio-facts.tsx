@@ -96,7 +96,7 @@ const Running = ({ stdio: { status }, now }: { stdio: StdioCard; now: number }) 
       {status.processes === 0 ? <span class="quiet">none</span> : number(status.processes)}
       {startedInAll > 0 && (
         <span class="detail">
-          {count(startedInAll, 'start')} and {count(crashes, 'crash', 'crashes')} since the node runs
+          {count(startedInAll, 'start')} and {count(crashes, 'crash', 'crashes')} since the node started
         </span>
       )}
       {lastCrash !== null && (

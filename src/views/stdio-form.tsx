@@ -300,7 +300,7 @@ export const CommandEditPage = ({ frame, server, typed, failures, failure, isClu
         <Choices verb="Save" back={serverHref(server.name)} />
         <p class="hint">
           {server.processes > 0
-            ? `A change ends the ${processes(server.processes)} of now; clients start again.`
+            ? `A change ends what runs now (${processes(server.processes)}); clients start again.`
             : 'The next client gets what this says.'}
         </p>
       </form>

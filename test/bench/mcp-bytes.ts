@@ -37,17 +37,32 @@ export const INITIALIZED = { method: 'notifications/initialized' }
 export const CALL = { method: 'tools/call', params: { name: 'echo', arguments: { text: 'hello' } } }
 const ids = Array.from({ length: IDS }, (_, at) => at + 1)
 
-/** Opens one session, and answers with calls of a tool in it. */
-export const sessionCalls = async (endpoint: Endpoint): Promise<string[]> => {
+/** Opens one session: how long until the first answer, and what its other requests carry. */
+export const openSession = async (endpoint: Endpoint) => {
   const connection = await HttpConnection.to(HOST, endpoint.port)
+  const before = performance.now()
   const opened = await connection.ask(post(endpoint, {}, { id: 0, ...INITIALIZE }))
+  const tookMs = performance.now() - before
   const session = opened.head.get('mcp-session-id')
   if (!session) throw new Error(`no session: ${opened.status} ${opened.text}`)
   const headers = { 'Mcp-Session-Id': session, 'Mcp-Protocol-Version': SESSIONS }
   const ready = await connection.ask(post(endpoint, headers, INITIALIZED))
   if (ready.status !== '202') throw new Error(`not initialized: ${ready.status} ${ready.text}`)
   connection.close()
+  return { headers, tookMs }
+}
+
+/** Opens one session, and answers with calls of a tool in it. */
+export const sessionCalls = async (endpoint: Endpoint): Promise<string[]> => {
+  const { headers } = await openSession(endpoint)
   return ids.map((id) => post(endpoint, headers, { id, ...CALL }))
+}
+
+/** Ends a session, and is answered. */
+export const endSession = async (endpoint: Endpoint, headers: Record<string, string>): Promise<void> => {
+  const { port, path, token } = endpoint
+  const bearer: Record<string, string> = token === null ? {} : { Authorization: `Bearer ${token}` }
+  await fetch(`http://${HOST}:${port}${path}`, { method: 'DELETE', headers: { ...bearer, ...headers } })
 }
 
 export const statelessCalls = async (endpoint: Endpoint): Promise<string[]> => {

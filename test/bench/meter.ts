@@ -26,10 +26,10 @@ export const cpuMsOf = (pid: number): number => cpuMs(familyOf(pid))
 /** Without its children, which may be a peer's own upstream. */
 export const ownCpuMsOf = (pid: number): number => cpuMs([pid])
 
-/** How much memory they hold; exact, where `statm` counts only now and then. */
-export const residentKiBOf = (pid: number): number =>
-  sum(
-    familyOf(pid).map((each) =>
-      Number(/^Rss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${each}/smaps_rollup`, 'utf8'))?.[1]),
-    ),
-  )
+/** How much memory these hold; exact, where `statm` counts only now and then. */
+const residentKiB = (pids: number[]): number =>
+  sum(pids.map((pid) => Number(/^Rss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1])))
+
+export const residentKiBOf = (pid: number): number => residentKiB(familyOf(pid))
+/** Without its children, which may be a peer's own upstream. */
+export const ownResidentKiBOf = (pid: number): number => residentKiB([pid])

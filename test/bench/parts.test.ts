@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from 'bun:test'
 import { builtBinary } from '../support/binary.ts'
 import { shortBench } from './short-bench.ts'
 
-const PARTS = ['kill', 'http', 'mcp', 'streams', 'dead', 'million', 'busy', 'start', 'console', 'cluster']
+const PARTS = ['kill', 'http', 'mcp', 'stdio', 'streams', 'dead', 'million', 'busy', 'start', 'console', 'cluster']
 
 // A part's own time is no building time.
 beforeAll(() => void builtBinary(), 60_000)

@@ -50,7 +50,7 @@ test('the page takes the figures of a run between its marks, and keeps the rest'
 test('a part that is none of its own is bad usage, and nothing is run', async () => {
   const { code, out, err, found } = await shortBench(['kill', 'nonsense'])
   expect(code).toBe(2)
-  expect(err).toContain('kill|http|mcp|streams|dead|million|busy|start|console|cluster')
+  expect(err).toContain('kill|http|mcp|stdio|streams|dead|million|busy|start|console|cluster')
   expect(out).toBe('')
   expect(found).toBeNull()
 })

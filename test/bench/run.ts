@@ -12,6 +12,7 @@ const PARTS: Record<string, () => Promise<{ run: Bench }>> = {
   kill: () => import('./kill.ts'),
   http: () => import('./http.ts'),
   mcp: () => import('./mcp.ts'),
+  stdio: () => import('./stdio.ts'),
   streams: () => import('./streams.ts'),
   dead: () => import('./dead.ts'),
   million: () => import('./million.ts'),

@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { Browser, Page } from 'playwright-core'
-import { startNode } from '../support/node.ts'
+import type { ServerJson } from '../../src/server/api/schemas.ts'
+import { initialize } from '../support/initialize.ts'
+import { startNode, type TestNode } from '../support/node.ts'
+import { eventually } from '../support/poll.ts'
 import { open, type RawClient } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
 import { startEvents } from '../support/upstreams/events.ts'
@@ -70,6 +73,7 @@ describe.skipIf(!hasChromium())('hostile names', () => {
     const idOf = async (path: string, body: unknown) => (await node.api<{ id: string }>('POST', path, body)).json.id
     const apiKey = await idOf('/apikeys', { name: name.slice(0, 100), role: 'operator' })
     const person = await idOf('/operators', { name: `${name.slice(0, 96)} o`, role: 'auditor' })
+    await addCommands(node, name)
     const { json: ring } = await node.api<{ items: { id: string }[] }>('GET', '/keys')
     const oldKey = ring.items[0]?.id ?? ''
     await node.api('POST', '/keys', {})
@@ -86,6 +90,22 @@ describe.skipIf(!hasChromium())('hostile names', () => {
         await mcp.stop()
       },
     }
+  }
+
+  /** A command whose every word is hostile, and one that says so on its standard error, more than a page may hold. */
+  const addCommands = async (node: TestNode, name: string) => {
+    const says = 'for n in $(seq 100); do echo "$0" >&2; done; exit 1'
+    const stdio = { sandbox: true, allow: [`/${name}`], command: [name, ...Array.from({ length: 30 }, () => name)] }
+    // It is looked at as well: its health says which program is not there.
+    await node.api('POST', '/servers', { name: 'project-files', stdio })
+    const command = ['/bin/sh', '-c', says, `${name} `.repeat(15)]
+    await node.api('POST', '/servers', { name: 'weather', probe: false, stdio: { command } })
+    const { token } = await node.createToken('forecast', ['weather'])
+    await initialize(`${node.gate}/s/weather`, token)
+    await eventually(async () => {
+      const { json } = await node.api<ServerJson>('GET', '/servers/weather')
+      return (json.stdio?.status.stderr.length ?? 0) >= 100
+    })
   }
 
   beforeAll(async () => {

@@ -43,8 +43,12 @@ const addCommands = async (node: TestNode) => {
     shared: true,
     user: null,
   })
-  const { token } = await node.createToken('Zed', ['project-files', 'weather'], { subject: SUBJECTS[1] })
-  for (const name of ['project-files', 'weather']) await initialize(`${node.gate}/s/${name}`, token)
+  const { token } = await node.createToken('Zed', ['project-files', 'weather'], { subject: 'linus@example.com' })
+  const [files, weather] = await Promise.all(
+    ['project-files', 'weather'].map((name) => initialize(`${node.gate}/s/${name}`, token)),
+  )
+  if (files?.status !== 200 || weather?.status !== 502)
+    throw new Error('the commands of the world do not run as they should')
 }
 
 export const startWorld = async (): Promise<World> => {

@@ -85,6 +85,8 @@ test('the help of serve names every flag and its variable', async () => {
     'tls-cert',
     'tls-key',
     'key-file',
+    'stdio-processes',
+    'stdio-processes-per-token',
     'node-name',
     'cluster-listen',
     'cluster-advertise',

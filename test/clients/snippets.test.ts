@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
 import type { TokenIssuedJson } from '../../src/server/api/schemas.ts'
+import { COMMANDS } from '../conformance/stdio-roads.ts'
 import { type TestNode, startNode } from '../support/node.ts'
 import { startEvents } from '../support/upstreams/events.ts'
 import { startEverything } from '../support/upstreams/everything.ts'
@@ -29,6 +30,7 @@ beforeAll(async () => {
     startNode(),
   ])
   await node.addServer('ses.sions', sessions.url, { kind: 'mcp', path: '/mcp' })
+  await node.addCommand('command', COMMANDS.features, { path: '/mcp' })
   await node.addServer('sse', sse.url, { kind: 'mcp', path: '/sse' })
   await node.addServer('chat', chat.url, { kind: 'http', path: '/v1' })
   await node.addServer('events', events.url, { kind: 'http', path: '/sse' })
@@ -52,7 +54,7 @@ const failureOf = (promise: Promise<unknown>): Promise<Error | null> =>
   )
 
 /** Both programs speak the revisions with sessions, over either transport. */
-const MCP = ['ses.sions', 'sse']
+const MCP = ['ses.sions', 'sse', 'command']
 
 describe.each(MCP)('mcp-remote, as Claude Desktop starts it, to %s', (server) => {
   type Desktop = { mcpServers: Record<string, { command: string; args: string[]; env: Record<string, string> }> }

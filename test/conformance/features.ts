@@ -438,7 +438,7 @@ const ON_THE_WIRE: Feature[] = [
   raw('progress tokens of both kinds', async (door) => {
     const { call, end } = await rawSession(door)
     for (const progressToken of ['a token', 7, 0]) {
-      const reading = await call(1, 'progress', { steps: 2 }, { progressToken })
+      const reading = await call(1, 'progress', { steps: 2, atOnce: true }, { progressToken })
       await reading.answerTo(1)
       const tokens = reading.messages.filter(({ method }) => method).map(({ params }) => params?.['progressToken'])
       deepEqual(tokens, [progressToken, progressToken])
@@ -447,7 +447,7 @@ const ON_THE_WIRE: Feature[] = [
   }),
   raw('log messages, progress and the answer in one order, on one stream', async (door) => {
     const { call, end } = await rawSession(door)
-    const reading = await call(1, 'mixed', { steps: 3 }, { progressToken: 't' })
+    const reading = await call(1, 'mixed', { steps: 3, atOnce: true }, { progressToken: 't' })
     await reading.answerTo(1)
     const [log, progress] = ['notifications/message', 'notifications/progress']
     deepEqual(

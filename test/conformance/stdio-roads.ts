@@ -27,8 +27,7 @@ export const openRoad = async (road: StdioRoad, command: string[], era: Era, nod
     return { door: { url: url + rest, headers: {} } satisfies Door, token: undefined, stop }
   }
   const name = `stdio-${crypto.randomUUID()}`
-  const answer = await node.api('POST', '/servers', { name, probe: false, stdio: { command, ...OURS[road] } })
-  if (answer.status !== 201) throw new Error(`${answer.status}: ${JSON.stringify(answer.json)}`)
+  await node.addCommand(name, command, OURS[road])
   const { token } = await node.createToken(name, [name])
   const door: Door = { url: `${node.gate}/s/${name}${rest}`, headers: bearer(token) }
   return { door, token, stop: () => node.api('DELETE', `/servers/${name}`) }

@@ -2,8 +2,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { StdioRequest } from '../../src/stdio.ts'
+import { portcullis } from '../cli/run.ts'
 import { builtBinary } from '../support/binary.ts'
+import { startCluster, type TestMember } from '../support/cluster.ts'
 import { startNode, type TestNode } from '../support/node.ts'
+import { eventually } from '../support/poll.ts'
 import { tempFolder } from '../support/temp.ts'
 import { diagnose, isRoot } from './run.ts'
 
@@ -92,6 +95,27 @@ test('the node runs no program that only root may run; somebody else needs root'
       ),
     ]),
   )
+}, 60_000)
+
+test('in a cluster each member looks at what it runs itself, also when it is stopped', async () => {
+  await using cluster = await startCluster(2)
+  const [a, b] = cluster.members as [TestMember, TestMember]
+  const body = (name: string, more = {}) => ({ name, stdio: { command: [`no-${name}`], ...more }, probe: false })
+  await a.running.api('POST', '/servers', body('of-a'))
+  await b.running.api('POST', '/servers', body('of-b'))
+  await b.running.api('POST', '/servers', body('of-all', { everywhere: true }))
+  const namesAt = async ({ data }: TestMember) =>
+    (await said(data)).map((line) => /: (of-\w+): /.exec(line)?.[1]).toSorted()
+  await eventually(async () => (await namesAt(a)).length === 2)
+  await eventually(async () => (await namesAt(b)).length === 2)
+  expect([await namesAt(a), await namesAt(b)]).toEqual([
+    ['of-a', 'of-all'],
+    ['of-all', 'of-b'],
+  ])
+  const { stdout } = await portcullis(['--data', b.data, 'server', 'show', 'of-a'])
+  expect(stdout).toMatch(/^Runs on: +node a alone$/m)
+  await a.kill()
+  expect(await namesAt(a)).toEqual(['of-a', 'of-all'])
 }, 60_000)
 
 describe('what all of them need', () => {

@@ -57,6 +57,9 @@ let clock = Date.parse('2026-11-01T00:00:00Z')
 const now = () => (clock += 1)
 const quiet = (): void => undefined
 
+/** Of each server, in its headers or its environment. */
+const CREDENTIAL = 'upstream'
+
 /** The services of a node on a folder, as main.ts puts them together, without the gate. */
 const openNode = (folder: string) => {
   clearStaging(folder, filesOf(folder).key)
@@ -155,7 +158,11 @@ class World {
 
   addServer(name = `s${(this.#made += 1)}`) {
     const { control } = this.node
-    control.add(control.draft({ name, url: 'http://127.0.0.1:9', headers: { 'X-Key': 'upstream' } }), SYSTEM)
+    const isCommand = name === 'y' || this.#made % 2 === 1
+    const what = isCommand
+      ? { stdio: { command: ['server', name], env: { KEY: CREDENTIAL } } }
+      : { url: 'http://127.0.0.1:9', headers: { 'X-Key': CREDENTIAL } }
+    control.add(control.draft({ name, ...what }), SYSTEM)
   }
 
   removeServer(pick: number) {
@@ -370,6 +377,9 @@ class World {
         expect(policy, `${done}: ${known.id} may do more again`).toBe(this.policies.get(known.id))
       }
     }
+    // Whatever was rotated or removed since: what lives opens with the keys that are left.
+    for (const { name, stdio, headers } of servers.live())
+      expect([name, stdio ? stdio.env : headers]).toEqual([name, [[stdio ? 'KEY' : 'X-Key', CREDENTIAL]]])
     for (const id of this.serversClosed) {
       const server = servers.byId.get(id)
       // Nobody gets to a removed one, whatever its gate says.

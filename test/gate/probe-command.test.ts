@@ -15,9 +15,19 @@ test.each([
   [{ processes: 1 }, true, '1 process runs'],
   [{ processes: 2, crashes: 3 }, true, '2 processes run'],
   [{ problem: 'exited once, last: exit code 1' }, false, 'exited once, last: exit code 1'],
-  [{ problem: 'exited once, last: SIGKILL', retryAt: 4_001 }, false, 'exited once, last: SIGKILL; next start in 4 s'],
 ] as [Partial<StdioStatus>, boolean, string][])('of %p: %p, %p', (status, reachable, detail) => {
-  expect(foundOf(statusWith(status), 1_000)).toEqual({ reachable, detail })
+  expect(foundOf(statusWith(status))).toEqual({ reachable, detail })
+})
+
+/** What the supervisor would know. */
+const startProcesses = (status: StdioStatus) => ({
+  status,
+  statusOf() {
+    return this.status
+  },
+  fails(_: unknown, problem: string) {
+    this.status = { ...this.status, problem }
+  },
 })
 
 test('a look that nobody asked for starts nothing, and keeps what the server said of itself', async () => {
@@ -27,8 +37,8 @@ test('a look that nobody asked for starts nothing, and keeps what the server sai
     calls.push(href)
     return Promise.reject(new ProblemError(notStartable('no such command')))
   }
-  let status = statusWith({ processes: 2 })
-  const probe = probingCommands(call, { statusOf: () => status }, () => 0)
+  const processes = startProcesses(statusWith({ processes: 2 }))
+  const probe = probingCommands(call, processes)
   const mcp = { name: 'x', version: '1', revision: '2025-11-25', transport: 'http' as const, tools: 3 }
   const before: Probed = { reachable: false, found: 'mcp', path: '', detail: 'it was so', mcp }
   expect(await probe(server, before)).toEqual({ ...before, reachable: true, detail: '2 processes run' })
@@ -38,6 +48,16 @@ test('a look that nobody asked for starts nothing, and keeps what the server sai
     ...{ reachable: false, found: 'nothing', path: '', detail: 'no such command', mcp: null },
   })
   expect(calls).not.toEqual([])
-  status = statusWith({ problem: 'exited once, last: exit code 1' })
+  processes.status = statusWith({ problem: 'exited once, last: exit code 1' })
   expect(await probe(server, null)).toMatchObject({ detail: 'exited once, last: exit code 1' })
+})
+
+test('what answers otherwise than an MCP server is not taken for reachable later', async () => {
+  const server = serverAt(STDIO_URL, { kind: 'stdio' })
+  const processes = startProcesses(statusWith({ processes: 1 }))
+  const probe = probingCommands(() => Promise.resolve(new Response('{}', { status: 404 })), processes)
+  const found = await probe(server, null)
+  const detail = 'its process runs, and does not answer as an MCP server'
+  expect(found).toMatchObject({ reachable: false, detail })
+  expect(await probe(server, found)).toMatchObject({ reachable: false, detail })
 })

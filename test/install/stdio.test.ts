@@ -54,7 +54,7 @@ test.if(here)(
       before: BEFORE,
       scenes: {
         'Commands in the service': {
-          after: `fine weather; facts weather | grep -qx portcullis
+          after: `fine weather; facts weather | grep -qx portcullis; facts weather | grep -q '^/var/lib/portcullis/stdio/'
           portcullis server add early --stdio --sandbox -- mcp-server-filesystem; refused early
           portcullis server add early-user --stdio --user daemon -- mcp-server-filesystem; refused early-user`,
         },
@@ -63,7 +63,7 @@ test.if(here)(
           pid=$(systemctl show -p MainPID --value portcullis)
           nsenter -t $pid -m sh -c 'test -d /home/ada/notes && ! test -e /home/ada/private && touch /srv/files/written'`,
         },
-        'A sandbox': { after: 'fine safe; facts safe | grep -q "^/var/lib/portcullis/stdio/"; fine weather' },
+        'A sandbox': { after: 'fine safe; facts safe | grep -q "^/var/lib/portcullis/stdio/"' },
         'Another user': {
           after: `fine apart; head -n 1 /home/mcp/.portcullis/apart/facts | grep -qx mcp
           pid=$(systemctl show -p MainPID --value portcullis); grep -q '^CapEff:.*00000000000000e0$' /proc/$pid/status`,

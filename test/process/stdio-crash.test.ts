@@ -80,11 +80,11 @@ test('a process that dies ends its session, shows in the health at once, and ano
   expect((await client.open()).status).toBe(200)
   const waiting = client.call('slow', { seconds: 60 })
   const { rpc } = await client.call('kill')
-  expect(rpc.error).toMatchObject({ code: -32081, data: { type: 'server_exited' } })
-  expect((await waiting).rpc.error).toMatchObject({ code: -32081, message: 'The server exited: SIGKILL' })
+  expect(rpc.error).toMatchObject({ code: -32082, data: { type: 'server_exited' } })
+  expect((await waiting).rpc.error).toMatchObject({ code: -32082, message: 'The server exited: SIGKILL' })
   const crashed = await serverOf(node, 'fs')
-  expect(crashed.health).toMatchObject({ reachable: false, mcp: { name: 'test-stdio' } })
-  expect(crashed.health.detail).toMatch(/^exited once, last: SIGKILL(; next start in 1 s)?$/)
+  const detail = 'exited once, last: SIGKILL'
+  expect(crashed.health).toMatchObject({ reachable: false, detail, mcp: { name: 'test-stdio' } })
   expect(crashed.stdio).toMatchObject({ status: { crashes: 1, lastCrash: { detail: 'SIGKILL' } } })
   expect((await client.call('pid')).status).toBe(404)
 
@@ -125,7 +125,7 @@ test('a crash loop closes the server and says so, until an operator opens it', a
   expect(closed).toMatchObject({
     state: 'closed',
     reason,
-    health: { reachable: false, detail: expect.stringContaining('closed after 5 crashes, last: exit code 7') },
+    health: { reachable: false, detail: 'closed after 5 crashes, last: exit code 7' },
     stdio: { status: { crashes: 5, startedInAll: 5, processes: 0 } },
   })
   const audit = await node.api<{ items: AuditRowJson[] }>('GET', '/audit?action=server.close')

@@ -1,3 +1,4 @@
+import { Database } from 'bun:sqlite'
 import { expect, test } from 'bun:test'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,6 +7,7 @@ import { NOBODY } from '../../src/cluster-view.ts'
 import { limits } from '../../src/limits.ts'
 import type { StdioRequest } from '../../src/stdio.ts'
 import { adoptRing } from '../../src/store/adopt.ts'
+import { ClusterStore } from '../../src/store/cluster.ts'
 import { found } from '../../src/store/founding.ts'
 import { goBack } from '../../src/store/going-back.ts'
 import { ServerStore } from '../../src/store/server.ts'
@@ -290,6 +292,45 @@ test('a copy that is put back has commands as they are now', async () => {
   again.close()
 })
 
+test('a member that goes back to a program which knows no commands has them again after its upgrade', async () => {
+  const a = openNode()
+  await found(a, limits, OWNER)
+  a.replica.reload()
+  const cluster = new ClusterStore(a.store)
+  cluster.create('cl_1', false)
+  a.store.client.run('PRAGMA wal_checkpoint(TRUNCATE)')
+  const copy = join(tempFolder(), 'copy')
+  a.store.client.query('VACUUM INTO ?').run(copy)
+  // As an upgrade leaves it: of before there were columns for commands.
+  const before = new Database(copy)
+  before.run('ALTER TABLE servers DROP COLUMN stdio')
+  before.run('ALTER TABLE servers DROP COLUMN env')
+  before.run('DELETE FROM __drizzle_migrations WHERE rowid = (SELECT max(rowid) FROM __drizzle_migrations)')
+  before.close()
+  addCommand(a, 'fs')
+  addCommand(a, 'gone')
+  a.control.remove('gone', OWNER)
+  const { name, id } = addCommand(a, 'git')
+  a.control.putGate(name, 'closed', 'an incident', OWNER)
+  a.close()
+  const options = { folder: a.folder, keyFile: a.files.key, version: '0.4.0', actor: 'local:0', now: Date.now }
+  expect(goBack(copy, options).merged).toMatchObject({ servers: 0 })
+  const old = new Database(a.files.database, { readonly: true })
+  expect(old.query("SELECT name FROM pragma_table_info('servers') WHERE name IN ('stdio', 'env')").all()).toEqual([])
+  // Nothing that it would call: only what is removed.
+  expect(old.query('SELECT name FROM servers WHERE removed_at IS NULL').all()).toEqual([])
+  expect(old.query("SELECT count(*) AS n FROM carried WHERE kind = 'server.stdio'").get()).toEqual({ n: 3 })
+  old.close()
+  const again = openNode(a.folder)
+  expect(again.servers.sorted().map((server) => [server.name, server.state])).toEqual([
+    ['fs', 'open'],
+    ['git', 'closed'],
+  ])
+  expect(again.servers.byId.get(id)?.stdio?.env).toEqual([['TOKEN', VALUE]])
+  expect(bytesOf(a.folder)).not.toContain(VALUE)
+  again.close()
+})
+
 type Step =
   | { at: number; what: 'add' | 'change' | 'close' | 'open' | 'remove'; name: number; value: number }
   | { at: number; what: 'pull'; from: number }
@@ -333,7 +374,7 @@ test('whatever is done where, and in whatever order it is heard of, all come to 
         }
         sync(nodes)
         // Of a removed one the memory of who had it holds more than the disk.
-        const living = (node: TestNode) => node.servers.live().map(({ url: _, ...server }) => server)
+        const living = (node: TestNode) => node.servers.live().map((server) => ({ ...server, url: server.url.href }))
         const [a, ...others] = nodes.map((node) => ({ living: living(node), disk: new ServerStore(node.store).all() }))
         const byId = <T extends { id: string }>(all: T[]) => all.toSorted((x, y) => (x.id < y.id ? -1 : 1))
         for (const other of others) {
@@ -346,6 +387,6 @@ test('whatever is done where, and in whatever order it is heard of, all come to 
         close(nodes)
       }
     }),
-    { numRuns: 25 },
+    { numRuns: 15 },
   )
 }, 60_000)

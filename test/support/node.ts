@@ -110,6 +110,9 @@ export const startNode = async (options: NodeOptions = {}) => {
     /** Adds a server without probing it, so that an upstream's record of requests holds only the test's. */
     addServer: (name: string, url: string, extra: Record<string, unknown> = {}) =>
       expecting<ServerJson>(201, 'POST', '/servers', { name, url, probe: false, ...extra }),
+    /** Adds a server that is a command, without looking at it. */
+    addCommand: (name: string, command: string[], { path = '', ...stdio }: Record<string, unknown> = {}) =>
+      expecting<ServerJson>(201, 'POST', '/servers', { name, path, probe: false, stdio: { command, ...stdio } }),
     /** The secret is in `token`, here and never again. */
     createToken: async (name: string, servers: string[], extra: Record<string, unknown> = {}) => {
       const issued = await expecting<TokenIssuedJson>(201, 'POST', '/tokens', { name, servers, ...extra })

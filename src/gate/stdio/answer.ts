@@ -3,7 +3,7 @@ import type { RpcId } from '../rpc.ts'
 
 /** What the bridge itself answers, in the words that the SDK's own servers use, since clients go by them. */
 
-const SERVER_EXITED_CODE = -32081
+const SERVER_EXITED_CODE = -32082
 
 /** To a request that was in flight when its server ended. */
 export const exitError = (id: RpcId, detail: string) => ({
@@ -27,6 +27,21 @@ export const undeliveredError = (id: RpcId, detail: string) => ({
   jsonrpc: '2.0' as const,
   id,
   error: { code: -32603, message: `The server did not take the request: ${detail}` },
+})
+
+/** To a request that its client has taken back. */
+export const cancelledError = (id: RpcId) => ({
+  jsonrpc: '2.0' as const,
+  id,
+  error: { code: -32800, message: 'The request was cancelled' },
+})
+
+export const tooManyCalls = (most: number): Problem => ({
+  status: 429,
+  slug: 'too-many-calls',
+  title: 'Too many calls',
+  detail: `This session waits for the answers to ${most} calls, and may make no more until one comes.`,
+  retryAfterS: 5,
 })
 
 /** A refusal of a whole HTTP request, with a body as JSON-RPC has it. */

@@ -7,8 +7,10 @@ import {
 import type { Limits } from '../../limits.ts'
 import type { Upstream } from '../../upstream.ts'
 import { ProblemError, problems } from '../problem.ts'
+import { isRecord } from '../rpc.ts'
 import type { Bridge, Caller } from '../upstream.ts'
 import { methodNotAllowed, rpcRefusal, sessionNotFound } from './answer.ts'
+import { hasMoreValues, isDeeper } from './depth.ts'
 import type { StdioServer } from './launch.ts'
 import { type Link, ownLink } from './link.ts'
 import { Modern } from './modern.ts'
@@ -89,6 +91,10 @@ export class StdioBridge implements Bridge {
     })
     if (outcome.kind !== 'legacy') return this.#modern.fetch(server, request, json, outcome, caller)
     if (![json].flat().some((message) => isInitializeRequest(message))) return sessionRequired()
+    // The SDK says so too, but by then a process runs.
+    const accept = request.headers.get('accept') ?? ''
+    if (!accept.includes('application/json') || !accept.includes('text/event-stream'))
+      return notAcceptable('both application/json and text/event-stream')
     const session = new StreamableSession(await this.#link(server, request, caller), this.deps.limits, () =>
       this.#forget(this.#sessions, session, server),
     )
@@ -98,8 +104,7 @@ export class StdioBridge implements Bridge {
 
   async #openOldSse(server: StdioServer, request: Request, caller: Caller | null): Promise<Response> {
     // Whoever only looks in with a browser starts no process.
-    if (request.headers.get('accept')?.includes('text/event-stream') !== true)
-      return rpcRefusal(406, -32000, 'Not Acceptable: Client must accept text/event-stream')
+    if (request.headers.get('accept')?.includes('text/event-stream') !== true) return notAcceptable('text/event-stream')
     const session = new OldSseSession(await this.#link(server, request, caller), this.deps.limits, () =>
       this.#forget(this.#oldSse, session, server),
     )
@@ -107,11 +112,18 @@ export class StdioBridge implements Bridge {
     return session.open()
   }
 
-  async #postOldSse(server: StdioServer, request: Request, caller: Caller | null, sessionId: string): Promise<Response> {
+  async #postOldSse(
+    server: StdioServer,
+    request: Request,
+    caller: Caller | null,
+    sessionId: string,
+  ): Promise<Response> {
     const body = await this.#json(request)
     if (body instanceof Response) return body
     const session = find(this.#oldSse, sessionId, server, caller)
     if (!session) return sessionNotFound()
+    // Cut while its body was read: not a byte of it goes on.
+    request.signal.throwIfAborted()
     if (caller) session.link.touch(caller)
     return session.post(body.json)
   }
@@ -127,18 +139,26 @@ export class StdioBridge implements Bridge {
     return link
   }
 
-  /** The body of a POST, or why it is none. Throws `ProblemError` past the size that a process may be given. */
+  /** The body of a POST, or why it is none. Throws `ProblemError` past the size that is taken. */
   async #json(request: Request): Promise<{ json: unknown } | Response> {
     if (!isJsonContentType(request.headers.get('content-type')))
       return rpcRefusal(415, -32000, 'Unsupported Media Type: Content-Type must be application/json')
-    const body = await readRequestBody(request, this.deps.limits.stdioInputBytesMax)
+    const { stdioBodyBytesMax, stdioValuesMax, rpcDepthMax } = this.deps.limits
+    const body = await readRequestBody(request, stdioBodyBytesMax)
     if (body.tooLarge) throw new ProblemError(problems.bodyTooLarge)
+    if (isDeeper(body.text, rpcDepthMax))
+      return rpcRefusal(400, -32600, `Invalid Request: nested deeper than ${rpcDepthMax} levels`)
+    if (hasMoreValues(body.text, stdioValuesMax))
+      return rpcRefusal(400, -32600, `Invalid Request: more than ${stdioValuesMax} values`)
     let json: unknown
     try {
       json = JSON.parse(body.text)
     } catch {
       return rpcRefusal(400, -32700, 'Parse error: Invalid JSON')
     }
+    const { rpcIdLengthMax } = this.deps.limits
+    if ([json].flat().some((message) => remembered(message).some((id) => id.length > rpcIdLengthMax)))
+      return rpcRefusal(400, -32600, `Invalid Request: an id is longer than ${rpcIdLengthMax} characters`)
     // JSON-RPC 2.0, 6: an empty batch is no request. The SDK would accept it.
     return Array.isArray(json) && json.length === 0 ? rpcRefusal(400, -32600, 'Invalid Request: empty batch') : { json }
   }
@@ -150,6 +170,15 @@ export class StdioBridge implements Bridge {
 }
 
 const isCommand = (server: Upstream): server is StdioServer => server.stdio !== null
+
+/** What is kept of a message until it is answered. */
+const remembered = (message: unknown): string[] => {
+  if (!isRecord(message)) return []
+  const _meta = isRecord(message.params) ? message.params._meta : null
+  return [message.id, isRecord(_meta) && _meta.progressToken].filter((id) => typeof id === 'string')
+}
+
+const notAcceptable = (what: string): Response => rpcRefusal(406, -32000, `Not Acceptable: Client must accept ${what}`)
 
 const sessionRequired = (): Response => rpcRefusal(400, -32000, 'Bad Request: Mcp-Session-Id header is required')
 

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, realpathSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { StdioSpec } from '../../stdio.ts'
 import type { Upstream } from '../../upstream.ts'
@@ -13,6 +13,7 @@ export type StdioServer = Upstream & { stdio: StdioSpec }
 export interface Launch {
   argv: string[]
   env: Record<string, string>
+  /** Without links in it. */
   cwd: string
   uid?: number
   gid?: number
@@ -58,15 +59,16 @@ const userOf = (name: string, file: string): Account => {
 /** What is made in a user's home is made as that user: whoever owns the home could lead root anywhere by a link. */
 const userFolder = async (account: Account, name: string): Promise<string> => {
   const folder = join(account.home, '.portcullis', name)
-  const script = 'umask 077 && mkdir -p "$1" && cd "$1" && test -w .'
-  const trouble = await attempt(['/bin/sh', '-c', script, 'sh', folder], { uid: account.uid, gid: account.gid })
-  return trouble === null ? folder : refuse(`the server's folder ${folder} can't be made: ${trouble}`)
+  const script = 'umask 077 && mkdir -p "$1" && cd "$1" && test -w . && pwd -P'
+  const user = { uid: account.uid, gid: account.gid }
+  const { said, trouble } = await attempt(['/bin/sh', '-c', script, 'sh', folder], user)
+  return trouble === null ? said.trimEnd() : refuse(`the server's folder ${folder} can't be made: ${trouble}`)
 }
 
 const ownFolder = (dataFolder: string, serverId: string): string => {
   const folder = resolve(dataFolder, 'stdio', serverId)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  return folder
+  return realpathSync(folder)
 }
 
 /** A service often has a home that is none: what npx and uvx fetch goes to the server's own folder then. */
@@ -84,9 +86,11 @@ const may = (path: string, mode: number): boolean => {
 }
 
 /** The program's file. `execve` would say the same, but nobody would hear it. */
-const programOf = (command: string, path: string, folder: string): string => {
+const programOf = (command: string, path: string, folder: string, account: Account | null): string => {
   const file = command.includes('/') ? resolve(folder, command) : Bun.which(command, { PATH: path })
   if (file === null) return refuse(`the command "${command}" was not found in PATH (${path})`)
+  // Root without its capabilities may not look into a home; its owner may.
+  if (account && !may(dirname(file), constants.X_OK)) return file
   const found = statSync(file, { throwIfNoEntry: false })
   if (!found) {
     const hint = command.startsWith('/') ? '' : '; write its path from / on'
@@ -104,13 +108,14 @@ const programOf = (command: string, path: string, folder: string): string => {
 export const launchOf = async (server: StdioServer, deps: LaunchDeps): Promise<Launch> => {
   const { stdio } = server
   const account = stdio.user === null ? null : userOf(stdio.user, deps.passwd ?? '/etc/passwd')
+  // Without links: a sandbox shows the folder itself, not what led there.
   const cwd = account ? await userFolder(account, server.name) : ownFolder(deps.dataFolder, server.id)
   const home = stdio.sandbox ? cwd : (account?.home ?? homeOf(deps.env['HOME'], cwd))
   const { LANG } = deps.env
   const env: Record<string, string> = { PATH: deps.env['PATH'] ?? PATH, HOME: home, ...(LANG ? { LANG } : {}) }
   for (const [name, value] of stdio.env) env[name] = value
   const [command = '', ...rest] = stdio.command
-  const program = programOf(command, env['PATH'] as string, cwd)
+  const program = programOf(command, env['PATH'] as string, cwd, account)
   const self = account && account.uid === process.getuid?.()
   const launch: Launch = {
     argv: [program, ...rest],

@@ -71,6 +71,10 @@ export class Modern {
       const { code, message, data } = new UnsupportedProtocolVersionError({ supported: [...supported], requested })
       return refusalOf(400, { code, message, data }, body)
     }
+    if (outcome.messageKind === 'request') {
+      const problem = process.paramHeaders.problem(request.headers, outcome.message)
+      if (problem) throw new ProblemError(problem)
+    }
     if (caller) process.lease.touch(caller)
     return process.answer(outcome, request)
   }

@@ -7,10 +7,11 @@ import {
 import { messageOf } from '../../error.ts'
 import type { Limits } from '../../limits.ts'
 import { ProblemError, problems } from '../problem.ts'
-import type { RpcId } from '../rpc.ts'
-import { exitError, rpcRefusal, sessionNotFound, undeliveredError } from './answer.ts'
+import { isId, type RpcId } from '../rpc.ts'
+import { exitError, rpcRefusal, sessionNotFound, tooManyCalls, undeliveredError } from './answer.ts'
 import type { Link } from './link.ts'
 import { Outbox, Unread } from './outbox.ts'
+import { paramsOf } from './relations.ts'
 import { newSessionId } from './session.ts'
 
 const encoder = new TextEncoder()
@@ -38,8 +39,8 @@ export class OldSseSession {
 
   /** The answer to the GET: its first event says where the client's messages go. */
   async open(): Promise<Response> {
-    await this.link.start()
     this.#outbox.push(encoder.encode(`event: endpoint\ndata: /messages?sessionId=${this.id}\n\n`))
+    await this.link.start()
     return new Response(this.#outbox.body, {
       headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' },
     })
@@ -54,7 +55,10 @@ export class OldSseSession {
     } catch {
       return rpcRefusal(400, -32700, 'Parse error: Invalid JSON-RPC message')
     }
+    const { requestId } = paramsOf(message)
     if (isJSONRPCRequest(message)) this.#await(message)
+    else if ('method' in message && message.method === 'notifications/cancelled' && isId(requestId))
+      this.#waiting.delete(requestId)
     this.link.send(message).catch((error: unknown) => this.#undelivered(message, error))
     return new Response('Accepted', { status: 202 })
   }
@@ -70,6 +74,8 @@ export class OldSseSession {
   }
 
   #await(request: JSONRPCMessage & { id: RpcId }): void {
+    const { rpcIdsMax } = this.limits
+    if (this.#waiting.size >= rpcIdsMax) throw new ProblemError(tooManyCalls(rpcIdsMax))
     this.#waiting.add(request.id)
     if (!isInitializeRequest(request) || this.#start) return
     this.#initializeId = request.id

@@ -103,13 +103,13 @@ export class OutputPipe {
   pause(): void {
     if (this.#paused) return
     this.#paused = true
-    this.#socket?.pause()
+    if (!this.closed) this.#socket?.pause()
   }
 
   resume(): void {
     if (!this.#paused) return
     this.#paused = false
-    this.#socket?.resume()
+    if (!this.closed) this.#socket?.resume()
   }
 
   close(): void {

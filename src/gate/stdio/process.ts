@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
 import {
   type JSONRPCMessage,
@@ -10,6 +10,8 @@ import { messageOf } from '../../error.ts'
 import type { Limits } from '../../limits.ts'
 import { sizeText } from '../../size.ts'
 import { notStartable, ProblemError, problems } from '../problem.ts'
+import { hasMoreValues, isDeeper } from './depth.ts'
+import { childrenOf, type Descendant, descendantsOf, isAlive } from './descendants.ts'
 import type { Launch } from './launch.ts'
 import { Lines } from './lines.ts'
 import { InputPipe, OutputPipe } from './pipe.ts'
@@ -42,7 +44,8 @@ read -r go <&3 || exit 0
 ulimit -c 0
 ulimit -d "$1" 2>/dev/null || :
 if [ "$2" != 0 ]; then ulimit -S -t "$2" && ulimit -H -t "$3"; fi 2>/dev/null || :
-shift 3
+cd "$4" || exit 126
+shift 4
 unset PWD OLDPWD SHLVL go
 exec "$@" <&3 >&4 3<&- 4>&-`
 
@@ -87,10 +90,11 @@ export class Process implements Transport {
   #exited = false
   /** Why we ended it though nobody had asked for that. */
   #failure: string | null = null
+  /** What it had started when it was last asked to end. */
+  #descendants: Descendant[] = []
   #timer: NodeJS.Timeout | undefined
-  #stderrTimer: NodeJS.Timeout | undefined
-  #stderrSince = 0
-  #stderrBytes = 0
+  #toldSince = 0
+  #toldBytes = 0
 
   constructor(
     readonly launch: Launch,
@@ -108,7 +112,7 @@ export class Process implements Transport {
     this.#stderrLines = new Lines(4 * limits.stdioStderrLineLengthMax)
     this.#child = this.#spawn()
     const [, , , input, output, stderr] = this.#child.stdio as unknown as number[]
-    reaper.watch(this.pid)
+    this.#watch([input, output, stderr] as number[])
     this.#input = new InputPipe(input as number, limits.stdioInputBytesMax)
     this.#input.write(Buffer.from('\n'))
     this.#output = new OutputPipe(
@@ -158,14 +162,16 @@ export class Process implements Transport {
     if (this.#stopping || this.#exited) return
     this.#stopping = true
     this.#input.end()
+    // Who left the group is found only while its parents live.
+    this.#descendants = descendantsOf(this.pid)
     this.#terminate()
-    this.#timer = setTimeout(() => this.#signal('SIGKILL', -this.pid), this.limits.stdioGraceMs)
+    this.#timer = setTimeout(() => this.#force(), this.limits.stdioGraceMs)
   }
 
   /** Ends it now. */
   kill(): void {
     this.stop()
-    if (!this.#exited) this.#signal('SIGKILL', -this.pid)
+    if (!this.#exited) this.#force()
   }
 
   /** Its output stays with it: it waits when a few hundred KiB are full. */
@@ -190,10 +196,11 @@ export class Process implements Transport {
   #spawn(): Bun.Subprocess {
     const { argv, env, cwd, uid, gid, memoryBytes, cpuTimeMs } = this.launch
     const cpuTimeS = Math.ceil((cpuTimeMs ?? 0) / 1_000)
-    const limits = [Math.floor(memoryBytes / 1_024), cpuTimeS, cpuTimeS + 1].map(String)
+    const limits = [Math.floor(memoryBytes / 1_024), cpuTimeS, cpuTimeS + 1, cwd].map(String)
     try {
       return Bun.spawn(['/bin/sh', '-c', SCRIPT, 'sh', ...limits, ...argv], {
-        ...{ env, cwd, uid, gid },
+        // The folder may be in a home that only its owner may enter, which the child is not yet when it is told where to be.
+        ...{ env, cwd: '/', uid, gid },
         // A session and a group of its own: all of it can be ended, and no signal of the gate's terminal reaches it.
         detached: true,
         stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
@@ -201,7 +208,19 @@ export class Process implements Transport {
           this.#onExit(exitCode, typeof signalCode === 'number' ? (signalNames.get(signalCode) ?? null) : signalCode),
       })
     } catch (error) {
-      throw new ProblemError(notStartable(`/bin/sh, which starts the command, can't be run: ${messageOf(error)}`))
+      throw new ProblemError(notStartable(`the command can't be started: ${messageOf(error)}`))
+    }
+  }
+
+  #watch(descriptors: number[]): void {
+    try {
+      this.reaper.watch(this.pid)
+    } catch (error) {
+      // It has not begun, and never will.
+      this.#exited = true
+      this.#child.kill('SIGKILL')
+      descriptors.forEach(closeSync)
+      throw new ProblemError(notStartable(`the command can't be started: ${messageOf(error)}`))
     }
   }
 
@@ -227,10 +246,14 @@ export class Process implements Transport {
   }
 
   #take(line: string): void {
+    const { rpcDepthMax, stdioValuesMax } = this.limits
+    if (isDeeper(line, rpcDepthMax)) return this.#fail(`a message nested deeper than ${rpcDepthMax} levels`)
+    if (hasMoreValues(line, stdioValuesMax)) return this.#fail(`a message of more than ${stdioValuesMax} values`)
     const messages = messagesOf(line)
     if (!messages) {
       // Servers print banners there, and what they would have better said on their standard error.
       if (line.trim() !== '') this.events.stderr(`stdout: ${line.slice(0, 4 * this.limits.stdioStderrLineLengthMax)}`)
+      this.#pace(line.length + 1, this.#output)
       return
     }
     if (!this.#heard) this.events.heard?.()
@@ -241,15 +264,22 @@ export class Process implements Transport {
   #readStderr(bytes: Uint8Array): void {
     this.#stderrLines.push(bytes)
     for (let line = this.#stderrLines.next(); line !== null; line = this.#stderrLines.next()) this.events.stderr(line)
+    this.#pace(bytes.length, this.#stderr)
+  }
+
+  /** What is only told, and was not asked for, takes no core of ours: who says too much of it waits. */
+  #pace(bytes: number, pipe: OutputPipe): void {
     const now = performance.now()
-    if (now - this.#stderrSince > 1_000) {
-      this.#stderrSince = now
-      this.#stderrBytes = 0
+    if (now - this.#toldSince > 1_000) {
+      this.#toldSince = now
+      this.#toldBytes = 0
     }
-    this.#stderrBytes += bytes.length
-    if (this.#stderrBytes < this.limits.stdioStderrBytesPerSecond || this.#exited) return
-    this.#stderr.pause()
-    this.#stderrTimer = setTimeout(() => this.#stderr.resume(), 1_000)
+    this.#toldBytes += bytes
+    if (this.#toldBytes < this.limits.stdioStderrBytesPerSecond || this.#exited) return
+    pipe.pause()
+    setTimeout(() => {
+      if (pipe !== this.#output || !this.#paused || this.#muted) pipe.resume()
+    }, 1_000)
   }
 
   #fail(detail: string): void {
@@ -263,6 +293,11 @@ export class Process implements Transport {
     for (const child of childrenOf(this.pid)) for (const pid of childrenOf(child)) this.#signal('SIGTERM', pid)
   }
 
+  #force(): void {
+    this.#descendants.push(...descendantsOf(this.pid))
+    this.#signal('SIGKILL', -this.pid)
+  }
+
   #signal(signal: NodeJS.Signals, pid: number): void {
     try {
       process.kill(pid, signal)
@@ -274,12 +309,14 @@ export class Process implements Transport {
   }
 
   #onExit(code: number | null, signal: string | null): void {
+    // It was ended before it began.
+    if (this.#exited) return
     this.#exited = true
-    // Its number is nobody else's as long as one of the group lives, so this can hit no stranger.
+    // No stranger has its number: while one of the group lives it is not given out, and else only after all others.
     this.#signal('SIGKILL', -this.pid)
+    for (const descendant of this.#descendants) if (isAlive(descendant)) this.#signal('SIGKILL', descendant.pid)
     this.reaper.forget(this.pid)
     clearTimeout(this.#timer)
-    clearTimeout(this.#stderrTimer)
     const detail = this.#failure ?? detailOf(code, signal, this.launch)
     const crashed = this.#failure !== null || !(this.#stopping || this.#muted)
     this.end = { code, signal, crashed, detail }
@@ -318,15 +355,5 @@ const messagesOf = (line: string): JSONRPCMessage[] | null => {
   } catch {
     // No JSON, or no JSON-RPC: it is told as what it is.
     return null
-  }
-}
-
-/** Empty where the kernel doesn't tell, or nobody is there any more. */
-const childrenOf = (pid: number): number[] => {
-  try {
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
-  } catch {
-    // It ends by SIGKILL then, after the grace.
-    return []
   }
 }

@@ -1,4 +1,5 @@
 import type { JSONRPCMessage } from '@modelcontextprotocol/server'
+import type { Limits } from '../../limits.ts'
 import { isId, isRecord, type RpcId } from '../rpc.ts'
 
 /** The answer to one POST: its client may leave it, and take it up again. */
@@ -15,7 +16,7 @@ interface Call {
   cancelled: boolean
 }
 
-const paramsOf = (message: JSONRPCMessage): Record<string, unknown> =>
+export const paramsOf = (message: JSONRPCMessage): Record<string, unknown> =>
   'params' in message && isRecord(message.params) ? message.params : {}
 
 const progressTokenOf = (message: JSONRPCMessage): RpcId | null => {
@@ -36,17 +37,9 @@ export class Relations {
   /** The stream of the client's GET is open. */
   standalone = false
 
-  constructor(
-    /** So many requests of the server's are remembered. */
-    readonly askedMax: number,
-  ) {}
+  constructor(readonly limits: Limits) {}
 
-  /** How many requests of the client's have no answer. */
-  get size(): number {
-    return this.#calls.size
-  }
-
-  /** Those that somebody still waits for. */
+  /** Those of the client's requests that it still waits for. */
   get waiting(): RpcId[] {
     return [...this.#calls].filter(([, { cancelled }]) => !cancelled).map(([id]) => id)
   }
@@ -90,6 +83,11 @@ export class Relations {
     }
   }
 
+  /** Those that were cancelled, and whose stream nobody reads. */
+  get forgotten(): RpcId[] {
+    return [...this.#calls].filter(([, { stream, cancelled }]) => cancelled && !stream.open).map(([id]) => id)
+  }
+
   /** A call has its answer. */
   answered(id: RpcId): void {
     const call = this.#calls.get(id)
@@ -113,8 +111,9 @@ export class Relations {
 
   #remember(id: RpcId, place: Place): void {
     this.#asked.delete(id)
+    if (String(id).length > this.limits.rpcIdLengthMax) return
     const oldest = this.#asked.keys().next()
-    if (this.#asked.size >= this.askedMax && !oldest.done) this.#asked.delete(oldest.value)
+    if (this.#asked.size >= this.limits.rpcIdsMax && !oldest.done) this.#asked.delete(oldest.value)
     this.#asked.set(id, place)
   }
 

@@ -46,6 +46,8 @@ export class Running {
   /** Told to end, or cut: it serves nobody any more, but may live through its grace. */
   ending = false
   trial = false
+  /** It has said something. */
+  heard = false
   /** Why it was cut. */
   cause: CutCause | null = null
   #uses = 0

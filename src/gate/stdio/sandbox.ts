@@ -114,7 +114,7 @@ export const sandboxTrouble = async (bwrap: string, user: { uid?: number; gid?: 
   const key = `${bwrap} ${user.uid}`
   if (working.has(key)) return null
   const options = ['--unshare-pid', '--ro-bind', '/', '/', '--size', '65536', '--tmpfs', '/tmp', '--proc', '/proc']
-  const trouble = await attempt([bwrap, ...options, 'true'], user)
+  const { trouble } = await attempt([bwrap, ...options, 'true'], user)
   if (trouble === null) working.add(key)
   return trouble
 }

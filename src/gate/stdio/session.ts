@@ -6,9 +6,9 @@ import {
 } from '@modelcontextprotocol/server'
 import { messageOf } from '../../error.ts'
 import type { Limits } from '../../limits.ts'
-import { type Problem, ProblemError, problems } from '../problem.ts'
+import { ProblemError, problems } from '../problem.ts'
 import type { RpcId } from '../rpc.ts'
-import { exitError, exitProblem, undeliveredError } from './answer.ts'
+import { cancelledError, exitError, exitProblem, tooManyCalls, undeliveredError } from './answer.ts'
 import { SessionEvents, streamOf } from './events.ts'
 import { Later } from './later.ts'
 import type { Link } from './link.ts'
@@ -17,14 +17,6 @@ import { type AnswerStream, type Place, Relations } from './relations.ts'
 
 /** 128 bits that nobody guesses. */
 export const newSessionId = (): string => Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('base64url')
-
-const tooManyCalls = (most: number): Problem => ({
-  status: 429,
-  slug: 'too-many-calls',
-  title: 'Too many calls',
-  detail: `This session waits for the answers to ${most} calls, and may make no more until one comes.`,
-  retryAfterS: 5,
-})
 
 /** The answer to one POST, and what the SDK calls its stream once an event of it is known. */
 interface Answering extends AnswerStream {
@@ -57,21 +49,22 @@ export class StreamableSession {
     readonly onClosed: () => void,
   ) {
     this.#events = new SessionEvents(limits, (streamId) => this.#name(streamId))
-    this.#relations = new Relations(limits.rpcIdsMax)
+    this.#relations = new Relations(limits)
     this.#unread = new Unread(link, limits)
     this.#later = new Later(limits)
     this.#transport = new WebStandardStreamableHTTPServerTransport({
       sessionIdGenerator: () => this.id,
       eventStore: this.#events,
+      retryInterval: limits.stdioRetryMs,
       // The gate keeps streams alive itself.
       keepAliveMs: 0,
     })
-    this.#transport.onmessage = (message) => this.#fromClient(message)
+    this.#transport.onmessage = (message, extra) => this.#fromClient(message, extra?.request)
     this.#transport.onclose = () => this.close()
     // Who waits for the beginning hears of its failure; often nobody does any more.
     this.#begun.promise.catch(() => undefined)
-    link.onmessage = (message) => void this.#inTurn(() => this.#fromServer(message))
-    void link.ended.then(({ detail }) => this.#inTurn(() => this.#died(detail)))
+    link.onmessage = (message) => this.#soon(() => this.#fromServer(message))
+    void link.ended.then(({ detail }) => this.#soon(() => this.#died(detail)))
   }
 
   /** The first POST, answered when the server has answered. Unless it took the client in, the session is over. Throws `ProblemError`. */
@@ -103,7 +96,7 @@ export class StreamableSession {
   /** Any request; `body` is the JSON of a POST. Throws `ProblemError`. */
   async handle(request: Request, body?: unknown): Promise<Response> {
     const most = this.limits.rpcIdsMax
-    if (this.#relations.size >= most && [body].flat().some((message) => isJSONRPCRequest(message)))
+    if (this.#relations.waiting.length >= most && [body].flat().some((message) => isJSONRPCRequest(message)))
       throw new ProblemError(tooManyCalls(most))
     const done = this.link.use()
     try {
@@ -131,6 +124,11 @@ export class StreamableSession {
     return turn
   }
 
+  /** A step that nobody waits for: when it fails one message is lost, and nothing else. */
+  #soon(step: () => Promise<void>): void {
+    this.#inTurn(step).catch(() => undefined)
+  }
+
   async #answer(request: Request, body: unknown, done: () => void): Promise<Response> {
     const isGet = request.method === 'GET'
     const answering = isGet ? this.#resumed(request.headers.get('last-event-id')) : { open: true, streamId: null }
@@ -139,6 +137,7 @@ export class StreamableSession {
     const { ok, status, headers } = response
     if (!ok || !response.body) {
       done()
+      await this.#forget()
       return response
     }
     const show = (open: boolean) => {
@@ -149,6 +148,7 @@ export class StreamableSession {
     const outbox = new Outbox(this.#unread, () => {
       done()
       show(false)
+      this.#soon(() => this.#forget())
       // Who left before it could learn the session's id can't use it, nor end it.
       if (!outbox.read && isInitializeRequest(body)) this.close()
     })
@@ -172,18 +172,25 @@ export class StreamableSession {
     else this.#standaloneId = streamId
   }
 
-  #fromClient(message: JSONRPCMessage): void {
+  #fromClient(message: JSONRPCMessage, request: Request | undefined): void {
+    // Cut since it came: not a byte of it goes on. A process of its own is muted, a shared one is not.
+    if (request?.signal.aborted) return
     const answering = this.#current ?? { open: false, streamId: null }
     this.#relations.fromClient(message, answering)
     if (isJSONRPCRequest(message)) {
       this.#answerings.set(message.id, answering)
       if (isInitializeRequest(message)) this.#initializeId = message.id
     }
-    this.link.send(message).catch((error: unknown) => this.#inTurn(() => this.#undelivered(message, error)))
+    this.link.send(message).catch((error: unknown) => this.#soon(() => this.#undelivered(message, error)))
   }
 
   async #undelivered(message: JSONRPCMessage, error: unknown): Promise<void> {
     if (isJSONRPCRequest(message)) await this.#fromServer(undeliveredError(message.id, messageOf(error)))
+  }
+
+  /** The SDK keeps a call until it is answered; servers don't answer what was cancelled. So it is where nobody hears it. */
+  async #forget(): Promise<void> {
+    for (const id of this.#closed ? [] : this.#relations.forgotten) await this.#say(cancelledError(id), { call: id })
   }
 
   async #fromServer(message: JSONRPCMessage): Promise<void> {

@@ -4,10 +4,11 @@ import type { StdioProcesses, StdioSpec, StdioStatus } from '../../stdio.ts'
 import type { Clock } from '../../time.ts'
 import { denialOf } from '../../token.ts'
 import type { Upstream } from '../../upstream.ts'
-import { type Problem, problemOf, problemOfCut, problems, ProblemError } from '../problem.ts'
+import { problemOf, problemOfCut, problems, ProblemError } from '../problem.ts'
 import type { Caller } from '../upstream.ts'
 import { Crashes } from './crashes.ts'
 import { type LaunchDeps, launchOf } from './launch.ts'
+import { Places } from './places.ts'
 import { type Process, type ProcessEnd, spawnProcess } from './process.ts'
 import { Reaper } from './reaper.ts'
 import { ProcessConnection, Running } from './running.ts'
@@ -46,6 +47,8 @@ interface Kept {
   spec: StdioSpec
   readonly crashes: Crashes
   readonly stderr: StderrLog
+  /** Those included that end. */
+  processes: number
   startedInAll: number
   lastCrash: StdioStatus['lastCrash']
   problem: string | null
@@ -57,18 +60,21 @@ interface Kept {
 
 const stopwatch = () => performance.now()
 
+const NOT_STARTABLE = 'The server can not be started; whoever runs this gate finds the reason in its console.'
+
 /** The processes of all servers that are commands, under the node's limits. */
 export class Supervisor implements StdioProcesses {
   readonly #kept = new Map<string, Kept>()
-  /** Also those that start, and those that end. */
-  readonly #all = new Set<Running>()
+  readonly #all: Places
   readonly #reaper = new Reaper()
-  /** Told when a place is free. */
-  #waiting: (() => void)[] = []
   #timer: NodeJS.Timeout | undefined
+  /** When the next may be started. */
+  #turn: Promise<unknown> = Promise.resolve()
   #stopped = false
 
-  constructor(readonly deps: SupervisorDeps) {}
+  constructor(readonly deps: SupervisorDeps) {
+    this.#all = new Places(deps.limits)
+  }
 
   /**
    * A process of its own for a caller. Null: a look, or one for all. Throws `ProblemError`, also when what asked was cut
@@ -80,7 +86,7 @@ export class Supervisor implements StdioProcesses {
     const kept = this.#of(current)
     this.#refuse(current, kept)
     const running = new Running(current, kept.spec, caller?.secret.token.id ?? null, this.deps.registry)
-    await this.#place(running)
+    await this.#all.take(running)
     try {
       if (caller) this.#register(running, caller, path)
       // Asked again, since a place may have been waited for.
@@ -98,7 +104,7 @@ export class Supervisor implements StdioProcesses {
     if (kept && server?.stdio) this.#follow(server, kept, server.stdio)
     const retryAt = kept?.crashes.retryAt(stopwatch()) ?? null
     return {
-      processes: [...this.#all].filter(({ server, process }) => server.id === id && process).length,
+      processes: kept?.processes ?? 0,
       startedInAll: kept?.startedInAll ?? 0,
       crashes: kept?.crashes.count ?? 0,
       lastCrash: kept?.lastCrash ?? null,
@@ -109,6 +115,12 @@ export class Supervisor implements StdioProcesses {
         return kept?.stderr.tail ?? []
       },
     }
+  }
+
+  /** Whoever asked it found that it does not work, though it runs. */
+  fails(server: Upstream, problem: string): void {
+    const kept = this.#kept.get(server.id)
+    if (kept && kept.problem === null) this.#tell(server, kept, problem)
   }
 
   /** Ends all, those that take longer than `graceMs` by force; resolves when none is left. Nothing is started any more. */
@@ -142,7 +154,14 @@ export class Supervisor implements StdioProcesses {
     const write = (line: string, pid: number) => log.info({ server: server.name, pid }, line)
     const stderr = new StderrLog({ limits, now, stopwatch, write })
     stderr.hide(spec.env)
-    const counts = { startedInAll: 0, lastCrash: null, problem: null, tripped: false, usedAt: stopwatch() }
+    const counts = {
+      processes: 0,
+      startedInAll: 0,
+      lastCrash: null,
+      problem: null,
+      tripped: false,
+      usedAt: stopwatch(),
+    }
     return { spec, stderr, crashes: new Crashes(limits), ...counts }
   }
 
@@ -156,7 +175,7 @@ export class Supervisor implements StdioProcesses {
     if (!changed && !(kept.tripped && server.state === 'open')) return
     kept.tripped = false
     kept.crashes.forget()
-    this.#works(server, kept)
+    if (kept.problem !== null) this.#tell(server, kept, null)
   }
 
   #refuse(server: Upstream, kept: Kept): void {
@@ -168,50 +187,6 @@ export class Supervisor implements StdioProcesses {
     const retryAfterS = Math.max(1, Math.ceil((retryAt - stopwatch()) / 1_000))
     const detail = `The server's process ended by itself (${kept.lastCrash?.detail ?? 'unknown'}); it is started again in ${retryAfterS} s at the earliest.`
     throw new ProblemError({ ...problems.serverBackoff, detail, retryAfterS })
-  }
-
-  /** Takes a place under both limits. Throws `ProblemError` where all are in use. */
-  async #place(running: Running): Promise<void> {
-    // An end that was begun is over after the grace; one that the kernel holds up is not waited for.
-    const deadline = stopwatch() + this.deps.limits.stdioGraceMs * 2
-    for (let full = this.#full(running); full; full = this.#full(running)) {
-      if (!full.among.some(({ ending }) => ending)) {
-        const idle = this.#longestIdle(full.among)
-        if (!idle) throw new ProblemError(full.problem)
-        idle.stop()
-      }
-      if (stopwatch() > deadline) throw new ProblemError(full.problem)
-      await this.#freed(deadline - stopwatch())
-    }
-    this.#all.add(running)
-    this.#timer ??= setInterval(() => this.#tick(), this.deps.limits.stdioTickMs)
-  }
-
-  /** Which limit leaves no place, and who holds all of them. */
-  #full({ tokenId }: Running): { among: Running[]; problem: Problem } | null {
-    const { stdioProcessesMax, stdioProcessesPerTokenMax } = this.deps.limits
-    const all = [...this.#all]
-    const own = tokenId === null ? [] : all.filter((other) => other.tokenId === tokenId)
-    if (own.length >= stdioProcessesPerTokenMax) return { among: own, problem: problems.tokenProcessesFull }
-    return all.length >= stdioProcessesMax ? { among: all, problem: problems.processesFull } : null
-  }
-
-  #longestIdle(among: readonly Running[]): Running | undefined {
-    const now = stopwatch()
-    return among
-      .map((running) => ({ running, idleMs: running.idleMs(now) ?? -1 }))
-      .filter(({ idleMs }) => idleMs >= this.deps.limits.stdioEvictIdleMs)
-      .toSorted((a, b) => b.idleMs - a.idleMs)[0]?.running
-  }
-
-  #freed(withinMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const late = setTimeout(resolve, Math.max(0, withinMs))
-      this.#waiting.push(() => {
-        clearTimeout(late)
-        resolve()
-      })
-    })
   }
 
   /** Registered, then checked: who revokes finds it in the registry, or it does not start. */
@@ -230,46 +205,64 @@ export class Supervisor implements StdioProcesses {
     let process: Process
     try {
       const launch = await launchOf({ ...server, stdio: spec }, deps)
+      await this.#nextTurn()
       // Cut while it was made ready, or the node stops.
       if (running.ending) throw new ProblemError(problemOfCut(running.cause ?? 'connection_killed'))
       process = spawnProcess(launch, this.#reaper, limits, {
         stderr: (line) => kept.stderr.line(line, process.pid),
-        heard: () => this.#works(server, kept),
+        heard: () => this.#works(running, kept),
       })
     } catch (error) {
-      if (error instanceof ProblemError && !running.ending) this.#turn(server, kept, error.problem.detail)
-      throw error
+      if (!(error instanceof ProblemError) || running.ending) throw error
+      const { detail } = error.problem
+      if (kept.problem !== detail) this.deps.log.warn({ server: server.name }, `a server can't be started: ${detail}`)
+      this.#tell(server, kept, detail)
+      // What stands on this machine is nothing for clients.
+      throw new ProblemError({ ...error.problem, detail: NOT_STARTABLE })
     }
     running.process = process
+    kept.processes += 1
     kept.startedInAll += 1
+    this.#timer ??= setInterval(() => this.#tick(), limits.stdioTickMs)
     void process.ended.then((end) => this.#ended(running, kept, end))
     return process
   }
 
-  #works(server: Upstream, kept: Kept): void {
-    if (kept.problem !== null) this.#turn(server, kept, null)
+  /** Each takes the loop milliseconds, so that many at once would hold up a cut. */
+  #nextTurn(): Promise<unknown> {
+    const turn = this.#turn
+    this.#turn = turn.then(() => new Promise((resolve) => setImmediate(resolve)))
+    return turn
   }
 
-  #turn(server: Upstream, kept: Kept, problem: string | null): void {
+  #works(running: Running, kept: Kept): void {
+    running.heard = true
+    // One of before a change says nothing about what runs since.
+    if (kept.spec === running.spec && kept.problem !== null) this.#tell(running.server, kept, null)
+  }
+
+  #tell(server: Upstream, kept: Kept, problem: string | null): void {
     kept.problem = problem
     this.deps.onTurned(server)
   }
 
   #leave(running: Running): void {
-    this.#all.delete(running)
+    this.#all.free(running)
     if (running.connection) this.deps.registry.remove(running.connection)
-    for (const free of this.#waiting.splice(0)) free()
   }
 
   #ended(running: Running, kept: Kept, { crashed, detail }: ProcessEnd): void {
     const wasEnding = running.ending
     running.ending = true
+    kept.processes -= 1
     this.#leave(running)
-    // One of before a change says nothing about what runs since.
-    if (!crashed || wasEnding || running.trial || kept.spec !== running.spec) return
     const { server, startedAt } = running
     const { limits, log, now, find, close } = this.deps
     const endedAt = stopwatch()
+    const lifeMs = endedAt - (startedAt ?? endedAt)
+    if (!running.heard && running.cause === null && lifeMs >= limits.stdioStartMs * 0.9)
+      this.fails(server, problems.serverStartTimeout.detail)
+    if (!crashed || wasEnding || running.trial || kept.spec !== running.spec) return
     const othersLive = [...this.#all].some((other) => other.spec === running.spec && livesLong(other, endedAt, limits))
     const isLoop = kept.crashes.add({ startedAt: startedAt ?? endedAt, endedAt, othersLive })
     kept.lastCrash = { at: now(), detail }
@@ -282,8 +275,8 @@ export class Supervisor implements StdioProcesses {
       log.warn({ server: server.name }, `the server is closed: ${reason}`)
       close(current, reason)
     }
-    if (kept.tripped) this.#turn(server, kept, `closed after ${kept.crashes.row} crashes, last: ${detail}`)
-    else if (!othersLive) this.#turn(server, kept, `exited ${times(kept.crashes.count)}, last: ${detail}`)
+    if (kept.tripped) this.#tell(server, kept, `closed after ${kept.crashes.row} crashes, last: ${detail}`)
+    else if (!othersLive) this.#tell(server, kept, `exited ${times(kept.crashes.count)}, last: ${detail}`)
     else this.deps.onTurned(server)
   }
 

@@ -36,7 +36,7 @@ const healthJson = (node: Node, server: Upstream) => {
   }
 }
 
-const stdioJson = (node: Node, server: Upstream, { command, env, allow, node: _, ...spec }: StdioSpec) => {
+const stdioJson = (node: Node, server: Upstream, { command, env, allow, ...spec }: StdioSpec, withStderr: boolean) => {
   const { lastCrash, retryAt, stderr, ...status } = node.stdio.statusOf(server)
   return {
     command: [...command],
@@ -48,16 +48,16 @@ const stdioJson = (node: Node, server: Upstream, { command, env, allow, node: _,
       ...status,
       lastCrash: lastCrash && { at: formatTime(lastCrash.at), detail: lastCrash.detail },
       retryAt: formatTimeOrNull(retryAt),
-      stderr: stderr.map(({ at, line }) => ({ at: formatTime(at), line })),
+      stderr: withStderr ? stderr.map(({ at, line }) => ({ at: formatTime(at), line })) : [],
     },
   }
 }
 
-export const serverJson = (node: Node, server: Upstream) => ({
+export const serverJson = (node: Node, server: Upstream, withStderr = true) => ({
   id: server.id,
   name: server.name,
   url: server.stdio ? null : server.url.href,
-  stdio: server.stdio && stdioJson(node, server, server.stdio),
+  stdio: server.stdio && stdioJson(node, server, server.stdio, withStderr),
   kind: server.kind,
   path: server.path,
   headers: Object.fromEntries(server.headers.map(([name]) => [name, MASK])),
@@ -68,6 +68,9 @@ export const serverJson = (node: Node, server: Upstream) => ({
   publicUrl: publicUrl(node, server),
   createdAt: formatTime(server.createdAt),
 })
+
+/** In a list what its processes said is left out: of many servers it would be megabytes. */
+export const serverLineJson = (node: Node, server: Upstream) => serverJson(node, server, false)
 
 /** Servers of a token that still exist. */
 export const serversOf = (node: Node, token: Token): Upstream[] =>

@@ -81,7 +81,7 @@ const Stdio = Type.Object({
       problem: Nullable(Type.String({ description: 'what is wrong since it last worked' })),
       retryAt: Nullable(Type.String({ description: 'until then none is started after a crash; RFC 3339' })),
       stderr: Type.Array(Type.Object({ at: Time, line: Type.String() }), {
-        description: 'the last lines of its standard error, without secrets',
+        description: 'the last lines of its standard error, without secrets; none in a list',
       }),
     },
     { description: 'on the node that answers' },

@@ -6,7 +6,7 @@ import type { Node } from '../../node.ts'
 import { requireRole } from '../../operator.ts'
 import { contextOf } from '../context.ts'
 import { behind, pageOf, pageRequest } from './page.ts'
-import { serverJson } from './present.ts'
+import { serverJson, serverLineJson } from './present.ts'
 import {
   Cut,
   GatePut,
@@ -45,7 +45,7 @@ export const serverRoutes = (node: Node) =>
           behind(node.servers.sorted(), page, ({ name }) => name),
           page.limit,
           ({ name }) => name,
-          (server) => serverJson(node, server),
+          (server) => serverLineJson(node, server),
         )
       },
       { detail: told('auditor', 'List the servers'), query: PageQuery, response: { 200: ServerPage } },

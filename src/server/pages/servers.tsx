@@ -11,7 +11,7 @@ import { ServerAddPage, ServerEditPage, type ServerFailures, type ServerTyped } 
 import { ServerPage, type ServerPageCard } from '../../views/server.tsx'
 import { type ServersCard, ServersPage, type Shown, SHOWN } from '../../views/servers.tsx'
 import { behind, pageOf } from '../api/page.ts'
-import { connectionJson, serverJson } from '../api/present.ts'
+import { connectionJson, serverJson, serverLineJson } from '../api/present.ts'
 import { addServer } from './addition.ts'
 import { type Command, commandForms } from './commands.tsx'
 import { sentenceOf } from './failure.tsx'
@@ -37,7 +37,7 @@ const serversCard = (node: Node, query: URLSearchParams): ServersCard => {
   const limit = node.limits.rowsShownMax
   const name = (server: Upstream) => server.name
   const { items, next } = pageOf(behind(matching, { limit, after: query.get('after') }, name), limit, name, (server) =>
-    serverJson(node, server),
+    serverLineJson(node, server),
   )
   const closed = all.filter(({ state }) => state === 'closed').length
   const states = { open: all.length - closed, closed }

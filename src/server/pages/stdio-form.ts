@@ -71,8 +71,8 @@ const envIn = (text: string): Record<string, string> => {
 const envShown = (text: string): { env: string; isRetyped: boolean } => {
   const shown = linesOf(text).flatMap((line) => {
     const [, name, value] = VARIABLE.exec(line) ?? []
-    if (name === undefined || name.length > limits.nameLengthMax || holdsSecret(name)) return []
-    return [value === MASK ? `${name}=${MASK}` : name]
+    if (name !== undefined && value === MASK) return [`${name}=${MASK}`]
+    return name === undefined || name.length > limits.nameLengthMax || holdsSecret(name) ? [] : [name]
   })
   return { env: shown.join('\n'), isRetyped: shown.some((line) => !line.includes('=')) }
 }

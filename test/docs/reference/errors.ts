@@ -10,6 +10,7 @@ import {
   type Problem,
   problems,
   rateLimited,
+  serverElsewhere,
 } from '../../../src/gate/problem.ts'
 import { CUT_MESSAGES, type CutCause } from '../../../src/registry.ts'
 import { STATUS } from '../../../src/server/errors.ts'
@@ -39,9 +40,10 @@ const gateProblems = (): Problem[] => [
   ...Object.keys(DENIALS).map((denial) => problemOf(denial as Denial)),
   ...Object.keys(CUT_MESSAGES).map((cause) => problemOfCut(cause as CutCause)),
   policyUnreadable('…'),
+  serverElsewhere('a'),
   rateLimited(60, 1),
   headerMismatch(1),
-  notStartable('The command of the server can not be run here; `detail` says why and what to do.'),
+  notStartable('The server can not be started; whoever runs this gate finds the reason in its console.'),
   TOO_MANY,
 ]
 

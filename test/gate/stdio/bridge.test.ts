@@ -24,7 +24,17 @@ describe('what starts no process', () => {
     ['a stream to resume of no session', 'GET', { headers: { 'last-event-id': '1-x' } }, 400],
     ['a call before initialize', 'POST', { body: toolCall(1, 'x') }, 400],
     ['what is no JSON', 'POST', { body: '{"jsonrpc":' }, 400],
+    ['what is nested too deep', 'POST', { body: `${'['.repeat(201)}${']'.repeat(201)}` }, 400],
+    ['an id that is too long to be kept', 'POST', { body: { ...initialize(), id: 'x'.repeat(1_001) } }, 400],
+    ['such a progress token', 'POST', { body: [toolCall(1, 'x', {}, 'x'.repeat(1_001))] }, 400],
+    ['what holds too many values', 'POST', { body: `[${'1,'.repeat(250_000)}1]` }, 400],
     ['an empty batch', 'POST', { body: [] }, 400],
+    [
+      'an initialize that takes no events',
+      'POST',
+      { body: initialize(), headers: { accept: 'application/json' } },
+      406,
+    ],
     ['another type', 'POST', { body: initialize(), headers: { 'content-type': 'text/plain' } }, 415],
   ]
   test.each(cases)('%s', async (_, method, sending, status) => {
@@ -37,8 +47,8 @@ describe('what starts no process', () => {
     expect(all.supervisor.statusOf(server)).toMatchObject({ processes: 0, startedInAll: 0 })
   })
 
-  test('a body past what a process may be given', async () => {
-    await using all = startBridge({ stdioInputBytesMax: 1_000 })
+  test('a body past what is taken', async () => {
+    await using all = startBridge({ stdioBodyBytesMax: 1_000 })
     const server = all.add('echo', mcp())
     const body = toolCall(1, 'x'.repeat(1_000))
     expect(await problemOf(all.send(server, all.caller('a'), 'POST', { body }))).toMatchObject({ status: 413 })
@@ -86,15 +96,14 @@ describe('a session', () => {
     await using all = startBridge()
     const server = all.add('one', mcp(), { exactIdleMs: 300 })
     const [idle, watching] = [await all.open(server, all.caller('a')), await all.open(server, all.caller('b'))]
-    const [pid, watched] = [await idle.pid(), await watching.pid()]
     const stream = reading(await watching.send('GET'))
-    await gone(pid)
-    await eventually(() => all.over.length > 0)
+    const running = () => all.supervisor.statusOf(server).processes
+    await eventually(() => running() === 1)
     expect(all.over).toEqual([idle.id])
     expect((await idle.send('POST', { body: toolCall(1, 'echo') })).status).toBe(404)
-    expect(isAlive(watched)).toBeTrue()
+    expect(await watching.call('echo', { text: 'on' })).toBe('echo: on')
     await stream.leave()
-    await gone(watched)
+    await eventually(() => running() === 0)
     expect(all.supervisor.statusOf(server)).toMatchObject({ crashes: 0 })
   })
 
@@ -107,8 +116,11 @@ describe('a session', () => {
     expect(await problemOf(session.send('POST', { body: toolCall(3, 'echo') }))).toMatchObject({ status: 429 })
     for (const requestId of [1, 2])
       await session.send('POST', { body: { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId } } })
-    await Promise.all(calls.map(({ body }) => body?.cancel()))
-    expect((await session.send('DELETE')).status).toBe(200)
+    // Those that were cancelled are none of them any more, whether their streams are open or not.
+    await calls[0]?.body?.cancel()
+    expect(await session.call('echo', { text: 'on' })).toBe('echo: on')
+    await calls[1]?.body?.cancel()
+    expect(await session.call('echo', { text: 'on' })).toBe('echo: on')
   })
 
   test('whose process does not read is told so', async () => {
@@ -174,6 +186,22 @@ describe('a start', () => {
     expect(all.supervisor.statusOf(server).crashes).toBe(0)
   })
 
+  test('that its client gives up while the process is made ready', async () => {
+    await using all = startBridge()
+    // Whether the sandbox works is tried first, which takes some turns of the loop.
+    const server = all.add('boxed', ['cat'], { sandbox: true })
+    const leaving = new AbortController()
+    const answer = all.send(server, all.caller('a'), 'POST', { body: initialize(), signal: leaving.signal })
+    answer.catch(() => undefined)
+    await eventually(() => all.registry.size === 1, { everyMs: 0 })
+    expect(all.supervisor.statusOf(server).processes).toBe(0)
+    leaving.abort()
+    await expect(answer).rejects.toThrow()
+    await eventually(() => all.supervisor.statusOf(server).processes === 0)
+    expect(all.registry.size).toBe(0)
+    expect(all.over).toEqual([])
+  })
+
   test('whose answer nobody reads ends the process', async () => {
     await using all = startBridge()
     const server = all.add('one', mcp())
@@ -213,7 +241,7 @@ describe('a process that dies', () => {
     })
     const exit = reading(await session.send('POST', { body: toolCall(7, 'exit', { code: 9 }) }))
     const error = {
-      code: -32081,
+      code: -32082,
       message: 'The server exited: exit code 9',
       data: { type: 'server_exited' },
     }
@@ -313,16 +341,29 @@ describe('HTTP+SSE', () => {
     await say(toolCall(2, 'exit', { code: 9 }))
     const said = (await stream.ended).slice(1)
     expect(said.map(({ id, error }) => [id, error.code, error.message])).toEqual([
-      [1, -32081, 'The server exited: exit code 9'],
-      [2, -32081, 'The server exited: exit code 9'],
+      [1, -32082, 'The server exited: exit code 9'],
+      [2, -32082, 'The server exited: exit code 9'],
     ])
+  })
+
+  test('takes no more calls than may wait for an answer', async () => {
+    await using all = startBridge({ rpcIdsMax: 2 })
+    const { stream, say } = await openOld(all, mcp())
+    await say(initialize('2024-11-05'))
+    await eventually(() => stream.messages.length === 1)
+    for (const id of [1, 2]) expect((await say(toolCall(id, 'slow', { seconds: 30 }))).status).toBe(202)
+    expect(await problemOf(say(toolCall(3, 'echo')))).toMatchObject({ status: 429 })
+    await say({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } })
+    await say(toolCall(4, 'echo', { text: 'on' }))
+    await eventually(() => stream.messages.some(({ id }) => id === 4))
+    await stream.leave()
   })
 
   test('a start that takes too long is told on the stream', async () => {
     await using all = startBridge({ stdioStartMs: 300 })
     const { server, stream, say } = await openOld(all, mcp('start=60000'))
     await say(initialize('2024-11-05'))
-    expect(await stream.ended).toMatchObject([{ id: 'init', error: { code: -32081 } }])
+    expect(await stream.ended).toMatchObject([{ id: 'init', error: { code: -32082 } }])
     await eventually(() => all.supervisor.statusOf(server).processes === 0)
   })
 

@@ -101,9 +101,11 @@ export const startBridge = (small: Partial<Limits> = {}) => {
       const inSession = (method: string, sending: Sending = {}) =>
         send(server, by, method, { ...sending, headers: { ...headers, ...sending.headers } })
       await inSession('POST', { body: { jsonrpc: '2.0', method: 'notifications/initialized' } })
+      let calls = 0
       const call = async (name: string, args: Record<string, unknown> = {}): Promise<string> => {
-        const messages = await reading(await inSession('POST', { body: toolCall(1, name, args) })).ended
-        return messages.find((message) => message.id === 1)?.result?.content[0].text
+        const id = `call ${(calls += 1)}`
+        const messages = await reading(await inSession('POST', { body: toolCall(id, name, args) })).ended
+        return messages.find((message) => message.id === id)?.result?.content[0].text
       }
       return { id, begun, send: inSession, call, pid: async () => Number(await call('pid')) }
     },

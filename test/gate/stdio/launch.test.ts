@@ -2,9 +2,11 @@ import { afterEach, describe, expect, test } from 'bun:test'
 import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type LaunchDeps, launchOf } from '../../../src/gate/stdio/launch.ts'
+import { spawnProcess } from '../../../src/gate/stdio/process.ts'
+import { Reaper } from '../../../src/gate/stdio/reaper.ts'
 import { ProblemError } from '../../../src/gate/problem.ts'
+import { limits } from '../../../src/limits.ts'
 import type { StdioRequest } from '../../../src/stdio.ts'
-import { eventually } from '../../support/poll.ts'
 import { program, stdioProcesses, stdioServer } from '../../support/stdio-process.ts'
 import { tempFolder } from '../../support/temp.ts'
 
@@ -55,14 +57,16 @@ test('it works in a folder of its own, which nobody else may enter', async () =>
 
 test('it has three descriptors, none of the gate’s', async () => {
   const { run } = processes()
-  const { stderr, process: child } = await run({ command: ['sh', '-c', 'ls -l /proc/$$/fd >&2'] })
+  const { stderr, process: child } = await run({ command: ['ls', '-l', '/proc/self/fd'] })
   await child.ended
-  const numbers = stderr.map((line) => / (\d+) -> /.exec(line)?.[1]).filter(Boolean)
-  expect(numbers).toEqual(['0', '1', '2'])
+  const open = stderr.map((line) => / (\d+) -> (.*)/.exec(line)?.slice(1)).filter(Boolean)
+  // The fourth is the folder that is being listed.
+  expect(open.map((descriptor) => descriptor?.[0])).toEqual(['0', '1', '2', '3'])
+  expect(open[3]?.[1]).toMatch(/^\/proc\/\d+\/fd$/)
 })
 
 test.each([
-  ['/nonexistent', 'where the gate has none'],
+  [join(tempFolder(), 'none'), 'where there is none'],
   [undefined, 'where none is named'],
   ['/proc/version', 'where it is no folder'],
 ])('its home is its own folder %s', async (home) => {
@@ -102,13 +106,13 @@ test('a program that only the kernel refuses says so when it ends', async () => 
 
 test('--user of nobody, and where the gate may not', async () => {
   const passwd = join(tempFolder(), 'passwd')
-  writeFileSync(passwd, 'homeless:x:65534:65534::/nonexistent:/bin/sh\nbad:x:0x0:y::/:\n')
+  writeFileSync(passwd, 'homeless:x:65534:65534::/no/home:/bin/sh\nbad:x:0x0:y::/:\n')
   const as = (user: string) => refusal({ command: ['cat'], user }, { passwd })
   expect(await as('nobody-here')).toBe(`--user nobody-here: there is no such user in ${passwd}; make one with useradd`)
   expect(await as('bad')).toContain('there is no such user')
   expect(await as('homeless')).toBe(
     isRoot
-      ? '--user homeless: its home /nonexistent does not exist; a server works in a folder there'
+      ? '--user homeless: its home /no/home does not exist; a server works in a folder there'
       : '--user homeless: only a gate that runs as root can run a command as somebody else',
   )
 })
@@ -158,6 +162,29 @@ describe.skipIf(!isRoot)('as another user', () => {
     expect(stdout.toString().trim()).toMatch(new RegExp(`^(?=.*\\b27\\b).* ${NOBODY}$`))
   })
 
+  test('it is started though only it may enter its home', async () => {
+    const { passwd, home } = someone()
+    chmodSync(home, 0o700)
+    const support = join(import.meta.dir, '../../support/stdio-process.ts')
+    const script = join(home, '../closed.ts')
+    writeFileSync(
+      script,
+      `import { stdioProcesses } from ${JSON.stringify(support)}
+      const { run, end } = stdioProcesses({ passwd: ${JSON.stringify(passwd)}, env: { PATH: '/usr/bin:/bin' } })
+      const { process: child, stderr } = await run({ command: ['sh', '-c', 'pwd >&2'], user: 'someone' })
+      await child.ended
+      console.log(stderr.join())
+      await end()
+      process.exit(0)`,
+    )
+    // Root as a service has it, which reads only what it owns.
+    const caps = '-all,+setuid,+setgid,+kill'
+    const argv = ['setpriv', '--bounding-set', caps, '--inh-caps', caps, process.execPath, script]
+    const { stdout, stderr } = Bun.spawnSync(argv, { env: { ...process.env, NODE_ENV: '' } })
+    expect(stderr.toString()).toBe('')
+    expect(stdout.toString().trim()).toBe(`${home}/.portcullis/test`)
+  })
+
   test('the data folder is closed to it, and it can be ended', async () => {
     const { passwd } = someone()
     const { run, dataFolder } = processes({ passwd, env: { PATH: '/usr/bin:/bin' } })
@@ -181,13 +208,14 @@ describe.skipIf(!isRoot)('as another user', () => {
   })
 })
 
-test('a process that can not be made is told as one', async () => {
-  const { spawn, dataFolder } = processes()
-  const launch = await launchOf(stdioServer({ command: ['cat'] }), { dataFolder, env: process.env })
-  rmSync(launch.cwd, { recursive: true })
-  // launchOf makes it again, so nothing is wrong for the next one.
-  const { process: child, messages } = await spawn({ command: ['cat'] })
-  await child.start()
-  await child.send({ jsonrpc: '2.0', method: 'x' })
-  await eventually(() => messages.length === 1)
+test('what the kernel refuses to start is told as such', async () => {
+  const dataFolder = tempFolder()
+  // One string of more than 128 KiB is more than Linux takes.
+  const env = { KEY: 'x'.repeat(200_000) }
+  const launch = { ...(await launchOf(stdioServer({ command: ['cat'] }), { dataFolder, env: process.env })), env }
+  const reaper = new Reaper()
+  const start = () => spawnProcess(launch, reaper, limits, { stderr: () => {} })
+  expect(start).toThrow("the command can't be started: E2BIG")
+  expect(start).toThrow(ProblemError)
+  expect(reaper.watched).toBe(0)
 })

@@ -10,7 +10,6 @@ import { startFeatures } from '../../support/upstreams/features/http.ts'
 let node: TestNode
 let features: ReturnType<typeof startFeatures>
 const roads = new Map<string, Door>()
-const stops: (() => unknown)[] = []
 
 const NOT_ASKED = 'a process of many asks none of them: it was told that its client can not be asked'
 const ITS_ONLY_CLIENT = 'its only client is the gate'
@@ -31,6 +30,11 @@ const SHARED_LACKS: Record<string, string> = {
   'two clients: each hears its own log messages': NOBODYS,
 }
 
+/** Much more than any takes. */
+const WITHIN_MS = 15_000
+/** For what never comes, or is refused at once. */
+const LACKING_MS = 1_500
+
 const eraOf = (over: TalkerName) => (over.includes('SSE') ? 'sse' : over.includes('2026') ? 'stateless' : 'sessions')
 
 beforeAll(async () => {
@@ -40,17 +44,17 @@ beforeAll(async () => {
     roads.set(`directly, ${over}`, { url: `${features.url}/mcp`, headers: {} })
     for (const road of ['gate', 'gate, shared'] as const) {
       const opened = await openRoad(road, COMMANDS.features, eraOf(over), node)
-      stops.push(opened.stop)
       roads.set(`${road}, ${over}`, opened.door)
     }
   }
 }, 30_000)
 afterAll(async () => {
-  for (const stop of stops) await stop()
   await features?.stop()
   await node?.stop()
 }, 30_000)
 
+const newShared = async (over: TalkerName) =>
+  (await openRoad('gate, shared', COMMANDS.features, eraOf(over), node)).door
 const doorOf = (road: string): Door => {
   const door = roads.get(road)
   if (!door) throw new Error(`no road ${road}`)
@@ -63,7 +67,9 @@ describe.each(FEATURES)('$over', ({ over, features: tried }) => {
     if (road === 'directly' && over === 'SDK 1 over HTTP+SSE') return
     test.each(tried.map((feature) => [feature.name, feature] as const))('%s', async (name, feature) => {
       const lacks = road === 'gate, shared' && over !== 'SDK 2, 2026-07-28' ? SHARED_LACKS[name] : undefined
-      const failure = await tryFeature(feature, over, doorOf(`${road}, ${over}`))
+      // What fails leaves something behind, and in a shared process that is everybody's.
+      const door = lacks === undefined ? doorOf(`${road}, ${over}`) : await newShared(over)
+      const failure = await tryFeature(feature, over, door, lacks === undefined ? WITHIN_MS : LACKING_MS)
       if (lacks === undefined) expect(failure).toBeNull()
       else expect([lacks, failure]).toEqual([lacks, expect.any(String)])
     })

@@ -63,6 +63,26 @@ test('a line may be as long as the limit; one byte more ends the process, and sa
   expect(over.messages).toEqual([])
 })
 
+test('what would take long to read ends the process: too deep, or too many values', async () => {
+  const { run } = processes({ limits: { stdioValuesMax: 300 } })
+  const saying = (value: string) => {
+    const script = `printf '%s\\n' '{"jsonrpc":"2.0","method":"note","params":{"a":${value}}}'; cat`
+    return run({ command: ['sh', '-c', script] })
+  }
+  const deep = (levels: number) => saying('['.repeat(levels) + ']'.repeat(levels))
+  // Two levels are around it.
+  await (await deep(limits.rpcDepthMax - 2)).said('note')
+  expect((await (await deep(limits.rpcDepthMax - 1)).process.ended).detail).toBe(
+    'a message nested deeper than 200 levels',
+  )
+  // The message, its three members, the parameters, and the list.
+  const many = (values: number) => saying(`[${Array.from({ length: values }, () => '"a,{[,"').join()}]`)
+  await (await many(300 - 5)).said('note')
+  expect(await (await many(300 - 4)).process.ended).toMatchObject({
+    ...{ crashed: true, detail: 'a message of more than 300 values' },
+  })
+})
+
 test('a line that never ends costs no more memory than the longest line', async () => {
   const { run } = processes()
   const before = process.memoryUsage().rss
@@ -114,21 +134,17 @@ test('who is not read waits; nothing is lost when it is read again', async () =>
   )
 })
 
+/** Says that it is there, reads nothing until it gets SIGUSR1, and ignores SIGTERM; then it is `command`. */
+const late = (command: string): string[] => {
+  const ready = JSON.stringify({ jsonrpc: '2.0', method: 'ready' })
+  const script = `trap '' TERM; trap go=1 USR1; echo '${ready}'; until [ "$go" ]; do sleep 0.05; done; exec ${command}`
+  return ['bash', '-c', script]
+}
+
 test('to a process that does not read, one message more than fits is refused; then it may read them all', async () => {
   const most = MEBIBYTE
   const { run } = processes({ limits: { stdioInputBytesMax: most } })
-  // It reads only after a signal; until then what is sent stays where it is.
-  const {
-    process: child,
-    messages,
-    said,
-  } = await run({
-    command: [
-      'bash',
-      '-c',
-      `trap : USR1; echo '${JSON.stringify({ jsonrpc: '2.0', method: 'ready' })}'; sleep 60 & wait; exec cat`,
-    ],
-  })
+  const { process: child, messages, said } = await run({ command: late('cat') })
   await said('ready')
   const message = note('x'.repeat(10_000))
   const length = JSON.stringify(message).length + 1
@@ -157,6 +173,7 @@ test('from the moment it is muted nothing goes in, and nothing comes out', async
   const { run } = processes()
   const { process: child, messages } = await run({ command: program('raw', 'flood', '100') })
   await eventually(() => messages.length > 100)
+  child.pause()
   child.mute()
   const counted = messages.length
   const written = writtenBy(child.pid)
@@ -168,10 +185,8 @@ test('from the moment it is muted nothing goes in, and nothing comes out', async
 
 test('what waited for a process is not written when it was muted', async () => {
   const { run } = processes()
-  const ready = JSON.stringify({ jsonrpc: '2.0', method: 'ready' })
-  // Once it is told to, it counts its input up to the end, which is all that a stop is to it.
-  const script = `trap : USR1; trap "" TERM; echo '${ready}'; sleep 60 & wait; exec wc -c >&2`
-  const { process: child, stderr, said } = await run({ command: ['bash', '-c', script] })
+  // It counts its input up to the end, which is all that a stop is to it.
+  const { process: child, stderr, said } = await run({ command: late('wc -c >&2') })
   await said('ready')
   const each = 10_000
   for (let sent = 0; sent < 100; sent += 1) await child.send(note('x'.repeat(each)))
@@ -251,6 +266,23 @@ test('who ignores the end of its input and SIGTERM is killed after the grace, wi
   await eventually(() => !pids.some(lives))
 })
 
+test('who left the group is ended with it, whether its leader ends at once or is made to', async () => {
+  const { run } = processes({ limits: { stdioGraceMs: 200 } })
+  const ready = JSON.stringify({ jsonrpc: '2.0', method: 'ready' })
+  for (const ends of ['cat', 'trap "" TERM; while :; do sleep 1; done']) {
+    // As browsers are started: in a session of their own.
+    const script = `setsid sh -c 'trap "" TERM; echo $$ >&2; while :; do sleep 1; done' & echo '${ready}'; ${ends}`
+    const { process: child, stderr, said } = await run({ command: ['sh', '-c', script] })
+    await said('ready')
+    await eventually(() => stderr.length === 1)
+    const left = Number(stderr[0])
+    expect(groupOf(child.pid)).not.toContain(left)
+    child.stop()
+    await child.ended
+    await eventually(() => !lives(left))
+  }
+})
+
 test('a leader that ends at once, or by itself, takes its family with it', async () => {
   const { run } = processes()
   const asked = await run({ command: program('raw', 'orphan') })
@@ -282,6 +314,16 @@ test('a flood on the standard error is read at a bounded pace, and cut into boun
   expect(performance.now() - startedAt).toBeGreaterThan(900)
   await eventually(() => stderr.length === 1_000)
   expect(Math.max(...stderr.map((line) => line.length))).toBe(400)
+})
+
+test('a flood of what is no message is read at a bounded pace too', async () => {
+  const { run } = processes({ limits: { stdioStderrBytesPerSecond: 400_000 } })
+  const startedAt = performance.now()
+  const script = `yes ${'x'.repeat(999)} | head -1000; echo '${JSON.stringify(note('last'))}'; cat`
+  const { stderr, said } = await run({ command: ['sh', '-c', script] })
+  await said('note')
+  expect(performance.now() - startedAt).toBeGreaterThan(900)
+  expect(stderr).toHaveLength(1_000)
 })
 
 test('2,000 processes leave none, no descriptor, and nothing for the reaper', async () => {

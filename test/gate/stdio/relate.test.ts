@@ -1,4 +1,4 @@
-import { expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/server'
 import fc from 'fast-check'
 import type { Link } from '../../../src/gate/stdio/link.ts'
@@ -59,9 +59,12 @@ const startSession = async (small: Partial<Limits> = {}) => {
     })()
     return stream
   }
-  const handlePost = (body: unknown) =>
+  const handlePost = (body: unknown, signal?: AbortSignal) =>
     session.handle(
-      request('POST', { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }),
+      new Request(
+        request('POST', { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }),
+        { signal },
+      ),
       body,
     )
   const post = async (name: string, message: Record<string, unknown>) => {
@@ -90,6 +93,7 @@ const startSession = async (small: Partial<Limits> = {}) => {
   return { link, session, seen, get, post, handlePost, closed: () => closed }
 }
 
+const isCancelled = ({ error }: Seen['message']) => (error as { code: number } | undefined)?.code === -32800
 const serialOf = ({ message }: Seen) => ((message.params ?? message.result) as { serial: number } | undefined)?.serial
 
 /** Everything that is under way has happened: nothing here waits for a timer, a process or a socket. */
@@ -122,7 +126,8 @@ test('whatever the client leaves and takes up again: each message of the server 
         link.say({ ...message, params })
       }
       for (const [op, by] of steps) {
-        const unanswered = calls.filter((call) => !call.answered)
+        // What was cancelled and left is over.
+        const unanswered = calls.filter(({ answered, cancelled, open: isOpen }) => !answered && (isOpen || !cancelled))
         const call = pick(unanswered, by)
         if (op === 'get' && !standalone) standalone = (await get('standalone')) as Stream
         else if (op === 'leave get' && standalone) {
@@ -180,17 +185,106 @@ test('whatever the client leaves and takes up again: each message of the server 
       if (!standalone) await get('standalone', left?.lastId ?? null)
       for (const { open, stream } of calls) if (!open && stream.lastId) await get(stream.name, stream.lastId)
       await settled()
-      expect(seen.map(serialOf).toSorted((a, b) => Number(a) - Number(b))).toEqual(expected.map(({ serial }) => serial))
+      expect(
+        seen
+          .filter(({ message }) => !isCancelled(message))
+          .map(serialOf)
+          .toSorted((a, b) => Number(a) - Number(b)),
+      ).toEqual(expected.map(({ serial }) => serial))
       for (const { serial, call } of expected) {
         if (call === null) continue
         expect(seen.find((one) => serialOf(one) === serial)?.stream).toBe(`call ${call}`)
       }
       // In order, as far as one stream goes.
       for (const name of new Set(seen.map(({ stream }) => stream))) {
-        const serials = seen.filter(({ stream }) => stream === name).map(serialOf)
+        const onIt = seen.filter(({ stream, message }) => stream === name && !isCancelled(message))
+        const serials = onIt.map(serialOf)
         expect(serials).toEqual(serials.toSorted((a, b) => Number(a) - Number(b)))
       }
     }),
     { numRuns: 500 },
   )
 }, 60_000)
+
+describe('what is kept for a client that is not there', () => {
+  const say = (link: Line, serial: number, size = 0) =>
+    link.say({ method: 'notifications/message', params: { serial, filler: 'x'.repeat(size) } })
+
+  test('is so many messages, the latest', async () => {
+    const { link, seen, get } = await startSession({ stdioEventsMax: 3 })
+    for (const serial of [1, 2, 3, 4]) say(link, serial)
+    await settled()
+    await get('standalone')
+    await settled()
+    expect(seen.map(serialOf)).toEqual([2, 3, 4])
+  })
+
+  test('is so many bytes, and one that is larger drives out no other', async () => {
+    const { link, seen, get } = await startSession({ stdioEventBytesMax: 1_000 })
+    say(link, 1, 500)
+    say(link, 2, 1_000)
+    say(link, 3, 300)
+    say(link, 4, 300)
+    await settled()
+    await get('standalone')
+    await settled()
+    expect(seen.map(serialOf)).toEqual([3, 4])
+  })
+
+  test.each([
+    ['so many events of its streams', { stdioEventsMax: 3 }, 0, [3, 4, 5]],
+    ['so many bytes of them', { stdioEventBytesMax: 1_000 }, 300, [4, 5]],
+  ])('is %s', async (_, small, size, expected) => {
+    const { link, seen, get, post } = await startSession(small)
+    const call = await post('call', { id: 1, method: 'tools/call', params: { name: 'x', _meta: { progressToken: 1 } } })
+    await settled()
+    await call?.reader.cancel()
+    for (const serial of [1, 2, 3, 4, 5])
+      link.say({
+        method: 'notifications/progress',
+        params: { progressToken: 1, progress: serial, serial, filler: 'x'.repeat(size) },
+      })
+    await settled()
+    await get('call', call?.lastId)
+    await settled()
+    expect(seen.map(serialOf)).toEqual(expected)
+  })
+})
+
+test('above what a client may leave unread its server waits, and goes on below the half', async () => {
+  const { link, handlePost } = await startSession({ stdioUnreadBytesMax: 2_000 })
+  const progress = (filler: number) =>
+    link.say({ method: 'notifications/progress', params: { progressToken: 1, filler: 'x'.repeat(filler) } })
+  const params = { name: 'x', _meta: { progressToken: 1 } }
+  const answer = await handlePost({ jsonrpc: '2.0', id: 1, method: 'tools/call', params })
+  const reader = answer.body!.getReader()
+  const eventBytes = (await (progress(0), settled(), reader.read(), reader.read())).value!.length
+  progress(2_000 - eventBytes)
+  await settled()
+  expect(link.paused).toBeFalse()
+  progress(0)
+  await settled()
+  expect(link.paused).toBeTrue()
+  await reader.read()
+  expect(link.paused).toBeFalse()
+  // Who goes away leaves nothing unread.
+  progress(3_000)
+  await settled()
+  expect(link.paused).toBeTrue()
+  await reader.cancel()
+  expect(link.paused).toBeFalse()
+  expect(link.uses).toBe(0)
+})
+
+test('what was cut on its way does not go on, and nobody waits for it', async () => {
+  const { link, handlePost } = await startSession({ rpcIdsMax: 1 })
+  for (const id of [1, 2]) {
+    const cut = new AbortController()
+    const answer = handlePost({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'x' } }, cut.signal)
+    cut.abort()
+    await (await answer).body?.cancel()
+  }
+  expect(link.heard).toEqual([])
+  await handlePost({ jsonrpc: '2.0', id: 3, method: 'tools/call', params: { name: 'x' } })
+  expect(link.heard).toMatchObject([{ id: 3 }])
+})

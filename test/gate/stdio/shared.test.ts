@@ -129,6 +129,33 @@ test('changes are told to all, resources to those who subscribed, as long as the
   expect(heard('resources/unsubscribe')).toMatchObject([{ params: { uri: 'test://one' } }])
 })
 
+test('a session hears of so many resources, and of no more', async () => {
+  await using front = startFront({ stdioSubscriptionsMax: 3 })
+  front.add('s', mcp('2025'), { shared: true })
+  const client = await front.connect('s')
+  for (const number of [1, 2, 3]) await client.subscribeResource({ uri: `test://${number}` })
+  expect(await client.subscribeResource({ uri: 'test://4' }).then(() => 'subscribed', String)).toContain('More than 3')
+  await client.unsubscribeResource({ uri: 'test://3' })
+  await client.subscribeResource({ uri: 'test://4' })
+})
+
+test('there are no tasks, since they are listed to whoever asks', async () => {
+  await using front = startFront()
+  // A server of its own words: it says that it has tasks, and answers whatever it is asked.
+  const answers = String.raw`while read -r line; do
+    case "$line" in *'"id"'*) echo "$line" | sed -E 's/.*"id":([0-9]+).*/{"jsonrpc":"2.0","id":\1,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"tasks":{"list":{}}},"serverInfo":{"name":"tasks","version":"1"},"tasks":["of another"]}}/';; esac
+  done`
+  front.add('s', ['/bin/sh', '-c', answers], { shared: true })
+  const opened = await front.post('s', INITIALIZE)
+  const text = await opened.text()
+  expect(text).toContain('"capabilities":{"tools":{}}')
+  const headers = { 'mcp-session-id': opened.headers.get('mcp-session-id') ?? '' }
+  await front.post('s', { method: 'notifications/initialized' }, headers)
+  const listed = await (await front.post('s', { id: 1, method: 'tasks/list' }, headers)).text()
+  expect(listed).toContain('-32601')
+  expect(listed).not.toContain('of another')
+})
+
 test("nobody reads another's log messages", async () => {
   await using front = startFront()
   const { heard } = recorded(front)
@@ -218,12 +245,10 @@ test('who reads too slowly is ended, and holds up nobody', async () => {
   const headers = { 'mcp-session-id': opened.headers.get('mcp-session-id') ?? '' }
   await opened.text()
   await front.post('s', { method: 'notifications/initialized' }, headers)
-  const before = process.memoryUsage.rss()
   const flood = { name: 'flood', arguments: { messages: 4_000, bytes: 20_000 } }
   const unread = await front.post('s', { id: 5, method: 'tools/call', params: flood }, headers)
   await eventually(() => front.ended.includes(headers['mcp-session-id']))
   expect(await call(other, 'pid')).toBe(pid)
-  expect(process.memoryUsage.rss() - before).toBeLessThan(60 * 1024 * 1024)
   expect((await front.post('s', { id: 6, method: 'ping' }, headers)).status).toBe(404)
   // What it was given before is there, and says at its end why there is no more.
   const text = await unread.text()

@@ -253,10 +253,47 @@ test('what can not be started is told, and is no crash', async () => {
   for (const caller of [all.caller('a'), all.caller('b')]) {
     const refused = await refusalOf(all.supervisor.start(server, caller, '/mcp'))
     expect(refused).toMatchObject({ status: 502, slug: 'server-not-startable' })
-    expect(all.supervisor.statusOf(server)).toMatchObject({ problem: refused.detail, crashes: 0, retryAt: null })
+    // What the machine looks like is told to those who run it alone.
+    expect(refused.detail).not.toContain('no-such-command-here')
+    const { problem, ...status } = all.supervisor.statusOf(server)
+    expect(problem).toContain('"no-such-command-here" was not found')
+    expect(status).toMatchObject({ crashes: 0, retryAt: null })
   }
   expect(all.supervisor.statusOf(server)).toMatchObject({ processes: 0, startedInAll: 0 })
   expect(all.registry.size).toBe(0)
+  expect(all.logged.map(({ message }) => message)).toEqual([
+    `a server can't be started: ${all.supervisor.statusOf(server).problem}`,
+  ])
+})
+
+test('one that never says a word is known as such afterwards, until another does', async () => {
+  await using all = startSupervisor({ stdioStartMs: 100 })
+  const server = all.add('silent', ['sleep', '60'])
+  const lease = await all.supervisor.start(server, all.caller('a'), '/mcp')
+  await eventually(() => performance.now() - lease.process.startedAt > 100)
+  lease.stop()
+  await eventually(() => all.supervisor.statusOf(server).problem !== null)
+  expect(all.supervisor.statusOf(server)).toMatchObject({ crashes: 0, problem: expect.stringContaining('in time') })
+  all.supervisor.fails(server, 'it is worse')
+  expect(all.supervisor.statusOf(server).problem).not.toBe('it is worse')
+})
+
+test('starts leave the loop to others in between', async () => {
+  await using all = startSupervisor()
+  const server = all.add('echo', ECHO)
+  let turns = 0
+  let timer = setImmediate(function count() {
+    turns += 1
+    timer = setImmediate(count)
+  })
+  const startedAt = await Promise.all(
+    Array.from({ length: 12 }, async () => {
+      await all.supervisor.start(server, null, '/mcp')
+      return turns
+    }),
+  )
+  clearImmediate(timer)
+  expect(new Set(startedAt).size).toBe(12)
 })
 
 test.each([

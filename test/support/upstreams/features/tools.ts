@@ -48,7 +48,13 @@ const progressOf =
  * Until the client has read what was said: it forgets a call with its answer, and with it a progress that it has read
  * in the same turn. Who can't be asked has to be waited for.
  */
-const heardOut = ({ mcpReq }: ServerContext): Promise<unknown> => mcpReq.send({ method: 'ping' }).catch(() => sleep(50))
+const heardOut = async ({ mcpReq }: ServerContext): Promise<void> => {
+  try {
+    await mcpReq.send({ method: 'ping' })
+  } catch {
+    await sleep(50)
+  }
+}
 
 /** Up to 2025-11-25 a request to the client, from 2026-07-28 on an answer that wants the call again. */
 const asking =
@@ -96,20 +102,20 @@ const FEATURES: Record<string, Feature> = {
     return json({ id: mcpReq.id, meta })
   },
   client: (_args, { server }) => json([server.getClientVersion(), server.getClientCapabilities()]),
-  progress: async ({ steps }, _session, context) => {
+  progress: async ({ steps, atOnce }, _session, context) => {
     const progress = progressOf(context)
     for (let step = 1; step <= Number(steps); step += 1) await progress(step, Number(steps))
-    await heardOut(context)
+    if (!atOnce) await heardOut(context)
     return text('done')
   },
   /** Log messages and progress by turns: they must stay in order. */
-  mixed: async ({ steps }, _session, context) => {
+  mixed: async ({ steps, atOnce }, _session, context) => {
     const progress = progressOf(context)
     for (let step = 1; step <= Number(steps); step += 1) {
       await context.mcpReq.log('warning', `log ${step}`, 'mixed')
       await progress(step, Number(steps))
     }
-    await heardOut(context)
+    if (!atOnce) await heardOut(context)
     return text('done')
   },
   levels: async (_args, _session, { mcpReq }) => {
