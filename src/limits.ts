@@ -93,6 +93,8 @@ export const limits = {
   stdioLineBytesMax: 16 * 1024 * 1024,
   /** Clients whose stream broke off come back after this: as soon as the SDK's do by themselves. */
   stdioRetryMs: 1_000,
+  /** Lines of a process that are taken in one turn of the loop: somebody may be waiting to cut, and each takes some 50 µs. */
+  stdioLinesPerTurn: 100,
   /** Values in a message: reading more of them would hold up a revocation. A text or an image is one, however long. */
   stdioValuesMax: 250_000,
   /** The body of a POST, as the SDK's own servers have it: parsing more at once would hold up a revocation. */
@@ -115,6 +117,8 @@ export const limits = {
   stdioUnreadBytesMax: 1024 * 1024,
   /** A shared process does not wait for a slow client: above that, one is given so much more, and then ended. */
   stdioBehindBytesMax: 4 * 1024 * 1024,
+  /** Each change is told to all sessions of a shared process, which may be a thousand: of more in that time, the last. */
+  stdioChangeMs: 100,
   /** Resources that one session of a shared process hears of. */
   stdioSubscriptionsMax: 1_000,
   /** Until a command says whether it speaks 2026-07-28: it may have to be fetched first, and clients wait half a minute. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { SnippetJson, TokenJson } from '../../src/server/api/schemas.ts'
@@ -8,7 +8,7 @@ import { tempFolder } from '../support/temp.ts'
 import { startSessionMcp, startStatelessMcp } from '../support/upstreams/mcp.ts'
 import { REAL_CLIENTS, type RealClient, type Stage } from './real.ts'
 import { runInShell } from './shell.ts'
-import { type Spoken, startWire } from './wire.ts'
+import { type Spoken, spokenTo, startWire } from './wire.ts'
 
 /**
  * Real clients from npm, each in an empty home, fed the snippet of a new token: they must list the tools of
@@ -54,6 +54,11 @@ const model = Bun.serve({
 const node = await startNode()
 await node.addServer('sessions', wires[0]?.url ?? '', { kind: 'mcp', path: '/mcp' })
 await node.addServer('stateless', wires[1]?.url ?? '', { kind: 'mcp', path: '/mcp' })
+/** What `command.ts` heard, from all its processes; all clients reach it. */
+const heard = join(tempFolder(), 'heard')
+writeFileSync(heard, '')
+await node.addCommand('command', [process.execPath, join(import.meta.dir, 'command.ts'), heard], { path: '/mcp' })
+const heardSince = (line: number) => spokenTo('command', readFileSync(heard, 'utf8'), line)
 
 interface Outcome {
   client: string
@@ -71,7 +76,8 @@ const tryOut = async (client: RealClient): Promise<Outcome> => {
   const PATH = [bin, dirname(findNode()), '/usr/bin', '/bin'].join(':')
   const env = { PATH, HOME: stage.home, TERM: 'dumb', NO_COLOR: '1', ...client.env?.(stage) }
 
-  const issued = await node.createToken(`${id} for real`, client.speaks)
+  const servers = [...client.speaks, 'command']
+  const issued = await node.createToken(`${id} for real`, servers)
   const snippet = issued.connect?.[id]
   if (!snippet) return { ...outcome, problems: ['it has no snippet'] }
   client.before?.(stage)
@@ -79,25 +85,26 @@ const tryOut = async (client: RealClient): Promise<Outcome> => {
   if (pasted.code !== 0) outcome.problems.push(`its snippet failed: ${pasted.stderr}`)
   client.after?.(stage)
 
-  const before = spoken.length
+  const [before, linesBefore] = [spoken.length, heardSince(0).length]
   const listed = await runInShell(client.list, { env, cwd: stage.home, timeoutMs: CLIENT_MS })
-  outcome.spoken = spoken.slice(before)
-  for (const server of client.speaks) {
+  outcome.spoken = [...spoken.slice(before), ...heardSince(linesBefore)]
+  for (const server of servers) {
     const done = outcome.spoken.filter((one) => one.server === server && one.status === 200).map(({ method }) => method)
     if (!done.includes('initialize') && !done.includes('server/discover'))
       outcome.problems.push(`no start at ${server}`)
     if (!done.includes('tools/list')) outcome.problems.push(`no tools/list at ${server}`)
   }
   if ((await tokenNow(issued.id)).requests === 0) outcome.problems.push('the gate counted nothing under its token')
-  if (wires.some(({ seen }) => seen.some((request) => request.includes(issued.token))))
-    outcome.problems.push('the upstream saw its token')
+  const seen = [...wires.flatMap((wire) => wire.seen), readFileSync(heard, 'utf8')]
+  if (seen.some((request) => request.includes(issued.token))) outcome.problems.push('the upstream saw its token')
   if (outcome.problems.length > 0) outcome.problems.push(listed.stdout.slice(-2_000), listed.stderr.slice(-2_000))
 
   await node.revoke({ tokens: [issued.id] })
-  const alive = spoken.length
+  const [alive, linesAlive] = [spoken.length, heardSince(0).length]
   await runInShell(client.list, { env, cwd: stage.home, timeoutMs: CLIENT_MS })
   // Only what the gate itself sends upstream after a cut may come: the end of a session.
-  const after = spoken.slice(alive).filter(({ method }) => method !== 'DELETE' && method !== 'notifications/cancelled')
+  const later = [...spoken.slice(alive), ...heardSince(linesAlive)]
+  const after = later.filter(({ method }) => method !== 'DELETE' && method !== 'notifications/cancelled')
   if (after.length > 0) outcome.problems.push(`after the revoke: ${after.map(({ method }) => method).join(', ')}`)
   if ((await tokenNow(issued.id)).deadTries.count === 0) outcome.problems.push('it did not come back after the revoke')
   return outcome

@@ -8,7 +8,18 @@ export interface Spoken {
   status: number
 }
 
-type Message = { method?: string; params?: { protocolVersion?: string } }
+type Message = { method?: string; params?: { protocolVersion?: string; _meta?: Record<string, unknown> } }
+
+/** What was said to `command.ts`, from the line on that was the `from`th. */
+export const spokenTo = (server: string, written: string, from = 0): Spoken[] =>
+  written
+    .split('\n')
+    .slice(from, -1)
+    .map((line) => {
+      const { method = 'a response', params } = JSON.parse(line) as Message
+      const revision = params?.protocolVersion ?? params?._meta?.['io.modelcontextprotocol/protocolVersion'] ?? null
+      return { server, method, revision: revision === null ? null : String(revision), userAgent: '', status: 200 }
+    })
 
 const messagesIn = (body: string): Message[] => {
   const parsed: unknown = JSON.parse(body)

@@ -38,6 +38,8 @@ export class ModernProcess {
   /** Throws `ProblemError` when the process ends before an answer has begun. */
   async answer(route: InboundModernRoute, request: Request): Promise<Response> {
     if (route.messageKind === 'request') return new ModernExchange(this, route, route.message).run(request)
+    // The gate has cut it while a process was looked for; the SDK asks the same of a request.
+    request.signal.throwIfAborted()
     const port = this.mux.open()
     try {
       await port.send(route.message)

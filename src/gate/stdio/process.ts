@@ -13,8 +13,8 @@ import { notStartable, ProblemError, problems } from '../problem.ts'
 import { hasMoreValues, isDeeper } from './depth.ts'
 import { childrenOf, type Descendant, descendantsOf, isAlive } from './descendants.ts'
 import type { Launch } from './launch.ts'
-import { Lines } from './lines.ts'
-import { InputPipe, OutputPipe } from './pipe.ts'
+import { LineReader } from './line-reader.ts'
+import { InputPipe } from './pipe.ts'
 import type { Reaper } from './reaper.ts'
 
 /** How a process ended. */
@@ -77,17 +77,14 @@ export class Process implements Transport {
 
   readonly #child: Bun.Subprocess
   readonly #input: InputPipe
-  readonly #output: OutputPipe
-  readonly #stderr: OutputPipe
-  readonly #lines: Lines
-  readonly #stderrLines: Lines
+  readonly #output: LineReader
+  readonly #stderr: LineReader
   readonly #resolve: (end: ProcessEnd) => void
   #heard = false
   #muted = false
   #stopping = false
-  #paused = true
-  #delivering = false
   #exited = false
+  #finished = false
   /** Why we ended it though nobody had asked for that. */
   #failure: string | null = null
   /** What it had started when it was last asked to end. */
@@ -105,26 +102,26 @@ export class Process implements Transport {
     const { promise, resolve } = Promise.withResolvers<ProcessEnd>()
     this.ended = promise
     this.#resolve = resolve
-    this.#lines = new Lines(limits.stdioLineBytesMax, () =>
-      this.#fail(`a line of more than ${sizeText(limits.stdioLineBytesMax)} on its standard output`),
-    )
-    // Longer than what is kept: who redacts must see the whole of a secret that stands at the cut.
-    this.#stderrLines = new Lines(4 * limits.stdioStderrLineLengthMax)
     this.#child = this.#spawn()
     const [, , , input, output, stderr] = this.#child.stdio as unknown as number[]
     this.#watch([input, output, stderr] as number[])
     this.#input = new InputPipe(input as number, limits.stdioInputBytesMax)
     this.#input.write(Buffer.from('\n'))
-    this.#output = new OutputPipe(
-      output as number,
-      (bytes) => this.#read(bytes),
-      () => this.#finish(),
-    )
-    this.#stderr = new OutputPipe(
-      stderr as number,
-      (bytes) => this.#readStderr(bytes),
-      () => this.#finish(),
-    )
+    const { stdioLineBytesMax, stdioStderrLineLengthMax, stdioLinesPerTurn: linesPerTurn } = limits
+    const onDone = () => this.#finish()
+    this.#output = new LineReader({
+      ...{ fd: output as number, lineBytesMax: stdioLineBytesMax, linesPerTurn, onDone },
+      onLine: (line) => this.#take(line),
+      onCut: () => this.#fail(`a line of more than ${sizeText(stdioLineBytesMax)} on its standard output`),
+    })
+    this.#stderr = new LineReader({
+      // Longer than what is kept: who redacts must see the whole of a secret that stands at the cut.
+      ...{ fd: stderr as number, lineBytesMax: 4 * stdioStderrLineLengthMax, linesPerTurn, onDone },
+      onLine: (line) => {
+        this.events.stderr(line)
+        this.#pace(line.length + 1, this.#stderr)
+      },
+    })
     this.#stderr.resume()
   }
 
@@ -153,7 +150,7 @@ export class Process implements Transport {
     if (this.#muted) return
     this.#muted = true
     this.#input.discard()
-    this.#output.resume()
+    this.#output.drop()
   }
 
   /** Asked to end; after the grace, or when only others are left of its group, made to. */
@@ -176,16 +173,11 @@ export class Process implements Transport {
 
   /** Its output stays with it: it waits when a few hundred KiB are full. */
   pause(): void {
-    if (this.#muted || this.#exited) return
-    this.#paused = true
-    this.#output.pause()
+    if (!this.#exited) this.#output.pause()
   }
 
   resume(): void {
-    this.#paused = false
-    this.#deliver()
-    // Whoever was given a message may have had enough.
-    if (!this.#paused) this.#output.resume()
+    this.#output.resume()
   }
 
   close(): Promise<void> {
@@ -224,27 +216,6 @@ export class Process implements Transport {
     }
   }
 
-  #read(bytes: Uint8Array): void {
-    if (this.#muted) return
-    this.#lines.push(bytes)
-    this.#deliver()
-  }
-
-  #deliver(): void {
-    // Who takes a message may pause and resume.
-    if (this.#delivering) return
-    this.#delivering = true
-    try {
-      while (!this.#muted && (!this.#paused || this.#exited)) {
-        const line = this.#lines.next()
-        if (line === null) return
-        if (!this.#muted) this.#take(line)
-      }
-    } finally {
-      this.#delivering = false
-    }
-  }
-
   #take(line: string): void {
     const { rpcDepthMax, stdioValuesMax } = this.limits
     if (isDeeper(line, rpcDepthMax)) return this.#fail(`a message nested deeper than ${rpcDepthMax} levels`)
@@ -261,25 +232,15 @@ export class Process implements Transport {
     for (const message of messages) if (!this.#muted) this.onmessage?.(message)
   }
 
-  #readStderr(bytes: Uint8Array): void {
-    this.#stderrLines.push(bytes)
-    for (let line = this.#stderrLines.next(); line !== null; line = this.#stderrLines.next()) this.events.stderr(line)
-    this.#pace(bytes.length, this.#stderr)
-  }
-
   /** What is only told, and was not asked for, takes no core of ours: who says too much of it waits. */
-  #pace(bytes: number, pipe: OutputPipe): void {
+  #pace(bytes: number, reader: LineReader): void {
     const now = performance.now()
     if (now - this.#toldSince > 1_000) {
       this.#toldSince = now
       this.#toldBytes = 0
     }
     this.#toldBytes += bytes
-    if (this.#toldBytes < this.limits.stdioStderrBytesPerSecond || this.#exited) return
-    pipe.pause()
-    setTimeout(() => {
-      if (pipe !== this.#output || !this.#paused || this.#muted) pipe.resume()
-    }, 1_000)
+    if (this.#toldBytes >= this.limits.stdioStderrBytesPerSecond && !this.#exited) reader.pace()
   }
 
   #fail(detail: string): void {
@@ -326,16 +287,16 @@ export class Process implements Transport {
       this.#output.close()
       this.#stderr.close()
     }, this.limits.stdioDrainMs)
-    this.#stderr.resume()
-    this.#deliver()
-    this.#output.resume()
+    this.#stderr.drain()
+    this.#output.drain()
     this.#finish()
   }
 
   #finish(): void {
-    if (!this.end || !this.#output.closed || !this.#stderr.closed) return
+    if (!this.end || this.#finished || !this.#output.done || !this.#stderr.done) return
+    this.#finished = true
     clearTimeout(this.#timer)
-    const rest = this.#stderrLines.rest()
+    const rest = this.#stderr.rest()
     if (rest !== '') this.events.stderr(rest)
     this.#resolve(this.end)
     this.onclose?.()

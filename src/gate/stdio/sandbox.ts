@@ -71,11 +71,13 @@ export const sandboxArguments = (spec: StdioSpec, sandbox: Sandbox): string[] =>
   // A tmpfs is memory, which the limit of the process doesn't count.
   const veil = (path: string): string[] => ['--size', String(spec.memoryBytes), '--tmpfs', path]
   const dataFolder = real(sandbox.dataFolder)
-  const binds = allowed.flatMap(({ path, given, writable }) =>
-    [path, ...(given === path ? [] : [given])]
-      .filter((to) => to === path || hidden.some((veiled) => isBelow(to, veiled)))
-      .flatMap((to) => [writable ? '--bind' : '--ro-bind', path, to]),
-  )
+  const binds = allowed.flatMap(({ path, writable }) => [writable ? '--bind' : '--ro-bind', path, path])
+  // A link stays a link: bound where it stands, what it leads to would show there what is hidden in its own place.
+  const links = allowed
+    .filter(({ given, path }) => given !== path && hidden.some((veiled) => isBelow(given, veiled)))
+    .filter(({ given }) => !allowed.some(({ path }) => isBelow(given, path)))
+    .filter(({ given }, index, all) => all.findIndex((link) => link.given === given) === index)
+    .flatMap(({ given, path }) => ['--symlink', path, given])
   const secrets = sandbox.secretFiles
     .filter((file) => existsSync(file) && statSync(file).isFile() && !isBelow(real(file), dataFolder))
     .flatMap((file) => ['--ro-bind', '/dev/null', real(file)])
@@ -88,6 +90,7 @@ export const sandboxArguments = (spec: StdioSpec, sandbox: Sandbox): string[] =>
     ...hidden.flatMap(veil),
     ...resolver(),
     ...binds,
+    ...links,
     ...['--tmpfs', dataFolder],
     ...secrets,
     ...['--bind', folder, folder],

@@ -67,7 +67,10 @@ export class StreamableSession {
     void link.ended.then(({ detail }) => this.#soon(() => this.#died(detail)))
   }
 
-  /** The first POST, answered when the server has answered. Unless it took the client in, the session is over. Throws `ProblemError`. */
+  /**
+   * The first POST, answered when the server has answered. Unless that took the client in, the session is over. Throws
+   * `ProblemError`, or what the request was aborted with.
+   */
   async initialize(request: Request, body: unknown): Promise<Response> {
     const fail = (reason: unknown) => this.#begun.reject(reason)
     const late = setTimeout(() => fail(new ProblemError(problems.serverStartTimeout)), this.limits.stdioStartMs)
@@ -150,7 +153,7 @@ export class StreamableSession {
       show(false)
       this.#soon(() => this.#forget())
       // Who left before it could learn the session's id can't use it, nor end it.
-      if (!outbox.read && isInitializeRequest(body)) this.close()
+      if (!outbox.read && [body].flat().some((message) => isInitializeRequest(message))) this.close()
     })
     void outbox.follow(response.body)
     for (const message of this.#later.take()) await this.#fromServer(message)
@@ -188,7 +191,7 @@ export class StreamableSession {
     if (isJSONRPCRequest(message)) await this.#fromServer(undeliveredError(message.id, messageOf(error)))
   }
 
-  /** The SDK keeps a call until it is answered; servers don't answer what was cancelled. So it is where nobody hears it. */
+  /** The SDK keeps a call until it is answered, and servers answer none that was cancelled: done where nobody hears it. */
   async #forget(): Promise<void> {
     for (const id of this.#closed ? [] : this.#relations.forgotten) await this.#say(cancelledError(id), { call: id })
   }
@@ -202,17 +205,19 @@ export class StreamableSession {
   async #say(message: JSONRPCMessage, place: Exclude<Place, 'later'>): Promise<void> {
     const call = place === 'standalone' ? undefined : place.call
     this.#current = call === undefined ? null : (this.#answerings.get(call) ?? null)
+    const answered = 'method' in message ? undefined : call
+    if (answered !== undefined) {
+      this.#relations.answered(answered)
+      this.#answerings.delete(answered)
+    }
     await this.#transport.send(message, call === undefined ? {} : { relatedRequestId: call })
-    if ('method' in message || call === undefined) return
-    this.#relations.answered(call)
-    this.#answerings.delete(call)
-    if (call === this.#initializeId) this.#begun.resolve('result' in message)
+    if (answered !== undefined && answered === this.#initializeId) this.#begun.resolve('result' in message)
   }
 
   async #died(detail: string): Promise<void> {
     if (this.#closed) return
     this.#begun.reject(new ProblemError(exitProblem(detail)))
-    for (const id of this.#relations.waiting) await this.#say(exitError(id, detail), { call: id })
-    this.close()
+    for (const id of this.#relations.waiting) this.#soon(() => this.#say(exitError(id, detail), { call: id }))
+    this.#soon(async () => this.close())
   }
 }

@@ -101,11 +101,6 @@ export class SharedLink implements Link {
     this.give(message)
   }
 
-  /** Whether it has subscribed to a resource, or to what that is a part of. */
-  hears(uri: string): boolean {
-    return [...this.subscriptions].some((own) => uri === own || uri.startsWith(`${own.replace(/\/$/, '')}/`))
-  }
-
   wants(level: unknown): boolean {
     return this.level === null || LEVELS.indexOf(String(level)) >= this.level
   }

@@ -8,16 +8,19 @@ import packageJson from '../../../package.json' with { type: 'json' }
 import type { Limits } from '../../limits.ts'
 import { ProblemError, problems } from '../problem.ts'
 import { exitProblem } from './answer.ts'
+import { Changes } from './changes.ts'
 import { Kept } from './kept.ts'
 import type { StdioServer } from './launch.ts'
 import { LEVELS } from './levels.ts'
 import type { Link } from './link.ts'
-import { Mux } from './mux.ts'
+import { Mux, type Port } from './mux.ts'
 import { SharedLink } from './shared-link.ts'
 import type { Lease, Supervisor } from './supervisor.ts'
 
 /** What every client of a process may hear, since it says nothing of any of them. */
 const FOR_ALL = new Set(['tools', 'prompts', 'resources'].map((kind) => `notifications/${kind}/list_changed`))
+
+const UPDATED = 'notifications/resources/updated'
 
 export interface SharedDeps {
   supervisor: Supervisor
@@ -52,11 +55,12 @@ const withoutTasks = ({ capabilities, ...result }: InitializeResult): Initialize
 
 /** One process that was initialized once, and its sessions. */
 export class SharedProcess {
-  readonly links = new Set<SharedLink>()
+  readonly links = new Map<Port, SharedLink>()
   readonly mux: Mux
   #initialized: InitializeResult | null = null
   /** The level that the process was told. */
   #level: number | null = null
+  readonly #changes: Changes
 
   constructor(
     readonly lease: Lease,
@@ -64,6 +68,8 @@ export class SharedProcess {
     readonly limits: Limits,
   ) {
     this.mux = new Mux(lease.process, (message) => this.#route(message))
+    this.#changes = new Changes(limits.stdioChangeMs, (message) => this.#tellAll(message))
+    void lease.process.ended.then(() => this.#changes.stop())
   }
 
   static async start(server: StdioServer, { supervisor, limits }: SharedDeps): Promise<SharedProcess> {
@@ -102,7 +108,7 @@ export class SharedProcess {
 
   open(): SharedLink {
     const link = new SharedLink(this, this.mux.open())
-    this.links.add(link)
+    this.links.set(link.port, link)
     return link
   }
 
@@ -114,12 +120,12 @@ export class SharedProcess {
   }
 
   subscribed(uri: string): boolean {
-    return [...this.links].some((link) => link.subscriptions.has(uri))
+    return [...this.links.values()].some((link) => link.subscriptions.has(uri))
   }
 
   /** The process says as much as the most curious of its clients wants to hear. */
   adjustLevel(): void {
-    const levels = [...this.links].flatMap(({ level }) => level ?? [])
+    const levels = [...this.links.values()].flatMap(({ level }) => level ?? [])
     if (levels.length === 0) return
     const least = Math.min(...levels)
     if (this.#level === least) return
@@ -134,23 +140,37 @@ export class SharedProcess {
   }
 
   left(link: SharedLink): void {
-    if (!this.links.delete(link) || this.lease.ending) return
+    if (!this.links.delete(link.port) || this.lease.ending) return
     for (const uri of link.subscriptions) if (!this.subscribed(uri)) this.tell('resources/unsubscribe', { uri })
     this.adjustLevel()
   }
 
   #route(message: JSONRPCNotification): void {
-    if (FOR_ALL.has(message.method)) {
-      for (const link of this.links) link.give(message)
-    } else if (message.method === 'notifications/resources/updated') {
-      const uri = String(message.params?.['uri'])
-      for (const link of this.links) if (link.hears(uri)) link.give(message)
-    } else if (message.method === 'notifications/message') {
+    const { method, params } = message
+    if (FOR_ALL.has(method)) {
+      this.#changes.add(method, message)
+    } else if (method === UPDATED) {
+      this.#changes.add(`${method} ${String(params?.['uri'])}`, message)
+    } else if (method === 'notifications/message') {
       // What is logged while several wait may be about any of them, and is heard by none.
-      const [first, second] = this.links
+      const [first, second] = this.links.values()
       const { onlyWaiting } = this.mux
-      const link = second ? [...this.links].find(({ port }) => port === onlyWaiting) : first
-      if (link?.wants(message.params?.['level'])) link.give(message)
+      const link = second ? onlyWaiting && this.links.get(onlyWaiting) : first
+      if (link?.wants(params?.['level'])) link.give(message)
     }
   }
+
+  #tellAll(message: JSONRPCNotification): void {
+    const uris = message.method === UPDATED ? withParents(String(message.params?.['uri'])) : null
+    for (const link of this.links.values())
+      if (uris === null || uris.some((uri) => link.subscriptions.has(uri))) link.give(message)
+  }
+}
+
+/** Who subscribed to a resource hears of its parts too. */
+const withParents = (uri: string): string[] => {
+  const uris = [uri]
+  for (let end = uri.lastIndexOf('/'); end > 0; end = uri.lastIndexOf('/', end - 1))
+    uris.push(uri.slice(0, end), uri.slice(0, end + 1))
+  return uris
 }

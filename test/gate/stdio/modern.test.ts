@@ -1,4 +1,5 @@
 import { expect, test } from 'bun:test'
+import { readFileSync } from 'node:fs'
 import type { Client } from '@modelcontextprotocol/client'
 import { eventually } from '../../support/poll.ts'
 import { mcp, startFront, stateless, textOf } from './fronted.ts'
@@ -286,4 +287,25 @@ test('a client that does not read holds its process back, and that of nobody els
   expect(text.match(/notifications\/message/g)?.length).toBe(4_000)
   expect(text).toContain('flooded')
   expect(await call(own, 'pid')).toBe(pid)
+})
+
+test('what was cut while its process was looked for is never sent', async () => {
+  await using front = startFront()
+  const file = `${front.supervisor.deps.launch.dataFolder}/heard`
+  // It takes its time to say what it speaks.
+  front.add('s', ['/bin/sh', '-c', 'tee "$0" | "$@"', file, ...mcp('2026', 'start=500')])
+  const stop = new AbortController()
+  const { message, headers } = stateless('tools/call', { name: 'echo', arguments: { text: 'never' } })
+  const notification = stateless('notifications/never')
+  const sent = [
+    front.post('s', message, headers, stop.signal),
+    front.post('s', { ...notification.message, id: undefined }, notification.headers, stop.signal),
+  ].map((answer) => answer.catch(() => null))
+  await eventually(() => runningOf(front, 's').processes === 1 && readFileSync(file, 'utf8').includes('discover'))
+  stop.abort()
+  await Promise.all(sent)
+  expect(await call(await front.connect('s', PIN), 'echo', { text: 'later' })).toBe('echo: later')
+  const heard = readFileSync(file, 'utf8')
+  expect(heard).toContain('later')
+  expect(heard).not.toContain('never')
 })

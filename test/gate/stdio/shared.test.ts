@@ -129,6 +129,27 @@ test('changes are told to all, resources to those who subscribed, as long as the
   expect(heard('resources/unsubscribe')).toMatchObject([{ params: { uri: 'test://one' } }])
 })
 
+test('a server that changes on and on is heard now and then, and at the end', async () => {
+  await using front = startFront()
+  const answer =
+    '{"jsonrpc":"2.0","id":\\1,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true}},"serverInfo":{"name":"s","version":"1"},"content":[]}}'
+  const change = '{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}'
+  const floods = `while read -r line; do
+    case "$line" in *'"tools/call"'*) yes '${change}' | head -n 20000;; esac
+    case "$line" in *'"id"'*) echo "$line" | sed -E 's/.*"id":([0-9]+).*/${answer}/';; esac
+  done`
+  front.add('s', ['/bin/sh', '-c', floods], { shared: true })
+  const clients = await Promise.all(['one', 'two', 'three'].map((as) => front.connect('s', { as })))
+  const heard = clients.map((client) => {
+    const times = { count: 0 }
+    client.setNotificationHandler('notifications/tools/list_changed', () => void (times.count += 1))
+    return times
+  })
+  await clients[0]?.callTool({ name: 'flood', arguments: {} })
+  await eventually(() => heard.every(({ count }) => count > 1))
+  for (const { count } of heard) expect(count).toBeLessThan(1_000)
+})
+
 test('a session hears of so many resources, and of no more', async () => {
   await using front = startFront({ stdioSubscriptionsMax: 3 })
   front.add('s', mcp('2025'), { shared: true })
