@@ -10,6 +10,7 @@ export const STDIO_LACKS: Record<string, string> = {
   'server-sse-polling server-sse-disconnect-resume': NO_STREAM,
   'server-sse-polling outgoing-request #2': NO_STREAM,
   'server-sse-polling incoming-response #2': NO_STREAM,
+  'server-sse-polling incoming-sse-event #3': NO_STREAM,
 }
 
 export const runSuiteDirectly = async (suite: Suite): Promise<Check[]> => {

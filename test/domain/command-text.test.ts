@@ -24,12 +24,12 @@ test('what the form shows of a command is read as that very command', () => {
 describe('a command as it is typed', () => {
   test.each<[string, string[]]>([
     ['npx\n-y\n@scope/server\n/my data', ['npx', '-y', '@scope/server', '/my data']],
-    ['npx -y @scope/server "/my data" \'it\'\\\'\'s\' a\\ b', ['npx', '-y', '@scope/server', '/my data', "it's", 'a b']],
+    ["npx -y @scope/server \"/my data\" 'it'\\''s' a\\ b", ['npx', '-y', '@scope/server', '/my data', "it's", 'a b']],
     ['docker run \\\n  -i --rm \\\n  mcp/fetch', ['docker', 'run', '-i', '--rm', 'mcp/fetch']],
     ['uvx mcp-server-fetch', ['uvx', 'mcp-server-fetch']],
     ['  bin/server  \n\n', ['bin/server']],
     ['["/opt/My Server/run", "", "a\\nb"]', ['/opt/My Server/run', '', 'a\nb']],
-    ["server 'a|b' \"c;d\"", ['server', 'a|b', 'c;d']],
+    ['server \'a|b\' "c;d"', ['server', 'a|b', 'c;d']],
     ['a\n$HOME\n|', ['a', '$HOME', '|']],
     ["server ''", ['server', '']],
     ['', []],

@@ -25,8 +25,6 @@ interface Scene {
   tokenId: string
   client: ReturnType<typeof stdioClient>
   session: string
-  /** Ends the fetches of the client. */
-  leave: AbortController
 }
 
 const connectionOf = async (kind: string, name: string): Promise<string> => {
@@ -62,7 +60,7 @@ const scene = async (name: string, stdio: object = {}, token: object = {}): Prom
   const issued = await node.createToken(name, [name], token)
   const client = stdioClient(node, name, issued.token)
   const session = await client.open()
-  return { name, file, tokenId: issued.id, client, session, leave: new AbortController() }
+  return { name, file, tokenId: issued.id, client, session }
 }
 
 const leavesNobody = async (file: string, most = 1): Promise<void> => {
@@ -80,7 +78,7 @@ describe.each(Object.keys(ENDS).map((title, index) => [title, index] as const))(
   test('ends a process that ignores SIGTERM, and its children', async () => {
     const it = await scene(`end-${index}`)
     const [pid = 0] = startedIn(it.file)
-    // The recorder, what it started, and the sleep that that one waits for.
+    // The recorder, and what it started.
     expect(groupOf(pid).length).toBeGreaterThanOrEqual(2)
     await ENDS[title]?.(it)
     await leavesNobody(it.file)
@@ -88,6 +86,17 @@ describe.each(Object.keys(ENDS).map((title, index) => [title, index] as const))(
     expect(recorded(it.file).some(({ line }) => line.includes('"id":9'))).toBeFalse()
   })
 })
+
+test.each(['the server is closed', 'the server is removed', 'the command is changed'])(
+  '%s: a shared process ends, which is nobody’s',
+  async (title) => {
+    const it = await scene(`shared-${Object.keys(ENDS).indexOf(title)}`, { shared: true })
+    const [pid = 0] = startedIn(it.file)
+    expect(lives(pid)).toBeTrue()
+    await ENDS[title]?.(it)
+    await leavesNobody(it.file)
+  },
+)
 
 test('a process that nobody uses ends after the idle limit', async () => {
   const it = await scene('idle', { idleMs: 1_000 })

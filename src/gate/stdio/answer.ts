@@ -1,4 +1,4 @@
-import { type Problem, problems } from '../problem.ts'
+import { type Problem, ProblemError, problems } from '../problem.ts'
 import type { RpcId } from '../rpc.ts'
 
 /** What the bridge itself answers, in the words that the SDK's own servers use, since clients go by them. */
@@ -28,6 +28,10 @@ export const undeliveredError = (id: RpcId, detail: string) => ({
   id,
   error: { code: -32603, message: `The server did not take the request: ${detail}` },
 })
+
+/** The server has ended: all that is in flight is told so with its reason, as soon as that is known. */
+export const isOver = (error: unknown): boolean =>
+  error instanceof ProblemError && error.problem.slug === problems.serverExited.slug
 
 /** To a request that its client has taken back. */
 export const cancelledError = (id: RpcId) => ({

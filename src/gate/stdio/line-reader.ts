@@ -11,6 +11,8 @@ export interface LineReaderDeps {
   linesPerTurn: number
   onLine: (line: string) => void
   onCut?: () => void
+  /** Bytes have come, whatever becomes of them. */
+  onBytes?: (length: number) => void
   /** All was read, and the other end is closed. */
   onDone: () => void
 }
@@ -33,6 +35,7 @@ export class LineReader {
       deps.fd,
       (bytes) => {
         if (this.#dropping) return
+        deps.onBytes?.(bytes.length)
         this.#lines.push(bytes)
         this.#read()
       },

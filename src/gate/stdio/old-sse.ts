@@ -8,7 +8,7 @@ import { messageOf } from '../../error.ts'
 import type { Limits } from '../../limits.ts'
 import { ProblemError, problems } from '../problem.ts'
 import { isId, type RpcId } from '../rpc.ts'
-import { exitError, rpcRefusal, sessionNotFound, tooManyCalls, undeliveredError } from './answer.ts'
+import { exitError, isOver, rpcRefusal, sessionNotFound, tooManyCalls, undeliveredError } from './answer.ts'
 import type { Link } from './link.ts'
 import { Outbox, Unread } from './outbox.ts'
 import { paramsOf } from './relations.ts'
@@ -83,7 +83,8 @@ export class OldSseSession {
   }
 
   #undelivered(message: JSONRPCMessage, error: unknown): void {
-    if (isJSONRPCRequest(message)) this.#fromServer(undeliveredError(message.id, messageOf(error)))
+    if (!isJSONRPCRequest(message) || isOver(error)) return
+    this.#fromServer(undeliveredError(message.id, messageOf(error)))
   }
 
   #fromServer(message: JSONRPCMessage): void {

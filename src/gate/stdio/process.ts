@@ -117,10 +117,8 @@ export class Process implements Transport {
     this.#stderr = new LineReader({
       // Longer than what is kept: who redacts must see the whole of a secret that stands at the cut.
       ...{ fd: stderr as number, lineBytesMax: 4 * stdioStderrLineLengthMax, linesPerTurn, onDone },
-      onLine: (line) => {
-        this.events.stderr(line)
-        this.#pace(line.length + 1, this.#stderr)
-      },
+      onLine: (line) => this.events.stderr(line),
+      onBytes: (length) => this.#pace(length, this.#stderr),
     })
     this.#stderr.resume()
   }

@@ -8,7 +8,7 @@ import { messageOf } from '../../error.ts'
 import type { Limits } from '../../limits.ts'
 import { ProblemError, problems } from '../problem.ts'
 import type { RpcId } from '../rpc.ts'
-import { cancelledError, exitError, exitProblem, tooManyCalls, undeliveredError } from './answer.ts'
+import { cancelledError, exitError, exitProblem, isOver, tooManyCalls, undeliveredError } from './answer.ts'
 import { SessionEvents, streamOf } from './events.ts'
 import { Later } from './later.ts'
 import type { Link } from './link.ts'
@@ -188,10 +188,11 @@ export class StreamableSession {
   }
 
   async #undelivered(message: JSONRPCMessage, error: unknown): Promise<void> {
-    if (isJSONRPCRequest(message)) await this.#fromServer(undeliveredError(message.id, messageOf(error)))
+    if (!isJSONRPCRequest(message) || isOver(error)) return
+    await this.#fromServer(undeliveredError(message.id, messageOf(error)))
   }
 
-  /** The SDK keeps a call until it is answered, and servers answer none that was cancelled: done where nobody hears it. */
+  /** The SDK keeps a call until it is answered, and servers answer none that was cancelled: done unheard. */
   async #forget(): Promise<void> {
     for (const id of this.#closed ? [] : this.#relations.forgotten) await this.#say(cancelledError(id), { call: id })
   }

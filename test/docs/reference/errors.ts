@@ -110,7 +110,9 @@ export const errors = (): string => {
       ['type', 'message'],
       Object.entries(CUT_MESSAGES).map(([type, message]) => [code(type), message]),
     ),
-    'A call that the policy of a token refuses is answered by a JSON-RPC error with code -32081.',
+    'A call that the policy of a token refuses is answered by a JSON-RPC error with code -32081. A call in flight at a\n' +
+      '[server that is a command](../stdio.md), when its process ends by itself: -32082, how it ended in the message, and the type\n' +
+      '`server_exited` in its `data`.',
     '## Of the console and the API',
     table(['status', 'type', 'what it means'], all),
   )

@@ -68,6 +68,13 @@ export const FILES: File[] = [
     mayGo: 'If you mean it.',
   },
   {
+    name: 'stdio',
+    mode: '0700',
+    what: 'Folders that [servers that are commands](../stdio.md) work in, each named by its server’s id. What is in them is theirs.',
+    backup: 'no',
+    mayGo: 'When stopped: each is made anew, and what its server kept there is gone.',
+  },
+  {
     name: 'portcullis.db.before-*',
     mode: '0600',
     what: 'The database as it was before an [upgrade](../upgrade.md) or a [restore](../backup.md).',
@@ -96,5 +103,6 @@ export const files = (): string =>
       ['file', 'mode', 'what it is', 'in a backup', 'may it be deleted'],
       FILES.map(({ name, mode, what, backup, mayGo }) => [code(name), mode, what, backup, mayGo]),
     ),
-    'It writes nowhere else, but what a command is told to write (`backup FILE`), and the log, to stderr.',
+    'It writes nowhere else, but what a command is told to write (`backup FILE`), and the log, to stderr. For a server that is run\n' +
+      'as another user (`--user`) it makes `.portcullis` in that user’s home. What such servers write is their own business.',
   )

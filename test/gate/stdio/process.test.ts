@@ -326,6 +326,47 @@ test('a flood of what is no message is read at a bounded pace too', async () => 
   expect(stderr).toHaveLength(1_000)
 })
 
+test('a flood of small messages leaves the loop its turns', async () => {
+  const { run } = processes({ limits: { stdioLinesPerTurn: 10 } })
+  const { process: child, messages } = await run({ command: program('raw', 'flood', '1') })
+  let most = 0
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const look = (before: number) => {
+    most = Math.max(most, messages.length - before)
+    if (messages.length > 20_000) resolve()
+    else setImmediate(look, messages.length)
+  }
+  look(0)
+  await promise
+  child.mute()
+  expect(messages.map((message) => 'params' in message && message.params?.['n'])).toEqual(
+    Array.from({ length: messages.length }, (_, index) => index + 1),
+  )
+  // One turn of its own, and one that arriving bytes made.
+  expect(most).toBeLessThanOrEqual(20)
+})
+
+test('lines that are left when a process has ended are told in turns too, and all before the end', async () => {
+  const { spawn } = processes({ limits: { stdioLinesPerTurn: 3 } })
+  const {
+    process: child,
+    messages,
+    stderr,
+  } = await spawn({
+    command: [
+      'sh',
+      '-c',
+      `for n in 1 2 3 4 5 6 7 8 9 10 11; do echo '${JSON.stringify(note('x'))}'; echo $n >&2; done`,
+    ],
+  })
+  const atClose: number[] = []
+  child.onclose = () => atClose.push(messages.length)
+  await child.ended
+  expect(messages).toHaveLength(11)
+  expect(stderr).toHaveLength(11)
+  expect(atClose).toEqual([11])
+})
+
 test('2,000 processes leave none, no descriptor, and nothing for the reaper', async () => {
   const { run, reaper } = processes()
   const descriptors = () => readdirSync('/proc/self/fd').length

@@ -107,7 +107,7 @@ const OPS = [
 ] as const
 type Op = (typeof OPS)[number]
 
-test('whatever the client leaves and takes up again: each message of the server arrives, once, and where it belongs', async () => {
+test('whatever a client leaves and takes up again: each message arrives, once, and where it belongs', async () => {
   const ops = fc.array(fc.tuple(fc.constantFrom<Op>(...OPS), fc.nat(1_000)), { maxLength: 40 })
   await fc.assert(
     fc.asyncProperty(ops, async (steps) => {

@@ -171,6 +171,26 @@ describe.skipIf(!bwrap)('in the sandbox', () => {
     )
   })
 
+  test('a link that leads to a folder around the data folder shows no other way to it', async () => {
+    const around = tempFolder()
+    const dataFolder = join(around, 'data')
+    mkdirSync(dataFolder)
+    const key = join(around, 'elsewhere.key')
+    for (const path of [join(dataFolder, 'portcullis.key'), key]) writeFileSync(path, 'secret')
+    const links = tempFolder()
+    const link = join(links, 'link')
+    symlinkSync(around, link)
+    const all = processes({ dataFolder, secretFiles: [key] })
+    const paths = [link, `${link}/data/portcullis.key`, `${link}/elsewhere.key`, around]
+    for (const allow of [[link], [link, `${link}:ro`], [links, link], [link, around]]) {
+      const seen = await touch(all, paths, { allow })
+      expect(seen[link]?.read).toBe('yes')
+      expect(seen[`${link}/data/portcullis.key`]?.read).toBe('ENOENT')
+      expect(seen[`${link}/elsewhere.key`]?.read).not.toBe('yes')
+    }
+    await all.end()
+  })
+
   test('a program that is out of sight is refused, with what to allow', async () => {
     const folder = tempFolder()
     writeFileSync(join(folder, 'server'), '#!/bin/sh\ncat\n', { mode: 0o755 })

@@ -5,6 +5,7 @@
 #   stubborn   ignores SIGTERM and the end of its input, and has a child that does so too
 #   slow       takes half a second until it listens
 #
+# After a notification "notifications/hold" it reads nothing until there is a file FILE.go, then all, to FILE.rest.
 # Tools: `never` is not answered; any other is, with progress first where that was asked for.
 file=$1
 if [ "$2" = stubborn ]; then
@@ -30,6 +31,10 @@ info='"capabilities":{"tools":{}},"serverInfo":{"name":"recorder","version":"1"}
 while read -r line; do
   printf '%s %s\n' "$$" "$line" >>"$file"
   case $line in
+    *'"method":"notifications/hold"'*)
+      until [ -e "$file.go" ]; do sleep 0.05; done
+      cat >"$file.rest"
+      ;;
     *'"method":"notifications/'*) ;;
     *'"method":"initialize"'*) answer "{\"protocolVersion\":\"2025-11-25\",$info}" ;;
     *'"method":"server/discover"'*)
