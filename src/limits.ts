@@ -87,6 +87,7 @@ export const limits = {
   stdioTickMs: 250,
   /** What a command that was tried, and not added, said on its standard error is kept for so long. */
   stdioForgetMs: 600_000,
+  /** Of data, each process (`RLIMIT_DATA`): Node and Bun need half of it to start, and small programs do with the least. */
   stdioMemoryBytes: 1024 * 1024 * 1024,
   stdioMemoryBytesMin: 64 * 1024 * 1024,
   /** One line is one message; answers may hold images. */

@@ -17,17 +17,14 @@ import { Control, putState } from './control.ts'
 import { Emergency } from './emergency.ts'
 import { AppError, invalid, messageOf } from './error.ts'
 import { Gate, type GateOptions } from './gate/gate.ts'
-import { probing } from './gate/probe.ts'
-import { foundOf, probingCommands } from './gate/probe-command.ts'
-import { caller } from './gate/upstream.ts'
-import { StdioHost } from './main/stdio.ts'
-import { Health, type Probe } from './health.ts'
+import { Health } from './health.ts'
 import { Issuance } from './issuance.ts'
 import { KeyRing } from './key.ts'
 import { KeyRotation } from './key-rotation.ts'
 import { connectionsFor, limits } from './limits.ts'
 import { createLogger, type Logger } from './log.ts'
 import { LoopDelay } from './loop-delay.ts'
+import { createStdio } from './main/stdio.ts'
 import type { Node } from './node.ts'
 import { SYSTEM } from './operator.ts'
 import { Placement } from './placement.ts'
@@ -137,25 +134,12 @@ const start = async (config: Config, log: Logger, reread: () => Config): Promise
   const usage = new UsageMeter()
   const sightings = new Sightings(limits, now)
   const activity = new Activity(limits, (sighting) => sightings.note(sighting))
-  const { stdioProcessesMax, stdioProcessesPerTokenMax } = config
-  const stdio = new StdioHost({
-    launch: { dataFolder: config.data, env, secretFiles: [config.keyFile, ...(config.tls ? [config.tls.keyPath] : [])] },
-    find: (id) => servers.byId.get(id),
-    registry,
-    limits: { ...limits, stdioProcessesMax, stdioProcessesPerTokenMax },
-    now,
+  const { stdio, call, probe } = createStdio({
+    ...{ config, env, servers, registry, limits, now, log },
     close: (server, reason) => void control.closeOne(server, reason, SYSTEM),
-    onTurned: (server) => {
-      const known = servers.byId.get(server.id)
-      if (known) health.tell(known, foundOf(stdio.statusOf(known)))
-    },
+    onTurned: (server, found) => health.tell(server, found),
     onSessionEnded: (server, sessionId) => gate.forgetSession(server, sessionId),
-    log,
   })
-  const call = caller(() => stdio.bridge())
-  const probeCommand = probingCommands(call, stdio)
-  const probeUrl = probing(call)
-  const probe: Probe = (server, before) => (server.stdio ? probeCommand : probeUrl)(server, before)
   const evidence = new Evidence(usageStore, limits)
   const fold = new Fold(limits.foldKeysMax)
   const journal = openJournal(files.journal, limits.journalBytes)

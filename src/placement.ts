@@ -27,18 +27,23 @@ export class Placement {
     return member.id
   }
 
+  /** Of a folder that was copied there are two: what runs on the other is not taken from it while that is a member. */
+  #isHere(id: string): boolean {
+    const { node, formerly, cluster } = this.deps
+    return id === node || (formerly.includes(id) && cluster.memberName(id) === null)
+  }
+
   /** The node that alone runs it, where that is another one; null: it runs here, or is no command. */
   elsewhere({ stdio }: Pick<Upstream, 'stdio'>): { name: string | null } | null {
-    const { node, formerly, cluster } = this.deps
-    if (!stdio || stdio.everywhere || !cluster.clustered) return null
-    if (stdio.node === node || formerly.includes(stdio.node)) return null
+    const { cluster } = this.deps
+    if (!stdio || stdio.everywhere || !cluster.clustered || this.#isHere(stdio.node)) return null
     return { name: cluster.memberName(stdio.node) }
   }
 
   /** The name of the one node that runs it; null: all do, the node is no member any more, or it stands alone. */
   nameOf({ stdio }: Pick<Upstream, 'stdio'>): string | null {
-    const { node, formerly, cluster } = this.deps
+    const { node, cluster } = this.deps
     if (!stdio || stdio.everywhere || !cluster.clustered) return null
-    return cluster.memberName(formerly.includes(stdio.node) ? node : stdio.node)
+    return cluster.memberName(this.#isHere(stdio.node) ? node : stdio.node)
   }
 }

@@ -1,6 +1,7 @@
 import { invalid } from './error.ts'
 import { limits } from './limits.ts'
 import { refuseSecretIn } from './secret.ts'
+import type { Upstream } from './upstream.ts'
 
 /** A server that is a command: what the gate runs, and speaks to over its standard input and output. */
 export interface StdioSpec {
@@ -70,6 +71,16 @@ export interface StdioProcesses {
   statusOf(server: { readonly id: string }): StdioStatus
 }
 
+const CRASH_LOOP = 'crash loop: '
+
+/** Why a server is closed whose processes ended by themselves again and again. */
+export const crashLoop = (times: number, detail: string): string =>
+  `${CRASH_LOOP}it exited ${times} times in a row, last: ${detail}`
+
+/** Whether it is closed for that, on whichever node; the reason of a closing is what all nodes know, also after a start. */
+export const isInCrashLoop = ({ state, stdio, reason }: Pick<Upstream, 'state' | 'stdio' | 'reason'>): boolean =>
+  stdio !== null && state === 'closed' && (reason?.startsWith(CRASH_LOOP) ?? false)
+
 /** Stands where other servers have their URL: no name below `.invalid` leads anywhere (RFC 6761 §6.4). */
 export const STDIO_URL = 'http://stdio.invalid/'
 
@@ -124,7 +135,9 @@ const stdioEnv = (given: Record<string, string>): [string, string][] => {
   const entries = Object.entries(given)
   if (entries.length > limits.stdioEnvMax) throw invalid(`more than ${limits.stdioEnvMax} variables`)
   return entries.map(([name, value], index) => {
-    if (!ENV_NAME.test(name)) throw invalid(`variable ${index + 1}: its name is none that a variable may have`)
+    refuseSecretIn(name, `the name of variable ${index + 1}`)
+    if (!ENV_NAME.test(name) || name.length > limits.nameLengthMax)
+      throw invalid(`variable ${index + 1}: its name is none that a variable may have`)
     if (value.includes('\0') || value.length > limits.stdioEnvValueLengthMax)
       throw invalid(`the value of ${name} holds a zero byte, or is too long`)
     return [name, value]

@@ -80,12 +80,6 @@ export const age = (ms: number): string => {
   return '0s'
 }
 
-/** A length of time as it is typed: exact, in the largest unit that makes it whole. */
-export const duration = (ms: number): string => {
-  const [unit, unitMs] = UNITS.find(([, size]) => ms % size === 0) ?? ['ms', 1]
-  return `${ms / unitMs}${unit}`
-}
-
 export const ago = (time: string | null): string =>
   time === null ? 'never' : `${age(Math.max(0, Date.now() - Date.parse(time)))} ago`
 

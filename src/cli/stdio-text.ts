@@ -1,7 +1,8 @@
 import { shellWords } from '../shell-word.ts'
 import { sizeText } from '../size.ts'
+import { formatDuration } from '../time.ts'
 import type { ServerJson } from './answers.ts'
-import { ago, clean, duration } from './output.ts'
+import { ago, clean } from './output.ts'
 
 type StdioJson = NonNullable<ServerJson['stdio']>
 
@@ -24,8 +25,8 @@ const sandboxText = ({ sandbox, allow, network }: StdioJson): string => {
 const limitsText = ({ memoryBytes, cpuTimeMs, idleMs }: StdioJson): string =>
   [
     `${sizeText(memoryBytes)} of data a process`,
-    cpuTimeMs === null ? 'any CPU time' : `${duration(cpuTimeMs)} of CPU time`,
-    `ends when idle for ${duration(idleMs)}`,
+    cpuTimeMs === null ? 'any CPU time' : `${formatDuration(cpuTimeMs)} of CPU time`,
+    `ends when idle for ${formatDuration(idleMs)}`,
   ].join(', ')
 
 const processesText = ({ shared, status: { processes, startedInAll } }: StdioJson): string =>

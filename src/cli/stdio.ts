@@ -5,10 +5,10 @@ import { messageOf } from '../error.ts'
 import { limits } from '../limits.ts'
 import { parseSize, sizeText } from '../size.ts'
 import type { StdioRequest } from '../stdio.ts'
-import { parseDuration } from '../time.ts'
+import { formatDuration, parseDuration } from '../time.ts'
 import { readEnv } from './env.ts'
 import { usage } from './exit.ts'
-import { duration, warn } from './output.ts'
+import { warn } from './output.ts'
 
 /** The flags of a server that is a command. */
 export interface StdioOptions {
@@ -63,7 +63,7 @@ export const stdioOptions = (command: Command): Command =>
     .option('--no-network', 'the sandbox has no network')
     .option(
       '--idle <DURATION>',
-      `end a process that nobody used for so long (default: ${duration(limits.stdioIdleMs)})`,
+      `end a process that nobody used for so long (default: ${formatDuration(limits.stdioIdleMs)})`,
       parsedBy(parseDuration, '--idle'),
     )
     .option(

@@ -48,6 +48,8 @@ export interface ClusterNodeDeps {
   newId(): string
   /** Restates all that this node has as facts: before it, nobody else could have known them. */
   found(actor: Actor): Promise<void>
+  /** A member has the place of one that is lost. */
+  onReplaced(lost: string, member: string): void
   /** The first membership, on the disk before anything else happens. */
   putFirst(membership: Membership): void
   /** The protocol at work, from here on. */
@@ -181,6 +183,7 @@ export class ClusterNode implements Cluster {
         ? { kind: 'replace', id: namesake.id, member, off: await this.#isOff(namesake, member.url), secret }
         : { kind: 'add', member }
       await running.change(change, actor)
+      if (namesake) this.deps.onReplaced(namesake.id, member.id)
     }
     const secret = Buffer.from(this.#secretOf(protocol.membership)).toString('base64')
     return { ...this.deps.welcome(), cluster: clusterId, secret, memberships: protocol.view }

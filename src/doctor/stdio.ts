@@ -71,7 +71,8 @@ const isBelow = (path: string, folder: string): boolean => path === folder || pa
 
 /** Whether the sandbox of a server shows a file. */
 const isShown = (file: string, { allow }: Target, folder: string): boolean => {
-  const path = seen(file) === 'absent' ? file : realpathSync(file)
+  // What this user may not see stands where it says.
+  const path = typeof seen(file) === 'string' ? file : realpathSync(file)
   if (allow.some((text) => isBelow(path, text.replace(/:ro$/, '')))) return true
   return ![...HIDDEN, folder].some((hidden) => isBelow(path, hidden))
 }

@@ -88,7 +88,8 @@ export class Gate {
       guard: {
         quotas: new Quotas(() => performance.now()),
         hints: new ToolHints(
-          async (server, url) => (await introduce(server, url, limits.probeMs, call)).tools,
+          async (server, url) =>
+            (await introduce(server, url, server.stdio ? limits.stdioStartMs : limits.probeMs, call)).tools,
           limits,
           () => performance.now(),
         ),

@@ -220,6 +220,7 @@ export const createCluster = (services: ClusterServices): Clustered => {
       await found({ store, tokens, servers }, limits, actor)
       replica.reload()
     },
+    onReplaced: (lost, member) => new ServerStore(store).takeOver(servers.live(), (was) => was === lost, member),
     putFirst: (membership) => disk.save(stateOf([membership], true)),
     refuses,
     welcome: () => ({
@@ -293,7 +294,9 @@ export const createCluster = (services: ClusterServices): Clustered => {
         },
         onSynced() {
           // What its members know is known here now, and that it is the one that ran them.
-          new ServerStore(store).takeOver(servers.live(), (was) => formerly.includes(was))
+          const { members } = protocol.membership
+          const isGone = (was: string) => formerly.includes(was) && members.every(({ id }) => id !== was)
+          new ServerStore(store).takeOver(servers.live(), isGone)
           keep.setSynced()
         },
         onRolledBack() {

@@ -1,7 +1,11 @@
-import type { Bridge } from '../gate/upstream.ts'
+import type { Config } from '../config.ts'
+import { probing } from '../gate/probe.ts'
+import { foundOf, probingCommands } from '../gate/probe-command.ts'
 import type { Supervisor, SupervisorDeps } from '../gate/stdio/supervisor.ts'
+import { type Bridge, caller } from '../gate/upstream.ts'
+import type { Probe } from '../health.ts'
 import type { StdioProcesses, StdioStatus } from '../stdio.ts'
-import type { Upstream } from '../upstream.ts'
+import type { Upstream, UpstreamIndex } from '../upstream.ts'
 
 const IDLE: StdioStatus = {
   processes: 0,
@@ -13,12 +17,12 @@ const IDLE: StdioStatus = {
   stderr: [],
 }
 
-export interface StdioHostDeps extends SupervisorDeps {
+interface StdioHostDeps extends SupervisorDeps {
   onSessionEnded(server: Upstream, sessionId: string): void
 }
 
 /** The processes of servers that are commands, and the bridge to them: loaded with the first of them. */
-export class StdioHost implements StdioProcesses {
+class StdioHost implements StdioProcesses {
   #loading: Promise<Bridge> | null = null
   #supervisor: Supervisor | null = null
 
@@ -53,4 +57,32 @@ export class StdioHost implements StdioProcesses {
     this.#supervisor = new Supervisor(this.deps)
     return new StdioBridge({ supervisor: this.#supervisor, limits, onSessionEnded })
   }
+}
+
+export interface StdioServices
+  extends Pick<SupervisorDeps, 'registry' | 'limits' | 'now' | 'close' | 'log'>, Pick<StdioHostDeps, 'onSessionEnded'> {
+  config: Config
+  env: Record<string, string | undefined>
+  servers: UpstreamIndex
+  /** What became known of one without a look. */
+  onTurned(server: Upstream, found: ReturnType<typeof foundOf>): void
+}
+
+/** How servers are called and looked at, whether they have a URL or are commands, and the processes of the latter. */
+export const createStdio = ({ config, env, servers, limits, onTurned, ...services }: StdioServices) => {
+  const { data, keyFile, tls, stdioProcessesMax, stdioProcessesPerTokenMax } = config
+  const stdio = new StdioHost({
+    ...services,
+    launch: { dataFolder: data, env, secretFiles: [keyFile, ...(tls ? [tls.keyPath] : [])] },
+    find: (id) => servers.byId.get(id),
+    limits: { ...limits, stdioProcessesMax, stdioProcessesPerTokenMax },
+    onTurned(server) {
+      const known = servers.byId.get(server.id)
+      if (known) onTurned(known, foundOf(stdio.statusOf(known)))
+    },
+  })
+  const call = caller(() => stdio.bridge())
+  const [ofCommand, ofUrl] = [probingCommands(call, stdio), probing(call)]
+  const probe: Probe = (server, before) => (server.stdio ? ofCommand : ofUrl)(server, before)
+  return { stdio, call, probe }
 }

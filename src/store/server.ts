@@ -84,11 +84,10 @@ export class ServerStore implements ControlStore {
     this.store.log.change(event, [this.putFact(server, actor.name)], () => this.update(server))
   }
 
-  /** Commands that ran on a node which this one took the place of run here from now on; the objects are changed too. */
-  takeOver(all: readonly Upstream[], ranHere: (node: string) => boolean): void {
-    const { node } = this.store
+  /** Commands that ran on a node whose place another took, this one by default, run there; the objects are changed too. */
+  takeOver(all: readonly Upstream[], ranThere: (node: string) => boolean, node = this.store.node): void {
     for (const server of all) {
-      if (!server.stdio || server.stdio.node === node || !ranHere(server.stdio.node)) continue
+      if (!server.stdio || server.stdio.node === node || !ranThere(server.stdio.node)) continue
       const stdio = { ...server.stdio, node }
       this.updateServer({ ...server, stdio }, ['node'], SYSTEM)
       server.stdio = stdio

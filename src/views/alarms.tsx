@@ -1,16 +1,18 @@
 /** @jsxImportSource hono/jsx */
 import type { ClusterPolicy } from '../cluster-view.ts'
 import { type Holdout, Holdouts } from './holdouts.tsx'
+import { serverHref } from './server-cells.tsx'
 import { Countdown } from './time.tsx'
 import { count } from './words.ts'
 
-/** What of the cluster somebody has to know, whatever page they look at. */
+/** What somebody has to know, whatever page they look at. */
 export type Alarm =
   | { kind: 'removed' }
   | { kind: 'not-synced'; linked: number }
   | { kind: 'stale' }
   | { kind: 'isolated'; policy: ClusterPolicy; leaseEndsAt: string | null; now: number }
   | { kind: 'incomplete'; count: number; only: string | null; holdouts: Holdout[]; policy: ClusterPolicy; now: number }
+  | { kind: 'crash-loop'; count: number; only: string | null }
 
 const Words = ({ alarm }: { alarm: Alarm }) => {
   if (alarm.kind === 'removed')
@@ -53,6 +55,16 @@ const Words = ({ alarm }: { alarm: Alarm }) => {
         )}
       </>
     )
+  if (alarm.kind === 'crash-loop')
+    return (
+      <>
+        <strong>
+          {alarm.only === null ? `${count(alarm.count, 'server')} are closed:` : `${alarm.only} is closed:`}
+        </strong>{' '}
+        {alarm.only === null ? 'their processes' : 'its processes'} ended by themselves again and again. Find out why,
+        then open {alarm.only === null ? 'them' : 'it'}.
+      </>
+    )
   const isOne = alarm.count === 1
   return (
     <>
@@ -71,16 +83,21 @@ const Words = ({ alarm }: { alarm: Alarm }) => {
 }
 
 /** Where there is more of it: a single revocation has its receipt, but only on the page of the cluster a node is called off. */
-const moreOf = (alarm: Alarm): { href: string; text: string } =>
-  alarm.kind === 'incomplete' && alarm.only !== null && alarm.holdouts.every(({ why }) => why !== 'removed')
+const moreOf = (alarm: Alarm): { href: string; text: string } => {
+  if (alarm.kind === 'crash-loop')
+    return alarm.only === null
+      ? { href: '/servers?show=closed', text: 'See them' }
+      : { href: serverHref(alarm.only), text: 'See what it said' }
+  return alarm.kind === 'incomplete' && alarm.only !== null && alarm.holdouts.every(({ why }) => why !== 'removed')
     ? { href: `/revocations/${alarm.only}`, text: 'See its receipt' }
     : { href: '/cluster', text: 'See the cluster' }
+}
 
 /** A receipt says by itself that it is not complete. */
 const isSaid = (alarm: Alarm, pathname: string): boolean =>
   alarm.kind === 'incomplete' && pathname === `/revocations/${alarm.only}`
 
-/** One sentence each, for somebody who was woken up; none in a healthy cluster, nor alone. */
+/** One sentence each, for somebody who was woken up; none where all is well. */
 export const Alarms = ({ alarms, path }: { alarms: Alarm[]; path: string }) => {
   const [pathname = ''] = path.split('?')
   return (

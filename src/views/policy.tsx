@@ -92,11 +92,7 @@ export const PolicyPage = ({ frame, token, typed, failures, failure }: PolicyPro
     <Layout title={`Policy of ${name}`} frame={frame} narrow>
       <TokenCrumb token={token} />
       <h1>What it may do</h1>
-      {(failure !== null || wrong.length > 0) && (
-        <p class="failure" role="alert">
-          The policy stays as it was. {failure ?? `${count(wrong.length, 'field')} below must be put right.`}
-        </p>
-      )}
+      <FormFailure what="The policy stays as it was." {...{ failure, failures }} />
       <form class="stack" method="post" action={`/tokens/${id}/policy`} data-once>
         <PolicyFields filled={{ typed, failures, focus: wrong[0] ?? 'allow' }} />
         <WillCut connections={connections} />

@@ -1,11 +1,9 @@
 /** @jsxImportSource hono/jsx */
 import type { UpstreamKind } from '../upstream.ts'
-import { Choices } from './choices.tsx'
-import { Crumb } from './crumb.tsx'
+import { FormFailure } from './failure.tsx'
 import { Field, type Filled as FieldsFilled, Wrong } from './field.tsx'
-import { type Frame, Layout } from './layout.tsx'
-import { serverHref } from './server-cells.tsx'
-import { count } from './words.ts'
+import type { Frame } from './layout.tsx'
+import { ServerAddFrame, ServerEditFrame } from './server-frame.tsx'
 
 /** What a person typed, but never the value of a header: those are secrets, and stand in no page. */
 export interface ServerTyped {
@@ -89,37 +87,12 @@ const Headers = ({ label, filled: { typed, failures, focus } }: { label: string;
   )
 }
 
-/** A command is for whoever may run programs on the node's machine; others are not asked. */
-export const WhatToAdd = ({ is }: { is: 'url' | 'command' }) => (
-  <nav class="links" aria-label="What to add">
-    <a class="button" href="/servers/new" aria-current={is === 'url' ? 'page' : undefined}>
-      A URL
-    </a>
-    <a class="button" href="/servers/new/command" aria-current={is === 'command' ? 'page' : undefined}>
-      A command
-    </a>
-  </nav>
-)
-
 const RETYPE = 'Values of headers are not kept in a page: type them again.'
 
-const Failed = ({
-  what,
-  failure,
-  filled: { typed, failures },
-}: {
-  what: string
-  failure: string | null
-  filled: Filled
-}) => {
-  const wrong = Object.keys(failures).length
-  if (failure === null && wrong === 0) return null
-  return (
-    <p class="failure" role="alert">
-      {what} {failure ?? `${count(wrong, 'field')} below must be put right.`}{' '}
-      {typed.headerNames.length + typed.replaced.length > 0 && RETYPE}
-    </p>
-  )
+const Failed = ({ what, failure, filled }: { what: string; failure: string | null; filled: Filled }) => {
+  const { typed, failures } = filled
+  const isRetyped = typed.headerNames.length + typed.replaced.length > 0
+  return <FormFailure {...{ what, failure, failures }} hint={isRetyped && RETYPE} />
 }
 
 interface AddProps {
@@ -143,43 +116,19 @@ export const ServerAddPage = ({ frame, formId, typed, failures, failure, unreach
     focus: wrong ?? (unreachable === null ? 'name' : typed.headerNames.length > 0 ? 'headers' : 'url'),
   }
   return (
-    <Layout title="Add a server" frame={frame} narrow>
-      <Crumb to="/servers">Servers</Crumb>
-      <h1>Add a server</h1>
-      {mayRunCommands && <WhatToAdd is="url" />}
-      <Failed what="No server was added." failure={unreachable ?? failure} filled={filled} />
-      <form class="stack" method="post" action="/servers/new" data-once>
-        <input type="hidden" name="form" value={formId} />
-        <Field
-          name="name"
-          label="Name"
-          hint="It stands in URLs: a-z, 0-9, dot, dash and underscore."
-          filled={filled}
-          required
-        />
-        <Url filled={filled} />
-        <Kind kind={typed.kind} />
-        <Path
-          filled={filled}
-          hint="Completes the URL that is shown to people, such as /mcp. Empty: where MCP is found."
-        />
-        <Headers label="Headers (optional)" filled={filled} />
-        <div class="choices">
-          <button type="submit" class="main">
-            {unreachable === null ? 'Look at it and add it' : 'Look again and add it'}
-          </button>
-          {unreachable !== null && (
-            <button type="submit" name="anyway" value="yes">
-              Add it all the same
-            </button>
-          )}
-          <a class="button" href="/servers">
-            Cancel
-          </a>
-        </div>
-        <p class="hint">It is looked at first, which takes a few seconds at the most.</p>
-      </form>
-    </Layout>
+    <ServerAddFrame
+      {...{ frame, formId, filled, mayRunCommands }}
+      is="url"
+      failed={<Failed what="No server was added." failure={unreachable ?? failure} filled={filled} />}
+      verb={unreachable === null ? 'Look at it and add it' : 'Look again and add it'}
+      isAgain={unreachable !== null}
+      hint="It is looked at first, which takes a few seconds at the most."
+    >
+      <Url filled={filled} />
+      <Kind kind={typed.kind} />
+      <Path filled={filled} hint="Completes the URL that is shown to people, such as /mcp. Empty: where MCP is found." />
+      <Headers label="Headers (optional)" filled={filled} />
+    </ServerAddFrame>
   )
 }
 
@@ -222,33 +171,27 @@ interface EditProps {
 export const ServerEditPage = ({ frame, server, typed, failures, failure }: EditProps) => {
   const [wrong] = Object.keys(failures)
   const filled = { typed, failures, focus: wrong ?? 'url' }
-  const title = `Edit ${server.name}`
   return (
-    <Layout title={title} frame={frame} narrow>
-      <p class="crumb">
-        <a href="/servers">Servers</a> / <a href={serverHref(server.name)}>{server.name}</a>
-      </p>
-      <h1>{title}</h1>
-      <Failed what="Nothing was changed." failure={failure} filled={filled} />
-      <form class="stack" method="post" action={`${serverHref(server.name)}/edit`} data-once>
-        <Url filled={filled} />
-        <Kind kind={typed.kind} />
-        <Path filled={filled} hint="Completes the URL that is shown to people, such as /mcp." />
-        {server.headerNames.length > 0 && (
-          <>
-            <h2>Headers</h2>
-            {server.headerNames.map((name, index) => (
-              <KnownHeader name={name} index={index} typed={typed} />
-            ))}
-          </>
-        )}
-        <Headers
-          label={server.headerNames.length > 0 ? 'More headers (optional)' : 'Headers (optional)'}
-          filled={filled}
-        />
-        <Choices verb="Save" back={serverHref(server.name)} />
-        <p class="hint">Live connections go on as they were begun; the next request goes where this says.</p>
-      </form>
-    </Layout>
+    <ServerEditFrame
+      {...{ frame, name: server.name }}
+      failed={<Failed what="Nothing was changed." failure={failure} filled={filled} />}
+      hint="Live connections go on as they were begun; the next request goes where this says."
+    >
+      <Url filled={filled} />
+      <Kind kind={typed.kind} />
+      <Path filled={filled} hint="Completes the URL that is shown to people, such as /mcp." />
+      {server.headerNames.length > 0 && (
+        <>
+          <h2>Headers</h2>
+          {server.headerNames.map((name, index) => (
+            <KnownHeader name={name} index={index} typed={typed} />
+          ))}
+        </>
+      )}
+      <Headers
+        label={server.headerNames.length > 0 ? 'More headers (optional)' : 'Headers (optional)'}
+        filled={filled}
+      />
+    </ServerEditFrame>
   )
 }

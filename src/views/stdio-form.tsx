@@ -2,15 +2,12 @@
 import { limits } from '../limits.ts'
 import { sizeText } from '../size.ts'
 import { formatDuration } from '../time.ts'
-import { Choices } from './choices.tsx'
-import { Crumb } from './crumb.tsx'
+import { FormFailure } from './failure.tsx'
 import { Field, type Filled as FieldsFilled, Wrong } from './field.tsx'
-import { type Frame, Layout } from './layout.tsx'
-import { serverHref } from './server-cells.tsx'
-import { WhatToAdd } from './server-form.tsx'
+import type { Frame } from './layout.tsx'
+import { ServerAddFrame, ServerEditFrame } from './server-frame.tsx'
 import { processes } from './stdio-facts.tsx'
 import { Stderr, type StderrLine } from './stdio-stderr.tsx'
-import { count } from './words.ts'
 
 /** What a person typed, but no value of a variable: those are secrets, and stand in no page. */
 export interface StdioTyped {
@@ -209,13 +206,8 @@ const Processes = ({ filled, isClustered }: { filled: Filled; isClustered: boole
 const RETYPE = 'Values of the environment are not kept in a page: type them again.'
 
 const Failed = ({ what, failure, filled }: { what: string; failure: string | null; filled: Filled }) => {
-  const wrong = Object.keys(filled.failures).length
-  if (failure === null && wrong === 0) return null
-  return (
-    <p class="failure" role="alert">
-      {what} {failure ?? `${count(wrong, 'field')} below must be put right.`} {filled.typed.isRetyped && RETYPE}
-    </p>
-  )
+  const { typed, failures } = filled
+  return <FormFailure {...{ what, failure, failures }} hint={typed.isRetyped && RETYPE} />
 }
 
 interface Shown {
@@ -238,42 +230,24 @@ export const CommandAddPage = ({ frame, formId, typed, failures, failure, isClus
   const focus = wrong ?? (unreachable === null ? 'name' : typed.isRetyped ? 'env' : 'command')
   const filled = { typed, failures, focus }
   return (
-    <Layout title="Add a server" frame={frame} narrow>
-      <Crumb to="/servers">Servers</Crumb>
-      <h1>Add a server</h1>
-      <WhatToAdd is="command" />
-      <Failed what="No server was added." failure={unreachable?.say ?? failure} filled={filled} />
-      {unreachable !== null && <Stderr lines={unreachable.stderr} isOpen />}
-      <form class="stack" method="post" action="/servers/new/command" data-once>
-        <input type="hidden" name="form" value={formId} />
-        <Field
-          name="name"
-          label="Name"
-          hint="It stands in URLs: a-z, 0-9, dot, dash and underscore."
-          filled={filled}
-          required
-        />
-        <What filled={filled} />
-        <Confinement filled={filled} />
-        <Processes {...{ filled, isClustered }} />
-        <div class="choices">
-          <button type="submit" class="main">
-            {unreachable === null ? 'Start it and add it' : 'Start it again and add it'}
-          </button>
-          {unreachable !== null && (
-            <button type="submit" name="anyway" value="yes">
-              Add it all the same
-            </button>
-          )}
-          <a class="button" href="/servers">
-            Cancel
-          </a>
-        </div>
-        <p class="hint">
-          It is started once to see whether it answers: up to a minute where it has to be fetched first.
-        </p>
-      </form>
-    </Layout>
+    <ServerAddFrame
+      {...{ frame, formId, filled }}
+      is="command"
+      mayRunCommands
+      failed={
+        <>
+          <Failed what="No server was added." failure={unreachable?.say ?? failure} filled={filled} />
+          {unreachable !== null && <Stderr lines={unreachable.stderr} isOpen />}
+        </>
+      }
+      verb={unreachable === null ? 'Start it and add it' : 'Start it again and add it'}
+      isAgain={unreachable !== null}
+      hint="It is started once to see whether it answers: up to a minute where it has to be fetched first."
+    >
+      <What filled={filled} />
+      <Confinement filled={filled} />
+      <Processes {...{ filled, isClustered }} />
+    </ServerAddFrame>
   )
 }
 
@@ -285,25 +259,20 @@ interface EditProps extends Shown {
 export const CommandEditPage = ({ frame, server, typed, failures, failure, isClustered }: EditProps) => {
   const [wrong] = Object.keys(failures)
   const filled = { typed, failures, focus: wrong ?? 'command' }
-  const title = `Edit ${server.name}`
+  const running = server.processes > 0 && processes(server.processes)
   return (
-    <Layout title={title} frame={frame} narrow>
-      <p class="crumb">
-        <a href="/servers">Servers</a> / <a href={serverHref(server.name)}>{server.name}</a>
-      </p>
-      <h1>{title}</h1>
-      <Failed what="Nothing was changed." failure={failure} filled={filled} />
-      <form class="stack" method="post" action={`${serverHref(server.name)}/edit`} data-once>
-        <What filled={filled} />
-        <Confinement filled={filled} />
-        <Processes {...{ filled, isClustered }} />
-        <Choices verb="Save" back={serverHref(server.name)} />
-        <p class="hint">
-          {server.processes > 0
-            ? `A change ends what runs now (${processes(server.processes)}); clients start again.`
-            : 'The next client gets what this says.'}
-        </p>
-      </form>
-    </Layout>
+    <ServerEditFrame
+      {...{ frame, name: server.name }}
+      failed={<Failed what="Nothing was changed." failure={failure} filled={filled} />}
+      hint={
+        running
+          ? `A change ends what runs now (${running}); clients start again.`
+          : 'The next client gets what this says.'
+      }
+    >
+      <What filled={filled} />
+      <Confinement filled={filled} />
+      <Processes {...{ filled, isClustered }} />
+    </ServerEditFrame>
   )
 }

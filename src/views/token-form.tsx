@@ -98,11 +98,7 @@ export const TokenFormPage = ({ frame, formId, servers, typed, failures, failure
     <Layout title="New token" frame={frame} narrow>
       <Crumb to="/tokens">Tokens</Crumb>
       <h1>New token</h1>
-      {(failure !== null || wrong.length > 0) && (
-        <p class="failure" role="alert">
-          No token was made. {failure ?? `${count(wrong.length, 'field')} below must be put right.`}
-        </p>
-      )}
+      <FormFailure what="No token was made." {...{ failure, failures }} />
       {servers.length === 0 ? (
         <Empty title="A server comes first">
           <p>A token is for a server, and there is none yet.</p>

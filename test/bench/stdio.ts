@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { builtBinary } from '../support/binary.ts'
 import { startNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
@@ -17,25 +18,43 @@ const SIZES = {
   short: { rounds: 1, starts: 1, calls: 20, rateMs: 200, sessions: 2 },
 }
 const AT_ONCE = 100
-const GATE = 'gate'
 
-/** The executable, as users run it, with the server as a command. */
-const startGate = async (stops: Stops): Promise<Gateway> => {
-  const node = stops.add(await startNode({ command: pinned('contender', [builtBinary()]) }))
-  await node.addCommand('bench', STDIO_SERVER)
-  const { token } = await node.createToken('bench', ['bench'])
-  return { name: GATE, pid: node.pid, endpoint: { port: Number(new URL(node.gate).port), path: '/s/bench/mcp', token } }
+interface Contender extends Gateway {
+  /** It starts a process for each session; else one is all clients'. */
+  processEach: boolean
 }
 
-/** From `initialize` to its answer, its process started in between. */
-const startOnce = async ({ pid, endpoint }: Gateway): Promise<number> => {
-  const before = familyOf(pid).length
+/** The executable, as users run it, with the server as a command: one process a session, and one for all. */
+const startGate = async (stops: Stops): Promise<Contender[]> => {
+  const node = stops.add(await startNode({ command: pinned('contender', [builtBinary()]) }))
+  await node.addCommand('each', STDIO_SERVER)
+  await node.addCommand('shared', STDIO_SERVER, { shared: true })
+  const { token } = await node.createToken('bench', ['each', 'shared'])
+  const port = Number(new URL(node.gate).port)
+  return ['each', 'shared'].map((server) => ({
+    name: server === 'each' ? 'gate' : 'gate, shared',
+    processEach: server === 'each',
+    pid: node.pid,
+    endpoint: { port, path: `/s/${server}/mcp`, token },
+  }))
+}
+
+/** The processes of servers that a gateway has: without what else it may have started. */
+const serversOf = (pid: number): number[] =>
+  familyOf(pid)
+    .slice(1)
+    .filter((child) => readFileSync(`/proc/${child}/cmdline`, 'utf8').includes('mcp-server.ts'))
+
+/** From `initialize` to its answer; where each session has a process, it is started in between. */
+const startOnce = async ({ name, pid, endpoint, processEach }: Contender): Promise<number> => {
+  const before = serversOf(pid).length
   const { tookMs, headers } = await openSession(endpoint)
   await endSession(endpoint, headers)
+  if (!processEach) return tookMs
   // What is still ending would take from the next one's core.
-  await eventually(() => familyOf(pid).length <= before, {
+  await eventually(() => serversOf(pid).length <= before, {
     timeoutMs: 20_000,
-    what: 'the process of the session ended',
+    what: `the process of the session ended: ${name}`,
   })
   return tookMs
 }
@@ -59,6 +78,7 @@ const targetOf = async ({ endpoint }: Gateway): Promise<Target> => ({
 
 interface Row {
   name: string
+  processEach: boolean
   startMs: number[]
   /** Medians and 99th percentiles of each round. */
   callMs: { median: number[]; p99: number[] }
@@ -73,11 +93,21 @@ export const run: Bench = async (size): Promise<Report> => {
   await using stops = new Stops()
   const client: Child = stops.add(startChild('load.ts'))
   const { gateways: peers, missing } = await startGateways(stops)
-  const gateways = [await startGate(stops), ...peers]
-  const rows = gateways.map(({ name }): Row => {
-    return { name, startMs: [], callMs: { median: [], p99: [] }, perSecond: [], cpuUs: [], sessionKiB: Number.NaN }
+  // The one shares its process among all clients, and says nothing of it.
+  const theirs = peers.map((peer) => ({ ...peer, processEach: peer.name.startsWith('supergateway') }))
+  const gateways = [...(await startGate(stops)), ...theirs]
+  const rows = gateways.map(({ name, processEach }): Row => {
+    return {
+      name,
+      processEach,
+      startMs: [],
+      callMs: { median: [], p99: [] },
+      perSecond: [],
+      cpuUs: [],
+      sessionKiB: Number.NaN,
+    }
   })
-  const each = async (what: (gateway: Gateway, row: Row, at: number) => Promise<void>) => {
+  const each = async (what: (gateway: Contender, row: Row, at: number) => Promise<void>) => {
     for (const [at, gateway] of gateways.entries()) await what(gateway, rows[at] as Row, at)
   }
 
@@ -101,15 +131,18 @@ export const run: Bench = async (size): Promise<Report> => {
   }
   await each(async (gateway, row) => void (row.sessionKiB = await kiBOfSession(gateway, sessions)))
 
-  const [ours, ...others] = rows
-  if (!ours) throw new Error('no gate')
-  const against = others.map(({ name, startMs, callMs, perSecond }) => ({
-    name,
-    start: ratioOf(name, ours.startMs, startMs),
-    call: ratioOf(name, ours.callMs.median, callMs.median),
-    tail: ratioOf(name, ours.callMs.p99, callMs.p99),
-    rate: ratioOf(name, ours.perSecond, perSecond),
-  }))
+  const against = theirs.map(({ name, processEach }) => {
+    const ours = rows.find((row) => row.name.startsWith('gate') && row.processEach === processEach)
+    const peer = rows.find((row) => row.name === name)
+    if (!ours || !peer) throw new Error(`nothing to compare with ${name}`)
+    return {
+      name: `${name} (${ours.name})`,
+      start: ratioOf(name, ours.startMs, peer.startMs),
+      call: ratioOf(name, ours.callMs.median, peer.callMs.median),
+      tail: ratioOf(name, ours.callMs.p99, peer.callMs.p99),
+      rate: ratioOf(name, ours.perSecond, peer.perSecond),
+    }
+  })
   const checks = against.flatMap(({ name, start, call, rate }): Check[] => [
     { what: `a command: initialize, of ${name}'s`, value: start.ratio, unit: '×', ...atMost(1.1) },
     { what: `a command: a call, median, of ${name}'s`, value: call.ratio, unit: '×', ...atMost(1) },
@@ -134,12 +167,22 @@ const text = (
   figures: (Omit<Row, 'startMs'> & { start: Figures })[],
   against: { name: string; start: Ratio; call: Ratio; tail: Ratio; rate: Ratio }[],
   { rounds, sessions, calls }: { rounds: number; sessions: number; calls: number },
-): string => `A server that is a command, one process a session (medians of ${rounds} rounds)
+): string => `A server that is a command (medians of ${rounds} rounds)
 
 ${table(
-  ['', 'initialize, ms', 'call, ms', 'p99', `a second, ${AT_ONCE} at once`, 'µs of CPU a call', 'KiB a session'],
-  figures.map(({ name, start, callMs, perSecond, cpuUs, sessionKiB }) => [
+  [
+    '',
+    'processes',
+    'initialize, ms',
+    'call, ms',
+    'p99',
+    `a second, ${AT_ONCE} at once`,
+    'µs of CPU a call',
+    'KiB a session',
+  ],
+  figures.map(({ name, processEach, start, callMs, perSecond, cpuUs, sessionKiB }) => [
     name,
+    processEach ? 'one a session' : 'one for all',
     ...[start.median, median(callMs.median), median(callMs.p99)].map(ms),
     ...[median(perSecond), median(cpuUs), sessionKiB].map((value) => value.toFixed(0)),
   ]),
@@ -147,7 +190,7 @@ ${table(
 
 One client, one call after the other, in turn (${calls} calls each); memory is the gateway's own for each of ${sessions} sessions.
 
-Of theirs, round by round
+Ours, of theirs, round by round
 
 ${table(
   ['', 'initialize', 'call', 'p99', 'a second'],

@@ -309,6 +309,14 @@ describe('what runs', () => {
     expect(await read(auditor, '/servers/looping')).toContain(`closed ${reason}`)
     expect(await read(auditor, '/')).toContain(`looping is closed: ${reason}`)
     expect(await read(owner, '/servers/looping')).toContain('Open')
+    // On any page; what somebody closed for another reason is not said there.
+    await node.api('PUT', '/servers/running/gate', { state: 'closed', reason: 'a holiday' })
+    const page = await (await auditor.get('/tokens')).text()
+    expect(page).toMatch(/id="alarm-crash-loop".*href="\/servers\/looping"/s)
+    expect(textOf(page)).toContain('looping is closed: its processes ended by themselves again and again.')
+    await node.api('PUT', '/servers/looping/gate', { state: 'open' })
+    expect(await (await auditor.get('/tokens')).text()).not.toContain('alarm-crash-loop')
+    await node.api('PUT', '/servers/running/gate', { state: 'open' })
   }, 60_000)
 
   test('what it said on standard error is shown up to its limit, the newest', async () => {

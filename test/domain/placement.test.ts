@@ -31,6 +31,12 @@ test('where it ran when its folder had another id, it runs now, and not on a str
   expect(restored.elsewhere(on('node_gone'))).toEqual({ name: null })
 })
 
+test('of a folder that was copied, the one that is a member goes on running what it ran', () => {
+  const copied = placement(clustered, ['node_a'])
+  expect(copied.elsewhere(on('node_a'))).toEqual({ name: 'a' })
+  expect(copied.nameOf(on('node_a'))).toBe('a')
+})
+
 test('a node that stands alone runs all', () => {
   expect(placement(alone).elsewhere(on('node_a'))).toBeNull()
   expect(placement(alone).nameOf(on('node_b'))).toBeNull()

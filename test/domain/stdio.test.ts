@@ -49,6 +49,7 @@ test.each<[string, Partial<StdioRequest>, RegExp]>([
   ['an empty user', { user: '' }, /user/],
   ['a variable without a name', { env: { '': VALUE } }, /variable 1/],
   ['a variable with a dash', { env: { OK: VALUE, 'NOT-OK': VALUE } }, /variable 2/],
+  ['a secret of ours as a name', { env: { [generateSecret('pcl_')]: VALUE } }, /secret/],
   ['a value with a zero byte', { env: { A: `${VALUE}\0` } }, /value of A/],
   ['a fraction of a second', { idleMs: 1_500.5 }, /--idle/],
   ['no idle time', { idleMs: 999 }, /--idle/],
@@ -76,6 +77,7 @@ test('each limit holds, and one past it is refused', () => {
   }
   at(limits.stdioEnvMax, (count) => ({ env: env(count) }))
   at(limits.stdioEnvValueLengthMax, (length) => ({ env: { A: 'x'.repeat(length) } }))
+  at(limits.nameLengthMax, (length) => ({ env: { ['V'.repeat(length)]: '' } }))
   at(limits.stdioAllowMax, allow)
   at(limits.stdioCommandLengthMax - 1, (length) => ({ sandbox: true, allow: [`/${'x'.repeat(length)}`] }))
   at(limits.stdioCommandLengthMax, (length) => ({ command: ['x'.repeat(length)] }))

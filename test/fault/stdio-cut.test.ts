@@ -5,7 +5,15 @@ import { startNode, type TestNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
 import { Random } from '../support/random.ts'
 import { parseEvents } from '../support/sse.ts'
-import { addCommand, calling, initializing, recorded, recorder, startedIn, stdioClient } from '../support/stdio-client.ts'
+import {
+  addCommand,
+  calling,
+  initializing,
+  recorded,
+  recorder,
+  startedIn,
+  stdioClient,
+} from '../support/stdio-client.ts'
 import { lives } from '../support/stdio-process.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
 
@@ -83,10 +91,12 @@ const race = async (round: number): Promise<void> => {
   const issued = await node.createToken(told.name, ['own', 'shared'])
   const work = Promise.all(
     ['own', 'shared'].map(async (server) => {
-      await random.pick(WAYS as [(typeof WAYS)[0]])(stdioClient(node, server, issued.token), told).catch((error: unknown) => {
-        // A connection that is broken off is a cut too; what the client expected is not.
-        if (!/initialize answered 40[14]|socket|closed|reset/i.test(String(error))) throw error
-      })
+      await random
+        .pick(WAYS as [(typeof WAYS)[0]])(stdioClient(node, server, issued.token), told)
+        .catch((error: unknown) => {
+          // A connection that is broken off is a cut too; what the client expected is not.
+          if (!/initialize answered 40[14]|socket|closed|reset/i.test(String(error))) throw error
+        })
     }),
   )
   await Bun.sleep(random.next() * AFTER_MS_MAX)
@@ -142,37 +152,40 @@ test(`revoked at ${CUTS} random moments: nothing reaches a command after the ans
 test.each([
   ['a request', calling(7, 'too-late')],
   ['a notification', { jsonrpc: '2.0', method: 'notifications/too-late', params: {} }],
-])('%s without a session, whose token dies while the shared process starts, never reaches it', async (title, message) => {
-  const name = `start-${title.split(' ')[1]}`
-  const file = join(folder, name)
-  await addCommand(node, name, { command: recorder(file, 'slow'), shared: true })
-  const [dies, lives_] = await Promise.all(['dies', 'lives'].map((who) => node.createToken(`${name}-${who}`, [name])))
-  if (!dies || !lives_) throw new Error('no tokens')
-  const headers = {
-    'mcp-protocol-version': '2026-07-28',
-    'mcp-method': message.method,
-    ...('id' in message && { 'mcp-name': 'too-late' }),
-    authorization: `Bearer ${dies.token}`,
-    'content-type': 'application/json',
-    accept: 'application/json, text/event-stream',
-  }
-  const _meta = {
-    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-    'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
-    'io.modelcontextprotocol/clientCapabilities': {},
-  }
-  const body = JSON.stringify({ ...message, params: { ...message.params, _meta } })
-  const late = fetch(`${node.gate}/s/${name}`, { method: 'POST', headers, body })
-  await eventually(() => startedIn(file).length === 1)
-  await node.revoke({ tokens: [dies.id] })
-  expect((await late).status).toBe(401)
-  // Who came for the same process is served all the same, after what the dead one would have said.
-  const answer = await stdioClient(node, name, lives_.token).modern(calling(8, 'in-time'))
-  expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('"done"')])
-  const lines = recorded(file).map(({ line }) => line)
-  expect(lines.some((line) => line.includes('in-time'))).toBeTrue()
-  expect(lines.filter((line) => line.includes('too-late'))).toEqual([])
-})
+])(
+  '%s without a session, whose token dies while the shared process starts, never reaches it',
+  async (title, message) => {
+    const name = `start-${title.split(' ')[1]}`
+    const file = join(folder, name)
+    await addCommand(node, name, { command: recorder(file, 'slow'), shared: true })
+    const [dies, lives_] = await Promise.all(['dies', 'lives'].map((who) => node.createToken(`${name}-${who}`, [name])))
+    if (!dies || !lives_) throw new Error('no tokens')
+    const headers = {
+      'mcp-protocol-version': '2026-07-28',
+      'mcp-method': message.method,
+      ...('id' in message && { 'mcp-name': 'too-late' }),
+      authorization: `Bearer ${dies.token}`,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+    }
+    const _meta = {
+      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+      'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
+      'io.modelcontextprotocol/clientCapabilities': {},
+    }
+    const body = JSON.stringify({ ...message, params: { ...message.params, _meta } })
+    const late = fetch(`${node.gate}/s/${name}`, { method: 'POST', headers, body })
+    await eventually(() => startedIn(file).length === 1)
+    await node.revoke({ tokens: [dies.id] })
+    expect((await late).status).toBe(401)
+    // Who came for the same process is served all the same, after what the dead one would have said.
+    const answer = await stdioClient(node, name, lives_.token).modern(calling(8, 'in-time'))
+    expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('"done"')])
+    const lines = recorded(file).map(({ line }) => line)
+    expect(lines.some((line) => line.includes('in-time'))).toBeTrue()
+    expect(lines.filter((line) => line.includes('too-late'))).toEqual([])
+  },
+)
 
 test('what a command has not read when its token dies, it never reads', async () => {
   const file = join(folder, 'held')

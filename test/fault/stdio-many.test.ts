@@ -1,14 +1,18 @@
 import { expect, test } from 'bun:test'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ServerJson } from '../../src/server/api/schemas.ts'
 import { startNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
 import { addCommand, initializing, recorder, startedIn, stdioClient } from '../support/stdio-client.ts'
 import { groupOf, lives } from '../support/stdio-process.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
 
-/** Sessions that are opened and dropped, as IDEs do that are closed; other gateways were left with thousands of orphans. */
-const SESSIONS = 2_000
+/**
+ * Sessions that are opened and dropped, as IDEs do that are closed; other gateways were left with thousands of orphans.
+ * SESSIONS=10000 takes a minute.
+ */
+const SESSIONS = Number(process.env['SESSIONS'] ?? 2_000)
 const TOKENS = 8
 const LANES_PER_TOKEN = 4
 
@@ -80,17 +84,22 @@ test(`${SESSIONS} sessions, opened and dropped in every way, leave no child, no 
   const whole = await round(SESSIONS)
 
   const pids = startedIn(file)
-  expect(pids.length).toBeGreaterThanOrEqual(SESSIONS)
+  // Some were ended before they could write down that they live.
+  expect(pids.length).toBeGreaterThan(SESSIONS / 2)
+  const { startedInAll, crashes } = (await node.api<ServerJson>('GET', '/servers/fs')).json.stdio?.status ?? {}
+  expect(startedInAll).toBeGreaterThanOrEqual(SESSIONS)
+  expect(crashes).toBe(0)
   expect(childrenOf(node.pid).length).toBe(1)
   expect([...new Set(pids)].filter((pid) => groupOf(pid).length > 0)).toEqual([])
   const { json } = await node.api<{ items: unknown[] }>('GET', '/connections')
   expect(json.items).toEqual([])
   console.log(
-    `${pids.length} processes, ${refused} refusals; after the first half ${half.files} files and ` +
+    `${startedInAll} processes, ${refused} refusals; after the first half ${half.files} files and ` +
       `${(half.bytes / 1e6).toFixed(0)} MB, after all ${whole.files} files and ${(whole.bytes / 1e6).toFixed(0)} MB`,
   )
   // The collector's own ups and downs; a session that stayed with its buffers would be tens of KB each.
   expect(whole.bytes - half.bytes).toBeLessThan(40e6)
-  expect(whole.files).toBeLessThanOrEqual(half.files + 2)
+  // Connections of clients that have just left, at most.
+  expect(whole.files).toBeLessThan(half.files + 20)
   removeFolder(folder)
 }, 300_000)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import type { ServerJson } from '../../src/server/api/schemas.ts'
 import { portcullis } from '../cli/run.ts'
-import { startCluster, type TestCluster, type TestMember } from '../support/cluster.ts'
+import { startCluster, type TestCluster, type TestMember, ticketOf } from '../support/cluster.ts'
 import { eventually } from '../support/poll.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
 
@@ -190,3 +190,21 @@ describe('three nodes', () => {
     expect(await begins(b, 'left', token)).toBe(true)
   })
 })
+
+test('who takes the place of a lost node runs what it ran, and no other command', async () => {
+  await using cluster = await startCluster(3)
+  const [a, b, c] = cluster.members as [TestMember, TestMember, TestMember]
+  await add(c, 'kept')
+  await add(b, 'other')
+  const { token } = await a.running.createToken('for both', ['kept', 'other'])
+  await cluster.spread()
+  await c.kill()
+  const again = cluster.member()
+  await again.start('--cluster-join', a.url, '--ticket', await ticketOf(a), '--node-name', 'c')
+  await cluster.settled()
+  await cluster.spread()
+  expect(await begins(again, 'kept', token)).toBe(true)
+  for (const member of [a, b]) expect((await refusal(member, 'kept', token)).detail).toContain('node "c"')
+  expect((await refusal(again, 'other', token)).detail).toContain('node "b"')
+  expect(await begins(b, 'other', token)).toBe(true)
+}, 60_000)

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ConnectionJson } from '../../src/server/api/schemas.ts'
+import { builtBinary } from '../support/binary.ts'
 import { startNode, type TestNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
 import { addCommand, initializing, recorded, recorder, startedIn, stdioClient } from '../support/stdio-client.ts'
@@ -12,7 +14,7 @@ import { removeFolder, tempFolder } from '../support/temp.ts'
 let node: TestNode
 const folder = tempFolder()
 beforeAll(async () => {
-  node = await startNode()
+  node = await startNode({ command: [builtBinary()] })
 })
 afterAll(async () => {
   await node.stop()
@@ -54,7 +56,11 @@ const ENDS: Record<string, (scene: Scene) => Promise<unknown>> = {
   'the client ends its session': ({ client, session }) => client.delete(session),
 }
 
-const scene = async (name: string, stdio: object = {}, token: object = {}): Promise<Scene> => {
+const scene = async (
+  name: string,
+  stdio: Record<string, unknown> = {},
+  token: Record<string, unknown> = {},
+): Promise<Scene> => {
   const file = join(folder, name)
   await addCommand(node, name, { command: recorder(file, 'stubborn'), ...stdio })
   const issued = await node.createToken(name, [name], token)
@@ -152,4 +158,51 @@ test('a process of stateless requests ends with its token, and when nobody uses 
   expect(startedIn(file).length).toBe(2)
   await node.revoke({ tokens: [first.id] })
   await leavesNobody(file, 2)
+})
+
+/** Living processes whose command line names a file. */
+const naming = (text: string): number[] =>
+  readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => pid > 0 && pid !== process.pid && lives(pid) && commandLineOf(pid).includes(text))
+
+const commandLineOf = (pid: number): string => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    // It has just ended.
+    return ''
+  }
+}
+
+test('kill -9 of the gate in the midst of many starts leaves nobody, not even who had just been started', async () => {
+  let seen = 0
+  for (let round = 0; round < 6; round += 1) {
+    const file = join(folder, `killed-${round}`)
+    const killed = await startNode({ command: [builtBinary()] })
+    const servers = ['own', 'shared'].map((name) =>
+      addCommand(killed, name, { command: recorder(file, 'stubborn'), shared: name === 'shared' }),
+    )
+    await Promise.all(servers)
+    const { token } = await killed.createToken('client', ['own', 'shared'])
+    const client = stdioClient(killed, 'own', token)
+    // The first loads what the rest needs.
+    await client.open()
+    const starts = Array.from({ length: 24 }, () => client.post(initializing()).catch(() => null))
+    starts.push(
+      stdioClient(killed, 'shared', token)
+        .post(initializing())
+        .catch(() => null),
+    )
+    await Bun.sleep(round * 8)
+    killed.kill('SIGKILL')
+    await killed.exited
+    await Promise.all(starts)
+    await eventually(() => naming(file).length === 0, { what: `nobody has ${file} open` })
+    const pids = startedIn(file)
+    await eventually(() => pids.every((pid) => groupOf(pid).length === 0), { what: 'nobody of their groups lives' })
+    seen += pids.length
+    await killed.stop()
+  }
+  expect(seen).toBeGreaterThan(24)
 })

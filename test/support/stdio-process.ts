@@ -117,3 +117,7 @@ const statOf = (pid: number): string[] | null => {
 /** Bytes that a process has written in all (proc(5)). */
 export const writtenBy = (pid: number): number =>
   Number(/^wchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1])
+
+/** Bytes that a process has read in all. */
+export const readFrom = (pid: number): number =>
+  Number(/^rchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1])

@@ -37,16 +37,17 @@ export interface ProcessEvents {
 /**
  * Limits, then the command. It waits for a line first, which is sent when the reaper knows the group: whatever becomes
  * of the gate in between, the command never runs unwatched. A limit that is already lower stays as it is. The soft
- * limit of CPU time is the lower one, so that the signal tells what happened. Shells export PWD, which nobody named.
+ * limit of CPU time is the lower one, so that the signal tells what happened. Shells export PWD, which nobody named;
+ * a variable of this script's own would hide one of that name.
  */
 const SCRIPT = `exec 2>&5 5>&-
-read -r go <&3 || exit 0
+read -r OLDPWD <&3 || exit 0
 ulimit -c 0
 ulimit -d "$1" 2>/dev/null || :
 if [ "$2" != 0 ]; then ulimit -S -t "$2" && ulimit -H -t "$3"; fi 2>/dev/null || :
 cd "$4" || exit 126
 shift 4
-unset PWD OLDPWD SHLVL go
+unset PWD OLDPWD SHLVL
 exec "$@" <&3 >&4 3<&- 4>&-`
 
 /** A program that finds no memory mostly ends by one of these. */
@@ -156,9 +157,9 @@ export class Process implements Transport {
     this.mute()
     if (this.#stopping || this.#exited) return
     this.#stopping = true
-    this.#input.end()
-    // Who left the group is found only while its parents live.
+    // Who left the group is found only while its parents live, and the end of its input may be the end of one.
     this.#descendants = descendantsOf(this.pid)
+    this.#input.end()
     this.#terminate()
     this.#timer = setTimeout(() => this.#force(), this.limits.stdioGraceMs)
   }

@@ -1,6 +1,6 @@
 import type { Limits } from '../../limits.ts'
 import type { Registry } from '../../registry.ts'
-import type { StdioProcesses, StdioSpec, StdioStatus } from '../../stdio.ts'
+import { crashLoop, type StdioProcesses, type StdioSpec, type StdioStatus } from '../../stdio.ts'
 import type { Clock } from '../../time.ts'
 import { denialOf } from '../../token.ts'
 import type { Upstream } from '../../upstream.ts'
@@ -271,7 +271,7 @@ export class Supervisor implements StdioProcesses {
     const current = find(server.id)
     if (isLoop && current?.state === 'open' && current.removedAt === null) {
       kept.tripped = true
-      const reason = `crash loop: it exited ${kept.crashes.row} times in a row, last: ${detail}`
+      const reason = crashLoop(kept.crashes.row, detail)
       log.warn({ server: server.name }, `the server is closed: ${reason}`)
       close(current, reason)
     }

@@ -57,36 +57,46 @@ const StdioPatch = Type.Object(
   },
   { additionalProperties: false, description: 'of a command; its processes end, and are started anew when needed' },
 )
-const Stdio = Type.Object({
-  command: Command,
-  env: Env,
-  shared: Type.Boolean({ description: 'one process for all clients; else one a session' }),
-  user: Nullable(Type.String({ description: 'who runs it; null: whoever runs the node' })),
-  sandbox: Type.Boolean(),
-  allow: Allow,
-  network: Type.Boolean({ description: 'false: the sandbox has none' }),
-  idleMs: Type.Integer({ description: 'after this a process that nobody uses ends' }),
-  memoryBytes: Type.Integer({ description: 'how large the data of each process may grow' }),
-  cpuTimeMs: Nullable(Type.Integer({ description: 'of each process in its life; null: any' })),
-  everywhere: Type.Boolean({ description: 'it runs on every node of the cluster' }),
-  node: Nullable(
-    Type.String({ description: 'the one that runs it, by name; null: all, or one that left, or there is no cluster' }),
-  ),
-  status: Type.Object(
-    {
-      processes: Type.Integer({ description: 'that run now' }),
-      startedInAll: Type.Integer(),
-      crashes: Type.Integer({ description: 'ends that nobody asked for, since the start of the node' }),
-      lastCrash: Nullable(Type.Object({ at: Time, detail: Type.String({ description: 'how it ended' }) })),
-      problem: Nullable(Type.String({ description: 'what is wrong since it last worked' })),
-      retryAt: Nullable(Type.String({ description: 'until then none is started after a crash; RFC 3339' })),
-      stderr: Type.Array(Type.Object({ at: Time, line: Type.String() }), {
-        description: 'the last lines of its standard error, without secrets; none in a list',
+const Stdio = Type.Object(
+  {
+    command: Command,
+    env: Env,
+    shared: Type.Boolean({ description: 'one process for all clients; else one a session' }),
+    user: Nullable(Type.String({ description: 'who runs it; null: whoever runs the node' })),
+    sandbox: Type.Boolean({ description: 'with the system read-only, and a folder of its own' }),
+    allow: Allow,
+    network: Type.Boolean({ description: 'false: the sandbox has none' }),
+    idleMs: Type.Integer({ description: 'after this a process that nobody uses ends' }),
+    memoryBytes: Type.Integer({ description: 'how large the data of each process may grow' }),
+    cpuTimeMs: Nullable(Type.Integer({ description: 'of each process in its life; null: any' })),
+    everywhere: Type.Boolean({ description: 'it runs on every node of the cluster' }),
+    node: Nullable(
+      Type.String({
+        description: 'the one that runs it, by name; null: all, or one that left, or there is no cluster',
       }),
-    },
-    { description: 'on the node that answers' },
-  ),
-})
+    ),
+    status: Type.Object(
+      {
+        processes: Type.Integer({ description: 'that run now' }),
+        startedInAll: Type.Integer({ description: 'since the start of the node' }),
+        crashes: Type.Integer({ description: 'ends that nobody asked for, since the start of the node' }),
+        lastCrash: Nullable(
+          Type.Object(
+            { at: Time, detail: Type.String({ description: 'such as exit code 1, or SIGSEGV' }) },
+            { description: 'how the last of these ended; null: there was none' },
+          ),
+        ),
+        problem: Nullable(Type.String({ description: 'what is wrong since it last worked' })),
+        retryAt: Nullable(Type.String({ description: 'until then none is started after a crash; RFC 3339' })),
+        stderr: Type.Array(Type.Object({ at: Time, line: Type.String({ description: 'what it said' }) }), {
+          description: 'the last lines of its standard error, without secrets; none in a list',
+        }),
+      },
+      { description: 'on the node that answers' },
+    ),
+  },
+  { description: 'the command that it is; null: it has a url' },
+)
 export const ServerCreate = Type.Object(
   {
     name: Type.String({ description: 'up to 63 of a-z, 0-9, dot, dash and underscore: it stands in URLs' }),

@@ -1,5 +1,6 @@
 import type { ClusterStatus, PeerReceipt } from '../../cluster-view.ts'
 import type { Node } from '../../node.ts'
+import { isInCrashLoop } from '../../stdio.ts'
 import { formatTime } from '../../time.ts'
 import type { Alarm } from '../../views/alarms.tsx'
 import type { Holdout } from '../../views/holdouts.tsx'
@@ -97,10 +98,15 @@ const standingOf = ({ now }: Node, status: ClusterStatus): Alarm | null => {
   }
 }
 
+const crashLoopsOf = ({ servers }: Node): Alarm | null => {
+  const [first, ...more] = servers.live().filter(isInCrashLoop)
+  return first ? { kind: 'crash-loop', count: 1 + more.length, only: more.length > 0 ? null : first.name } : null
+}
+
 export const alarmsOf = (node: Node, request: Request): Alarm[] => {
   const cluster = clusterAt(node, request)
-  if (cluster === null) return []
-  return [standingOf(node, cluster.status), incompleteOf(node, cluster)].filter((alarm) => alarm !== null)
+  const ofCluster = cluster ? [standingOf(node, cluster.status), incompleteOf(node, cluster)] : []
+  return [...ofCluster, crashLoopsOf(node)].filter((alarm) => alarm !== null)
 }
 
 /** The worst of what is not well in the cluster, in a word; null: all is. */

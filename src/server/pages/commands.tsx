@@ -1,5 +1,4 @@
 /** @jsxImportSource hono/jsx */
-import { AppError } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import type { Actor } from '../../operator.ts'
 import type { StdioSpec } from '../../stdio.ts'
@@ -9,7 +8,7 @@ import { serverHref } from '../../views/server-cells.tsx'
 import { CommandAddPage, CommandEditPage, type StdioFailures, type StdioTyped } from '../../views/stdio-form.tsx'
 import type { StderrLine } from '../../views/stdio-stderr.tsx'
 import { addServer } from './addition.ts'
-import { sentenceOf } from './failure.tsx'
+import { refusalOf } from './fields.ts'
 import { frameOf, page, seeOther } from './page.ts'
 import { changesOf, commandOf, NEW_COMMAND, typedAs, typedIn } from './stdio-form.ts'
 
@@ -60,11 +59,7 @@ export const commandForms = (node: Node) => {
       const stderr = node.stdio.statusOf(addition.silent).stderr.map(({ at, line }) => ({ at: formatTime(at), line }))
       return addForm(request, { typed, unreachable: { say: addition.say, stderr }, status: 422 })
     } catch (error) {
-      if (!(error instanceof AppError)) throw error
-      const { status, sentence } = sentenceOf(error)
-      return error.kind === 'conflict'
-        ? addForm(request, { typed, failures: { name: sentence }, status })
-        : addForm(request, { typed, failure: sentence, status })
+      return addForm(request, { typed, ...refusalOf(error) })
     }
   }
 
@@ -77,9 +72,7 @@ export const commandForms = (node: Node) => {
       if (Object.keys(stdio).length > 0) node.health.changed(node.control.change(server.name, { stdio }, actor))
       return seeOther(serverHref(server.name))
     } catch (error) {
-      if (!(error instanceof AppError)) throw error
-      const { status, sentence } = sentenceOf(error)
-      return editForm(request, server, { typed, failure: sentence, status })
+      return editForm(request, server, { typed, ...refusalOf(error) })
     }
   }
 

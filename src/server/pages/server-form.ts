@@ -1,10 +1,10 @@
 import { MASK, type ServerRequest } from '../../control.ts'
-import { AppError, invalid } from '../../error.ts'
+import { invalid } from '../../error.ts'
 import { limits } from '../../limits.ts'
 import { holdsSecret } from '../../secret.ts'
 import { serverHeaders, serverName, serverPath, serverUrl, type Upstream } from '../../upstream.ts'
 import { KINDS, type ServerFailures, type ServerTyped } from '../../views/server-form.tsx'
-import { sentenceOf } from './failure.tsx'
+import { reading, shownOf } from './fields.ts'
 
 export const EMPTY: ServerTyped = {
   name: '',
@@ -52,16 +52,12 @@ const isKind = (text: string | null): text is keyof typeof KINDS => text !== nul
 
 /** What the form is filled with when it comes back: no secret, and no value of a header. */
 export const typedOf = (fields: URLSearchParams): ServerTyped => {
-  const shown = (name: string) => {
-    const text = fields.get(name) ?? ''
-    return holdsSecret(text) ? '' : text
-  }
   const kind = fields.get('kind')
   return {
-    name: shown('name'),
-    url: withoutCredentials(shown('url')),
+    name: shownOf(fields, 'name'),
+    url: withoutCredentials(shownOf(fields, 'url')),
     kind: isKind(kind) ? kind : 'auto',
-    path: shown('path'),
+    path: shownOf(fields, 'path'),
     headerNames: namesIn(fields.get('headers') ?? ''),
     replaced: [...replacedIn(fields).keys()],
     dropped: fields.getAll('drop'),
@@ -78,20 +74,6 @@ const withoutCredentials = (text: string): string => {
 
 type Read<T> = { request: T; failures: ServerFailures }
 
-const reading = () => {
-  const failures: ServerFailures = {}
-  const read = <T>(field: keyof ServerFailures, parse: () => T): T | undefined => {
-    try {
-      return parse()
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error
-      failures[field] = sentenceOf(error).sentence
-      return undefined
-    }
-  }
-  return { failures, read }
-}
-
 const kindOf = (fields: URLSearchParams): keyof typeof KINDS => {
   const kind = fields.get('kind') ?? 'auto'
   if (!isKind(kind)) throw invalid(`the kind is one of: ${Object.keys(KINDS).join(', ')}`)
@@ -106,7 +88,7 @@ const headersIn = (fields: URLSearchParams): Record<string, string> => {
 
 /** What the form asks for; or, for each field that is wrong, why. */
 export const additionOf = (fields: URLSearchParams): Read<ServerRequest> => {
-  const { failures, read } = reading()
+  const { failures, read } = reading<keyof ServerFailures>()
   const text = (name: string) => (fields.get(name) ?? '').trim()
   const request = {
     name: read('name', () => serverName(text('name'))) ?? '',
@@ -122,7 +104,7 @@ export type ServerPatch = Partial<Omit<ServerRequest, 'name'>>
 
 /** What the form changes, and nothing else: the audit log says which. */
 export const patchOf = (server: Upstream, fields: URLSearchParams): Read<ServerPatch> => {
-  const { failures, read } = reading()
+  const { failures, read } = reading<keyof ServerFailures>()
   const text = (name: string) => (fields.get(name) ?? '').trim()
   const request: ServerPatch = {}
   const url = read('url', () => serverUrl(text('url')).href)

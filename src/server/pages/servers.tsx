@@ -1,7 +1,6 @@
 /** @jsxImportSource hono/jsx */
 import { Elysia } from 'elysia'
 import { roleFor } from '../../control.ts'
-import { AppError } from '../../error.ts'
 import type { Node } from '../../node.ts'
 import { type Actor, requireRole } from '../../operator.ts'
 import { fold } from '../../text.ts'
@@ -14,7 +13,7 @@ import { behind, pageOf } from '../api/page.ts'
 import { connectionJson, serverJson, serverLineJson } from '../api/present.ts'
 import { addServer } from './addition.ts'
 import { type Command, commandForms } from './commands.tsx'
-import { sentenceOf } from './failure.tsx'
+import { refusalOf } from './fields.ts'
 import { FORM, formOf } from './form.ts'
 import { frameOf, page, seeOther } from './page.ts'
 import { personOf } from './person.ts'
@@ -105,11 +104,7 @@ export const serverPageRoutes = (node: Node) => {
         ? seeOther(serverHref(addition.added.name))
         : addForm(request, { typed, unreachable: addition.say, status: 422 })
     } catch (error) {
-      if (!(error instanceof AppError)) throw error
-      const { status, sentence } = sentenceOf(error)
-      return error.kind === 'conflict'
-        ? addForm(request, { typed, failures: { name: sentence }, status })
-        : addForm(request, { typed, failure: sentence, status })
+      return addForm(request, { typed, ...refusalOf(error) })
     }
   }
 
@@ -121,9 +116,7 @@ export const serverPageRoutes = (node: Node) => {
       if (Object.keys(patch).length > 0) node.health.changed(node.control.change(server.name, patch, actor))
       return seeOther(serverHref(server.name))
     } catch (error) {
-      if (!(error instanceof AppError)) throw error
-      const { status, sentence } = sentenceOf(error)
-      return editForm(request, server, { typed, failure: sentence, status })
+      return editForm(request, server, { typed, ...refusalOf(error) })
     }
   }
 

@@ -1,5 +1,5 @@
 import { MASK } from '../../control.ts'
-import { AppError, invalid } from '../../error.ts'
+import { invalid } from '../../error.ts'
 import { limits } from '../../limits.ts'
 import { holdsSecret } from '../../secret.ts'
 import { parseSize, sizeText } from '../../size.ts'
@@ -8,7 +8,7 @@ import { formatDuration, parseDuration } from '../../time.ts'
 import { serverName } from '../../upstream.ts'
 import { type StdioFailures, type StdioTyped, USUAL } from '../../views/stdio-form.tsx'
 import { commandIn, commandText } from './command-text.ts'
-import { sentenceOf } from './failure.tsx'
+import { reading, shownOf } from './fields.ts'
 
 export const NEW_COMMAND: StdioTyped = {
   name: '',
@@ -79,10 +79,7 @@ const envShown = (text: string): { env: string; isRetyped: boolean } => {
 
 /** What the form is filled with when it comes back: all that was typed, but secrets. */
 export const typedIn = (fields: URLSearchParams): StdioTyped => {
-  const shown = (name: string) => {
-    const text = fields.get(name) ?? ''
-    return holdsSecret(text) ? '' : text
-  }
+  const shown = (name: string) => shownOf(fields, name)
   return {
     name: shown('name'),
     command: shown('command'),
@@ -113,16 +110,7 @@ interface Read {
 
 /** What the form asks for; or, for each field that is wrong, why. `spec` is what it was filled with, if anything. */
 export const commandOf = (fields: URLSearchParams, spec: StdioSpec | null): Read => {
-  const failures: StdioFailures = {}
-  const read = <T>(field: keyof StdioFailures, parse: () => T): T | undefined => {
-    try {
-      return parse()
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error
-      failures[field] = sentenceOf(error).sentence
-      return undefined
-    }
-  }
+  const { failures, read } = reading<keyof StdioFailures>()
   const text = (name: string) => (fields.get(name) ?? '').trim()
   // A limit that was set by the API may be finer than can be typed.
   const filled = spec && typedAs('', spec)

@@ -12,6 +12,8 @@ import {
   rateLimited,
   serverElsewhere,
 } from '../../../src/gate/problem.ts'
+import { tooManyCalls } from '../../../src/gate/stdio/answer.ts'
+import { limits } from '../../../src/limits.ts'
 import { CUT_MESSAGES, type CutCause } from '../../../src/registry.ts'
 import { STATUS } from '../../../src/server/errors.ts'
 import type { Denial } from '../../../src/token.ts'
@@ -44,6 +46,7 @@ const gateProblems = (): Problem[] => [
   rateLimited(60, 1),
   headerMismatch(1),
   notStartable('The server can not be started; whoever runs this gate finds the reason in its console.'),
+  tooManyCalls(limits.rpcIdsMax),
   TOO_MANY,
 ]
 

@@ -26,7 +26,7 @@ const bytes = (count: number): string => {
 const valueOf = (name: string): string => {
   const value = values[name as keyof typeof values]
   if (/Ms(Max)?$/.test(name)) return time(value)
-  return /Bytes(Max)?$/.test(name) ? bytes(value) : value.toLocaleString('en')
+  return /Bytes(Max|Min|PerSecond)?$/.test(name) ? bytes(value) : value.toLocaleString('en')
 }
 
 interface Limit {

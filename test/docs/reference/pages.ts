@@ -37,6 +37,7 @@ const asked = async () => {
   const upstream = startDemoUpstream()
   await node.addServer('demo', upstream.url)
   await node.api('POST', '/servers/demo/probes')
+  await node.addCommand('command', ['cat'])
   const { token } = await node.createToken('reader', ['demo'])
   await fetch(`${node.gate}/s/demo`)
   await fetch(`${node.gate}/s/demo`, { headers: bearer(token) })

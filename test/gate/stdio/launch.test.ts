@@ -38,10 +38,10 @@ test('a command has PATH, HOME, LANG and what was named, and nothing else of the
   const { run } = processes({ env })
   const { said } = await run({
     command: program('raw', 'facts', 'a b', '$HOME', ''),
-    env: { KEY: 'va lue', LANG: 'C' },
+    env: { KEY: 'va lue', LANG: 'C', go: '1', n: '2' },
   })
   const facts = await said('facts')
-  expect(facts['env']).toEqual({ PATH: env.PATH, HOME: env.HOME, LANG: 'C', KEY: 'va lue' })
+  expect(facts['env']).toEqual({ PATH: env.PATH, HOME: env.HOME, LANG: 'C', KEY: 'va lue', go: '1', n: '2' })
   // No shell reads the arguments.
   expect(facts['args']).toEqual(['a b', '$HOME', ''])
 })

@@ -1,10 +1,10 @@
 import { afterEach, expect, test } from 'bun:test'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import type { JSONRPCMessage } from '@modelcontextprotocol/server'
 import { ProblemError } from '../../../src/gate/problem.ts'
 import { limits } from '../../../src/limits.ts'
 import { eventually } from '../../support/poll.ts'
-import { groupOf, lives, program, stdioProcesses, writtenBy } from '../../support/stdio-process.ts'
+import { groupOf, lives, program, readFrom, stdioProcesses, writtenBy } from '../../support/stdio-process.ts'
 
 const MEBIBYTE = 1024 * 1024
 
@@ -171,7 +171,7 @@ test('to a process that does not read, one message more than fits is refused; th
 
 test('from the moment it is muted nothing goes in, and nothing comes out', async () => {
   const { run } = processes()
-  const { process: child, messages } = await run({ command: program('raw', 'flood', '100') })
+  const { process: child, messages } = await run({ command: program('raw', 'flood', '10000') })
   await eventually(() => messages.length > 100)
   child.pause()
   child.mute()
@@ -179,7 +179,9 @@ test('from the moment it is muted nothing goes in, and nothing comes out', async
   const written = writtenBy(child.pid)
   expect(slugOf(await child.send(note('late')).catch((error: unknown) => error))).toBe('server-exited')
   // It is still read, or it could not end by itself; only nobody hears it.
-  await eventually(() => writtenBy(child.pid) > written + 10 * MEBIBYTE, { timeoutMs: 20_000 })
+  const before = process.memoryUsage().rss
+  await eventually(() => writtenBy(child.pid) > written + 256 * MEBIBYTE, { timeoutMs: 20_000 })
+  expect(process.memoryUsage().rss - before).toBeLessThan(128 * MEBIBYTE)
   expect(messages.length).toBe(counted)
 })
 
@@ -192,9 +194,19 @@ test('what waited for a process is not written when it was muted', async () => {
   for (let sent = 0; sent < 100; sent += 1) await child.send(note('x'.repeat(each)))
   child.mute()
   process.kill(child.pid, 'SIGUSR1')
+  // What the kernel had taken is all that arrives, also when there is room for more.
+  await eventually(() => readFileSync(`/proc/${child.pid}/comm`, 'utf8') === 'wc\n')
+  let read = -1
+  await eventually(
+    () => {
+      const still = readFrom(child.pid) === read
+      read = readFrom(child.pid)
+      return still
+    },
+    { everyMs: 50 },
+  )
   child.stop()
   expect(await child.ended).toMatchObject({ code: 0 })
-  // What the kernel had taken is all that arrived.
   expect(Number(stderr[0])).toBeGreaterThan(each)
   expect(Number(stderr[0])).toBeLessThan(50 * each)
 })
@@ -347,24 +359,26 @@ test('a flood of small messages leaves the loop its turns', async () => {
 })
 
 test('lines that are left when a process has ended are told in turns too, and all before the end', async () => {
-  const { spawn } = processes({ limits: { stdioLinesPerTurn: 3 } })
-  const {
-    process: child,
-    messages,
-    stderr,
-  } = await spawn({
-    command: [
-      'sh',
-      '-c',
-      `for n in 1 2 3 4 5 6 7 8 9 10 11; do echo '${JSON.stringify(note('x'))}'; echo $n >&2; done`,
-    ],
-  })
-  const atClose: number[] = []
-  child.onclose = () => atClose.push(messages.length)
+  const { spawn } = processes({ limits: { stdioLinesPerTurn: 1 } })
+  const script = `yes '${JSON.stringify(note('x'))}' | head -500; seq 500 >&2`
+  const { process: child, messages, stderr } = await spawn({ command: ['sh', '-c', script] })
+  const atClose: number[][] = []
+  child.onclose = () => atClose.push([messages.length, stderr.length])
   await child.ended
-  expect(messages).toHaveLength(11)
-  expect(stderr).toHaveLength(11)
-  expect(atClose).toEqual([11])
+  expect(atClose).toEqual([[500, 500]])
+})
+
+test('nothing is told after the end, though its pipes were closed before all was told', async () => {
+  const { spawn } = processes({ limits: { stdioLinesPerTurn: 1, stdioDrainMs: 1 } })
+  // Who holds the pipe open has left the group.
+  const script = `yes '${JSON.stringify(note('x'))}' | head -2000; setsid sleep 2 &`
+  const { process: child, messages } = await spawn({ command: ['sh', '-c', script] })
+  let atClose = -1
+  child.onclose = () => (atClose = messages.length)
+  await child.ended
+  for (let turn = 0; turn < 3_000; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+  expect(messages.length).toBe(atClose)
+  expect(atClose).toBeGreaterThan(0)
 })
 
 test('2,000 processes leave none, no descriptor, and nothing for the reaper', async () => {
