@@ -106,6 +106,8 @@ export const limits = {
   stdioGraceMs: 2_000,
   /** The same when the node stops: it ends within `shutdownMs`, and requests had half of that. */
   stdioShutdownMs: 1_000,
+  /** Processes that a server started, and that are looked for beyond its group when it ends: each is two files to read. */
+  stdioDescendantsMax: 256,
   /** What a process said last is in its pipes when it has ended; one that left its group may hold them open. */
   stdioDrainMs: 500,
   /** After a crash: the first wait, doubled with each further one up to the most. */
@@ -114,6 +116,8 @@ export const limits = {
   /** A life that was shorter than this, and that nobody ended, counts for the crash loop; so many in a row close the server. */
   stdioShortLifeMs: 10_000,
   stdioCrashesMax: 5,
+  /** What was asked of one process without a session and is not answered yet; sessions keep nothing of it. */
+  stdioWaitingBytesMax: 64 * 1024 * 1024,
   /** What a slow client has not read yet; then its process is not read either. */
   stdioUnreadBytesMax: 1024 * 1024,
   /** A shared process does not wait for a slow client: above that, one is given so much more, and then ended. */

@@ -2,6 +2,7 @@
 import type { Policy } from '../policy.ts'
 import { Choices } from './choices.tsx'
 import { TokenCrumb } from './crumb.tsx'
+import { FormFailure } from './failure.tsx'
 import { Field, type Filled } from './field.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { count } from './words.ts'

@@ -126,7 +126,10 @@ export const ServerAddPage = ({ frame, formId, typed, failures, failure, unreach
     >
       <Url filled={filled} />
       <Kind kind={typed.kind} />
-      <Path filled={filled} hint="Completes the URL that is shown to people, such as /mcp. Empty: where MCP is found." />
+      <Path
+        filled={filled}
+        hint="Completes the URL that is shown to people, such as /mcp. Empty: where MCP is found."
+      />
       <Headers label="Headers (optional)" filled={filled} />
     </ServerAddFrame>
   )

@@ -3,10 +3,10 @@ import type { GateState, UpstreamKind } from '../upstream.ts'
 import { Choices } from './choices.tsx'
 import { Crumb } from './crumb.tsx'
 import { Empty } from './empty.tsx'
+import { FormFailure } from './failure.tsx'
 import { Field, type Filled, Wrong } from './field.tsx'
 import { type Frame, Layout } from './layout.tsx'
 import { PolicyFields, type PolicyTyped } from './policy.tsx'
-import { count } from './words.ts'
 
 /** What a person typed, as it stood there. */
 export interface TokenTyped extends PolicyTyped {

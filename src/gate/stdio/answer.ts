@@ -44,7 +44,7 @@ export const tooManyCalls = (most: number): Problem => ({
   status: 429,
   slug: 'too-many-calls',
   title: 'Too many calls',
-  detail: `This session waits for the answers to ${most} calls, and may make no more until one comes.`,
+  detail: `${most} calls wait for their answers, and there may be no more of them until one comes.`,
   retryAfterS: 5,
 })
 

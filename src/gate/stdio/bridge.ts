@@ -89,7 +89,7 @@ export class StdioBridge implements Bridge {
       mcpMethodHeader: request.headers.get('mcp-method') ?? undefined,
       mcpNameHeader: request.headers.get('mcp-name') ?? undefined,
     })
-    if (outcome.kind !== 'legacy') return this.#modern.fetch(server, request, json, outcome, caller)
+    if (outcome.kind !== 'legacy') return this.#modern.fetch(server, request, body, outcome, caller)
     if (![json].flat().some((message) => isInitializeRequest(message))) return sessionRequired()
     // The SDK says so too, but by then a process runs.
     const accept = request.headers.get('accept') ?? ''
@@ -140,7 +140,7 @@ export class StdioBridge implements Bridge {
   }
 
   /** The body of a POST, or why it is none. Throws `ProblemError` past the size that is taken. */
-  async #json(request: Request): Promise<{ json: unknown } | Response> {
+  async #json(request: Request): Promise<{ json: unknown; bytes: number } | Response> {
     if (!isJsonContentType(request.headers.get('content-type')))
       return rpcRefusal(415, -32000, 'Unsupported Media Type: Content-Type must be application/json')
     const { stdioBodyBytesMax, stdioValuesMax, rpcDepthMax } = this.deps.limits
@@ -150,6 +150,7 @@ export class StdioBridge implements Bridge {
       return rpcRefusal(400, -32600, `Invalid Request: nested deeper than ${rpcDepthMax} levels`)
     if (hasMoreValues(body.text, stdioValuesMax))
       return rpcRefusal(400, -32600, `Invalid Request: more than ${stdioValuesMax} values`)
+    const bytes = body.text.length
     let json: unknown
     try {
       json = JSON.parse(body.text)
@@ -160,7 +161,9 @@ export class StdioBridge implements Bridge {
     if ([json].flat().some((message) => remembered(message).some((id) => id.length > rpcIdLengthMax)))
       return rpcRefusal(400, -32600, `Invalid Request: an id is longer than ${rpcIdLengthMax} characters`)
     // JSON-RPC 2.0, 6: an empty batch is no request. The SDK would accept it.
-    return Array.isArray(json) && json.length === 0 ? rpcRefusal(400, -32600, 'Invalid Request: empty batch') : { json }
+    return Array.isArray(json) && json.length === 0
+      ? rpcRefusal(400, -32600, 'Invalid Request: empty batch')
+      : { json, bytes }
   }
 
   #forget(sessions: Map<string, unknown>, { id }: { id: string }, server: Upstream): void {

@@ -6,9 +6,6 @@ export interface Descendant {
   began: string
 }
 
-/** More of them are no server, and looking for them would take long. */
-const COUNTED_MAX = 256
-
 /** Empty where the kernel doesn't tell, or nobody is there any more (proc(5)). */
 export const childrenOf = (pid: number): number[] => {
   try {
@@ -33,12 +30,12 @@ const beganAt = (pid: number): string | null => {
   }
 }
 
-/** All that a process started and what those did, also where they left its group, as browsers do. */
-export const descendantsOf = (pid: number): Descendant[] => {
+/** What a process started, and what those did, up to so many; also where they left its group, as browsers do. */
+export const descendantsOf = (pid: number, max: number): Descendant[] => {
   const found: Descendant[] = []
   const open = [pid]
-  for (let parent = open.pop(); parent !== undefined && found.length < COUNTED_MAX; parent = open.pop())
-    for (const child of childrenOf(parent)) {
+  for (let parent = open.pop(); parent !== undefined && found.length < max; parent = open.pop())
+    for (const child of childrenOf(parent).slice(0, max - found.length)) {
       const began = beganAt(child)
       if (began === null) continue
       found.push({ pid: child, began })

@@ -49,9 +49,10 @@ export class ModernExchange {
     readonly process: ModernProcess,
     readonly route: InboundModernRoute,
     readonly message: JSONRPCRequest,
+    readonly bytes: number,
   ) {
+    this.#port = process.open(message, bytes)
     this.#release = process.lease.use()
-    this.#port = process.open(message)
     this.#behind = new Behind(process.limits)
     // A process that is one token's waits for it; one that is not gives it up.
     this.#unread = new Unread(process.shared ? this.#behind : process, process.limits)
@@ -114,7 +115,7 @@ export class ModernExchange {
 
   /** All was said, or the client is gone: then the process is told so. */
   #over(): void {
-    this.process.left(this.#port)
+    this.process.left(this.#port, this.bytes)
     void this.#port.close()
     this.#release()
   }

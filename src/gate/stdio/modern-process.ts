@@ -7,7 +7,7 @@ import {
 import type { Limits } from '../../limits.ts'
 import { ProblemError } from '../problem.ts'
 import { isRecord } from '../rpc.ts'
-import { exitProblem } from './answer.ts'
+import { exitProblem, tooManyCalls } from './answer.ts'
 import { ParamHeaders } from './modern-headers.ts'
 import { ModernExchange } from './modern-exchange.ts'
 import { Mux, type Port } from './mux.ts'
@@ -22,6 +22,9 @@ export class ModernProcess {
   readonly paramHeaders: ParamHeaders
   /** Which asked for log messages, the newest last. */
   readonly #loggers = new Set<Port>()
+  /** Calls that wait for their answers, and what they asked, which is kept until then. */
+  #waiting = 0
+  #waitingBytes = 0
   /** How many answers are not read fast enough. */
   #slow = 0
 
@@ -36,8 +39,8 @@ export class ModernProcess {
   }
 
   /** Throws `ProblemError` when the process ends before an answer has begun. */
-  async answer(route: InboundModernRoute, request: Request): Promise<Response> {
-    if (route.messageKind === 'request') return new ModernExchange(this, route, route.message).run(request)
+  async answer(route: InboundModernRoute, request: Request, bytes: number): Promise<Response> {
+    if (route.messageKind === 'request') return new ModernExchange(this, route, route.message, bytes).run(request)
     // The gate has cut it while a process was looked for; the SDK asks the same of a request.
     request.signal.throwIfAborted()
     const port = this.mux.open()
@@ -55,13 +58,21 @@ export class ModernProcess {
     return this.lease.process.end?.detail ?? 'it was ended'
   }
 
-  open(request: JSONRPCRequest): Port {
+  /** Throws `ProblemError` where too much waits already. */
+  open(request: JSONRPCRequest, bytes: number): Port {
+    const { rpcIdsMax, stdioWaitingBytesMax } = this.limits
+    if (this.#waiting >= rpcIdsMax || this.#waitingBytes + bytes > stdioWaitingBytesMax)
+      throw new ProblemError(tooManyCalls(this.#waiting))
+    this.#waiting += 1
+    this.#waitingBytes += bytes
     const port = this.mux.open()
     if (asksForLogs(request)) this.#loggers.add(port)
     return port
   }
 
-  left(port: Port): void {
+  left(port: Port, bytes: number): void {
+    this.#waiting -= 1
+    this.#waitingBytes -= bytes
     this.#loggers.delete(port)
   }
 

@@ -52,11 +52,11 @@ export class Modern {
   async fetch(
     server: StdioServer,
     request: Request,
-    body: unknown,
+    body: { json: unknown; bytes: number },
     outcome: InboundModernRoute | InboundLadderRejection,
     caller: Caller | null,
   ): Promise<Response> {
-    if (outcome.kind === 'reject') return refusalOf(outcome.httpStatus, outcome, body)
+    if (outcome.kind === 'reject') return refusalOf(outcome.httpStatus, outcome, body.json)
     const verdict = this.#verdicts.get(server.stdio)
     if (verdict?.revisions.length === 0 && verdict.until > performance.now()) return refusal(outcome)
     if (outcome.messageKind === 'request') {
@@ -69,14 +69,14 @@ export class Modern {
     const requested = outcome.classification.revision ?? REVISION
     if (!supported.includes(requested)) {
       const { code, message, data } = new UnsupportedProtocolVersionError({ supported: [...supported], requested })
-      return refusalOf(400, { code, message, data }, body)
+      return refusalOf(400, { code, message, data }, body.json)
     }
     if (outcome.messageKind === 'request') {
       const problem = process.paramHeaders.problem(request.headers, outcome.message)
       if (problem) throw new ProblemError(problem)
     }
     if (caller) process.lease.touch(caller)
-    return process.answer(outcome, request)
+    return process.answer(outcome, request, body.bytes)
   }
 
   /** Null: the command speaks only 2025. */

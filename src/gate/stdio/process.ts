@@ -158,7 +158,7 @@ export class Process implements Transport {
     if (this.#stopping || this.#exited) return
     this.#stopping = true
     // Who left the group is found only while its parents live, and the end of its input may be the end of one.
-    this.#descendants = descendantsOf(this.pid)
+    this.#descendants = descendantsOf(this.pid, this.limits.stdioDescendantsMax)
     this.#input.end()
     this.#terminate()
     this.#timer = setTimeout(() => this.#force(), this.limits.stdioGraceMs)
@@ -254,7 +254,7 @@ export class Process implements Transport {
   }
 
   #force(): void {
-    this.#descendants.push(...descendantsOf(this.pid))
+    this.#descendants.push(...descendantsOf(this.pid, this.limits.stdioDescendantsMax))
     this.#signal('SIGKILL', -this.pid)
   }
 

@@ -309,3 +309,23 @@ test('what was cut while its process was looked for is never sent', async () => 
   expect(heard).toContain('later')
   expect(heard).not.toContain('never')
 })
+
+test('what waits for its answer is kept, so that there is a most of it', async () => {
+  await using front = startFront({ stdioWaitingBytesMax: 1_000 })
+  front.add('s', mcp('2026'))
+  const ask = (seconds: number, filler: number) => {
+    const args = { seconds, filler: 'x'.repeat(filler) }
+    const { message, headers } = stateless('tools/call', { name: 'slow', arguments: args })
+    return front.post('s', message, headers)
+  }
+  expect((await ask(0, 100)).status).toBe(200)
+  expect((await ask(0, 1_000)).status).toBe(429)
+  const slow = ask(1, 100)
+  const refused = await eventually(async () => {
+    const answer = await ask(0, 500)
+    return answer.status === 429 && answer
+  })
+  expect(await refused.json()).toMatchObject({ type: expect.stringContaining('too-many-calls') })
+  await (await slow).text()
+  expect((await ask(0, 500)).status).toBe(200)
+})

@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'bun:test'
 import { readdirSync, readFileSync } from 'node:fs'
 import type { JSONRPCMessage } from '@modelcontextprotocol/server'
+import { descendantsOf } from '../../../src/gate/stdio/descendants.ts'
 import { ProblemError } from '../../../src/gate/problem.ts'
 import { limits } from '../../../src/limits.ts'
 import { eventually } from '../../support/poll.ts'
@@ -293,6 +294,18 @@ test('who left the group is ended with it, whether its leader ends at once or is
     await child.ended
     await eventually(() => !lives(left))
   }
+})
+
+test('so many descendants are looked for, and no more', async () => {
+  const { run } = processes()
+  const ready = JSON.stringify({ jsonrpc: '2.0', method: 'ready' })
+  const script = `for n in 1 2 3 4 5; do sleep 60 & done; sh -c 'sleep 60; :' & echo '${ready}'; cat`
+  const { process: child, said } = await run({ command: ['sh', '-c', script] })
+  await said('ready')
+  const count = (max: number) => descendantsOf(child.pid, max).length
+  // Five, a shell and what it runs, and cat.
+  await eventually(() => count(100) === 8)
+  expect([0, 1, 4, 7, 8, 9].map(count)).toEqual([0, 1, 4, 7, 8, 8])
 })
 
 test('a leader that ends at once, or by itself, takes its family with it', async () => {
