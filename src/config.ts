@@ -341,6 +341,10 @@ const credsFileOf = (given: Given | undefined): string | null => {
   return given ? fileOf(given) : null
 }
 
+/** Files that hold secrets of the node, wherever they lie. */
+export const secretFilesOf = ({ keyFile, tls, cluster }: Config): string[] =>
+  [keyFile, tls?.keyPath, cluster?.nats?.credsFile].filter((file) => typeof file === 'string')
+
 /** The certificate and its key, read anew; also what SIGHUP does. Throws `invalid`. */
 export const readTls = (cert: Given | undefined, key: Given | undefined): Config['tls'] => {
   if (!cert && !key) return null

@@ -83,14 +83,41 @@ export interface HealthDeps {
   stopwatch: Stopwatch
 }
 
+/** So many at once; the others wait. */
+class Turns {
+  #taken = 0
+  readonly #waiting: (() => void)[] = []
+
+  constructor(readonly max: number) {}
+
+  get isFree(): boolean {
+    return this.#taken < this.max
+  }
+
+  async take<T>(work: () => Promise<T>): Promise<T> {
+    while (!this.isFree) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    this.#taken++
+    try {
+      return await work()
+    } finally {
+      this.#taken--
+      this.#waiting.shift()?.()
+    }
+  }
+}
+
 /** How the servers are, in memory only: a restart looks again. */
 export class Health {
   readonly #records = new WeakMap<Upstream, HealthRecord>()
   #timer: NodeJS.Timeout | undefined
-  #looking = 0
-  readonly #waiting: (() => void)[] = []
+  readonly #ofUrls: Turns
+  /** Commands may take a minute to start, and URLs must not wait for that. */
+  readonly #ofCommands: Turns
 
-  constructor(readonly deps: HealthDeps) {}
+  constructor(readonly deps: HealthDeps) {
+    this.#ofUrls = new Turns(deps.limits.looksMax)
+    this.#ofCommands = new Turns(deps.limits.looksMax)
+  }
 
   /** Looks at every open server soon, and then now and then. */
   start(): void {
@@ -144,7 +171,7 @@ export class Health {
 
   /** What nobody waits for takes only the turns that are free, the longest overdue first. */
   lookAtDue(): void {
-    const { servers, placement, limits, stopwatch } = this.deps
+    const { servers, placement, stopwatch } = this.deps
     const due = servers
       .live()
       .map((server) => ({ server, record: this.#of(server) }))
@@ -152,16 +179,17 @@ export class Health {
       .filter(({ server }) => !placement.elsewhere(server))
       .toSorted((a, b) => a.record.dueAt - b.record.dueAt)
     for (const { server, record } of due) {
-      if (this.#looking >= limits.looksMax) return
+      const turns = this.#turnsOf(server)
+      if (!turns.isFree) continue
       record.dueAt = this.#nextAt()
-      record.current = this.#inTurn(() => this.#look(record, server, record.last))
+      record.current = turns.take(() => this.#look(record, server, record.last))
     }
   }
 
   async #lookAfter(record: HealthRecord, server: Upstream): Promise<Probed> {
     await record.current
     record.next = null
-    record.current = this.#inTurn(() => this.#look(record, server, null))
+    record.current = this.#turnsOf(server).take(() => this.#look(record, server, null))
     return record.current
   }
 
@@ -185,15 +213,8 @@ export class Health {
     return stopwatch() + limits.healthIntervalMs * (0.9 + Math.random() / 5)
   }
 
-  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    while (this.#looking >= this.deps.limits.looksMax) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    this.#looking++
-    try {
-      return await work()
-    } finally {
-      this.#looking--
-      this.#waiting.shift()?.()
-    }
+  #turnsOf({ stdio }: Upstream): Turns {
+    return stdio ? this.#ofCommands : this.#ofUrls
   }
 
   #of(server: Upstream): HealthRecord {

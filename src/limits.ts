@@ -50,7 +50,7 @@ export const limits = {
   cancelSlice: 200,
   upstreamCloseMs: 5_000,
   probeMs: 5_000,
-  /** Servers are looked at so often, give or take a tenth, and so many at once. */
+  /** Servers are looked at so often, give or take a tenth, and so many at once, of URLs and of commands each. */
   healthIntervalMs: 300_000,
   healthTickMs: 1_000,
   looksMax: 4,
@@ -133,6 +133,8 @@ export const limits = {
   /** Events kept for a client that resumes (Last-Event-ID), of each session. */
   stdioEventsMax: 1_000,
   stdioEventBytesMax: 4 * 1024 * 1024,
+  /** The same of all sessions: a shared process has thousands, of one token too. */
+  stdioEventBytesInAllMax: 64 * 1024 * 1024,
   /** Lines of standard error: to the log, so many a second and at once; kept for the console. */
   stdioStderrLinesPerSecond: 10,
   stdioStderrBurst: 100,

@@ -25,11 +25,12 @@ export interface LookedAfter extends StdioProcesses {
 const FAULTS = new Set(['upstream-timeout', 'server-start-timeout', 'no-mcp'])
 const FAULT = 'its process runs, and does not answer as an MCP server'
 
-/** A look at a server that is a command. Only the first starts a process, which introduces itself. */
+/** A look at a server that is a command. It starts a process only until one has introduced itself, or something is wrong. */
 export const probingCommands =
   (call: Call, stdio: LookedAfter): Probe =>
   async (server, before) => {
-    if (before) return { ...before, ...foundOf(stdio.statusOf(server)) }
+    const status = stdio.statusOf(server)
+    if (before && (before.mcp || status.problem !== null)) return { ...before, ...foundOf(status) }
     const url = new URL(upstreamHref(server, '', '', false))
     try {
       const introduced = await introduce(server, url, limits.stdioStartMs, call)

@@ -4,6 +4,8 @@ import type { Upstream } from '../upstream.ts'
 import type { ToolHint } from './introduce.ts'
 
 interface Entry {
+  /** Of a command that was changed since, nothing is known. */
+  readonly stdio: Upstream['stdio']
   /** By name: whether the server says that the tool only reads. */
   tools: ReadonlyMap<string, boolean>
   askedAt: number
@@ -55,10 +57,10 @@ export class ToolHints {
   #entryOf(server: Upstream, url: URL): Entry {
     const key = `${server.id} ${url.href}`
     let entry = this.#entries.get(key)
-    if (!entry) {
+    if (!entry || entry.stdio !== server.stdio) {
       const oldest = this.#entries.keys().next()
       if (this.#entries.size >= this.limits.toolHintEndpointsMax && !oldest.done) this.#entries.delete(oldest.value)
-      entry = { tools: new Map(), askedAt: -Infinity, asking: null }
+      entry = { stdio: server.stdio, tools: new Map(), askedAt: -Infinity, asking: null }
       this.#entries.set(key, entry)
     }
     return entry

@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts'
+import { type Config, secretFilesOf } from '../config.ts'
 import { probing } from '../gate/probe.ts'
 import { foundOf, probingCommands } from '../gate/probe-command.ts'
 import type { Supervisor, SupervisorDeps } from '../gate/stdio/supervisor.ts'
@@ -70,10 +70,10 @@ export interface StdioServices
 
 /** How servers are called and looked at, whether they have a URL or are commands, and the processes of the latter. */
 export const createStdio = ({ config, env, servers, limits, onTurned, ...services }: StdioServices) => {
-  const { data, keyFile, tls, stdioProcessesMax, stdioProcessesPerTokenMax } = config
+  const { stdioProcessesMax, stdioProcessesPerTokenMax } = config
   const stdio = new StdioHost({
     ...services,
-    launch: { dataFolder: data, env, secretFiles: [keyFile, ...(tls ? [tls.keyPath] : [])] },
+    launch: { dataFolder: config.data, env, secretFiles: secretFilesOf(config) },
     find: (id) => servers.byId.get(id),
     limits: { ...limits, stdioProcessesMax, stdioProcessesPerTokenMax },
     onTurned(server) {

@@ -1,8 +1,8 @@
 import { HttpConnection } from './connection.ts'
 import { HOST } from './program.ts'
 
-/** Enough for every connection to have one in flight under an id of its own. */
-const IDS = 512
+/** Enough for every connection to have one in flight under an id of its own, though one may wait while others go round. */
+const IDS = 8_192
 const SESSIONS = '2025-11-25'
 const STATELESS = '2026-07-28'
 const INFO = { name: 'bench', version: '1.0.0' }

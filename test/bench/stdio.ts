@@ -8,7 +8,7 @@ import { type Figures, figuresOf, median, percentile, type Ratio, ratioOf } from
 import { type Gateway, startGateways, STDIO_SERVER } from './gateways.ts'
 import type { Rate, Target } from './load.ts'
 import { endSession, openSession, sessionCalls } from './mcp-bytes.ts'
-import { familyOf, ownCpuMsOf, ownResidentKiBOf } from './meter.ts'
+import { familyOf, ownCpuMsOf, ownResidentKiBOf, residentKiBOf } from './meter.ts'
 import { pinned } from './machine.ts'
 import { Stops } from './stops.ts'
 import { ms, table } from './table.ts'
@@ -59,14 +59,16 @@ const startOnce = async ({ name, pid, endpoint, processEach }: Contender): Promi
   return tookMs
 }
 
-/** What a session takes in the gateway itself; its process is the server's own business. */
-const kiBOfSession = async ({ pid, endpoint }: Gateway, sessions: number): Promise<number> => {
-  const before = ownResidentKiBOf(pid)
+/** What a session takes, and what of it the gateway itself does: the rest is the process of the server. */
+const memoryOfSession = async ({ pid, endpoint }: Gateway, sessions: number) => {
+  // One that has just ended has no memory to tell of.
+  const look = () => eventually(() => ({ all: residentKiBOf(pid), own: ownResidentKiBOf(pid) }))
+  const before = await look()
   const opened: Record<string, string>[] = []
   for (let at = 0; at < sessions; at += 1) opened.push((await openSession(endpoint)).headers)
-  const each = (ownResidentKiBOf(pid) - before) / sessions
+  const after = await look()
   for (const headers of opened) await endSession(endpoint, headers)
-  return each
+  return { allKiB: (after.all - before.all) / sessions, ownKiB: (after.own - before.own) / sessions }
 }
 
 const targetOf = async ({ endpoint }: Gateway): Promise<Target> => ({
@@ -84,7 +86,7 @@ interface Row {
   callMs: { median: number[]; p99: number[] }
   perSecond: number[]
   cpuUs: number[]
-  sessionKiB: number
+  memory: { allKiB: number; ownKiB: number }
 }
 
 /** A server that is a command, behind ours and behind the gateways of npm: starts, calls, calls at once, memory. */
@@ -104,7 +106,7 @@ export const run: Bench = async (size): Promise<Report> => {
       callMs: { median: [], p99: [] },
       perSecond: [],
       cpuUs: [],
-      sessionKiB: Number.NaN,
+      memory: { allKiB: Number.NaN, ownKiB: Number.NaN },
     }
   })
   const each = async (what: (gateway: Contender, row: Row, at: number) => Promise<void>) => {
@@ -115,6 +117,9 @@ export const run: Bench = async (size): Promise<Report> => {
   await each(async (gateway) => void (await startOnce(gateway)))
   for (let round = 0; round < rounds * starts; round += 1)
     await each(async (gateway, row) => void row.startMs.push(await startOnce(gateway)))
+
+  // Before the calls: what they leave behind is collected at some time or other.
+  await each(async (gateway, row) => void (row.memory = await memoryOfSession(gateway, sessions)))
 
   const targets = await Promise.all(gateways.map(targetOf))
   await client.call('alternate', { targets, count: calls / 10 })
@@ -129,7 +134,6 @@ export const run: Bench = async (size): Promise<Report> => {
       row.cpuUs.push(((ownCpuMsOf(pid) - cpuBefore) * 1_000) / rate.answers)
     })
   }
-  await each(async (gateway, row) => void (row.sessionKiB = await kiBOfSession(gateway, sessions)))
 
   const against = theirs.map(({ name, processEach }) => {
     const ours = rows.find((row) => row.name.startsWith('gate') && row.processEach === processEach)
@@ -179,16 +183,17 @@ ${table(
     `a second, ${AT_ONCE} at once`,
     'µs of CPU a call',
     'KiB a session',
+    'with its process',
   ],
-  figures.map(({ name, processEach, start, callMs, perSecond, cpuUs, sessionKiB }) => [
+  figures.map(({ name, processEach, start, callMs, perSecond, cpuUs, memory }) => [
     name,
     processEach ? 'one a session' : 'one for all',
     ...[start.median, median(callMs.median), median(callMs.p99)].map(ms),
-    ...[median(perSecond), median(cpuUs), sessionKiB].map((value) => value.toFixed(0)),
+    ...[median(perSecond), median(cpuUs), memory.ownKiB, memory.allKiB].map((value) => value.toFixed(0)),
   ]),
 )}
 
-One client, one call after the other, in turn (${calls} calls each); memory is the gateway's own for each of ${sessions} sessions.
+One client, one call after the other, in turn (${calls} calls each); memory is what each of ${sessions} sessions adds.
 
 Ours, of theirs, round by round
 

@@ -7,6 +7,7 @@ import type { Receipt } from '../../src/revocation-record.ts'
 import { admit } from '../../src/server/context.ts'
 import { UNFIT_PROBLEMS } from '../../src/standing.ts'
 import { createPages } from '../../src/server/pages/pages.ts'
+import { UpstreamIndex } from '../../src/upstream.ts'
 
 /**
  * What a console shows of a cluster in every state that it can be in: told by an object, since few can be brought about.
@@ -205,7 +206,7 @@ const nodeIn = (cluster: Cluster, revokedAgoMs: () => number): Node => {
     problems: () =>
       cluster.status()?.serving === false ? [UNFIT_PROBLEMS[cluster.status()?.reason ?? 'not_synced']] : [],
     tokens: { get: () => undefined },
-    servers: { byId: new Map() },
+    servers: new UpstreamIndex(),
     registry: { ofToken: () => new Set() },
     reads: {
       receipt: (id: string) => (id.startsWith('rev_') ? made(id) : null),

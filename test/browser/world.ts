@@ -28,7 +28,7 @@ export interface World {
 const SUBJECTS = ['ada@example.com', 'grace@example.com', 'ci@example.com']
 
 const MCP = join(import.meta.dir, '../support/upstreams/stdio/mcp.ts')
-const MISSPELT = 'npm ERR! 404 Not Found - GET https://registry.npmjs.org/@example%2fserver-weathr - Not found'
+const MISSPELT = "npm ERR! 404 '@example/server-weathr' is not in this registry, or you may not read it."
 
 /** Two servers that are commands: one with a process at work, one that exits at once. */
 const addCommands = async (node: TestNode) => {

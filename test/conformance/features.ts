@@ -1,7 +1,7 @@
 import { deepEqual, ok } from 'node:assert/strict'
 import { BLOB } from '../support/upstreams/features/server.ts'
 import { eventually } from '../support/poll.ts'
-import { post, rawSession, send } from './raw-session.ts'
+import { post, rawSession, type Reading, send } from './raw-session.ts'
 import { type Door, type Params, type Talker, TALKERS, type TalkerName } from './talker.ts'
 
 /** One thing that MCP can do, tried by a real client; it throws when it does not work. */
@@ -443,6 +443,29 @@ const ON_THE_WIRE: Feature[] = [
       const tokens = reading.messages.filter(({ method }) => method).map(({ params }) => params?.['progressToken'])
       deepEqual(tokens, [progressToken, progressToken])
     }
+    await end()
+  }),
+  raw('progress comes on the stream of its own call, and on no other', async (door) => {
+    const { call, listen, end } = await rawSession(door)
+    const stream = await listen()
+    const group = crypto.randomUUID()
+    const names = [1, 2, 3]
+    const readings = await Promise.all(
+      names.map((name) =>
+        call(name, 'together', { group, wanted: 3, name, atOnce: true }, { progressToken: `t${name}` }),
+      ),
+    )
+    await Promise.all(readings.map((reading, at) => reading.answerTo(names[at])))
+    const tokensOn = ({ messages }: Reading) =>
+      messages.filter(({ method }) => method).map(({ params }) => params?.['progressToken'])
+    deepEqual(
+      readings.map(tokensOn),
+      names.map((name) => [`t${name}`]),
+    )
+    await (await call(4, 'changeSoon')).answerTo(4)
+    await stream.until(({ messages }) => messages.length > 0)
+    deepEqual(stream.messages[0]?.method, 'notifications/tools/list_changed')
+    await stream.drop()
     await end()
   }),
   raw('log messages, progress and the answer in one order, on one stream', async (door) => {

@@ -3,6 +3,7 @@ import { Health, type Probe, type Probed } from '../../src/health.ts'
 import { alone } from '../../src/alone.ts'
 import { Placement } from '../../src/placement.ts'
 import { limits } from '../../src/limits.ts'
+import { stdioSpec } from '../../src/stdio.ts'
 import { type Upstream, UpstreamIndex } from '../../src/upstream.ts'
 import { eventually } from '../support/poll.ts'
 import { serverAt } from '../support/server.ts'
@@ -138,6 +139,19 @@ test('who asks waits for a turn, and gets the next before anybody else', async (
   expect(looks.at(-1)?.server.name).toBe(last.name)
   looks.at(-1)?.end(DOWN)
   expect(await asked).toEqual(DOWN)
+})
+
+test('commands that take long to start keep no URL from its turn', async () => {
+  const { health, ticks, all, looks, open } = setUp(limits.looksMax + 3)
+  const isUrl = ({ server }: (typeof looks)[number]) => server.stdio === null
+  for (const server of all.slice(2)) server.stdio = stdioSpec({ command: ['slow'] }, 'node_1')
+  await ticks()
+  expect([open().length, open().filter(isUrl).length]).toEqual([limits.looksMax + 2, 2])
+  open().find(isUrl)?.end(UP)
+  void health.look(all[0] as Upstream)
+  await ticks()
+  // The next of the commands waits all the same.
+  expect([open().length, looks.filter(isUrl).length]).toEqual([limits.looksMax + 2, 3])
 })
 
 test('a look sees the server as it was when it began; a change looks again, and forgets', async () => {

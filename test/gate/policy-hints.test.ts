@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import type { ToolHint } from '../../src/gate/introduce.ts'
 import { ToolHints } from '../../src/gate/tool-hints.ts'
 import { type Limits, limits } from '../../src/limits.ts'
+import { stdioSpec } from '../../src/stdio.ts'
 import type { Upstream } from '../../src/upstream.ts'
 import { ask } from '../support/raw.ts'
 import { bearer } from '../support/secret.ts'
@@ -41,6 +42,15 @@ describe('what is remembered of a server', () => {
     expect(await Promise.all([is('get'), is('set'), is('get'), is('none')])).toEqual([true, false, true, false])
     expect(await Promise.all(Array.from({ length: 100 }, (_, index) => is(`invented_${index}`)))).not.toContain(true)
     expect(asked).toEqual(['srv http://x/mcp'])
+  })
+
+  test('a command that was changed is asked anew, and answers of the old one count no more', async () => {
+    const command = { ...server, stdio: stdioSpec({ command: ['old'] }, 'n') }
+    expect(await is('get', undefined, command)).toBe(true)
+    answer = () => Promise.resolve([{ name: 'get', readOnly: false }])
+    command.stdio = stdioSpec({ command: ['new'] }, 'n')
+    expect(await is('get', undefined, command)).toBe(false)
+    expect(asked.length).toBe(2)
   })
 
   test('invented names ask again no sooner than after the retry, and known ones not at all', async () => {

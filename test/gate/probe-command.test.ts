@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import { foundOf, probingCommands } from '../../src/gate/probe-command.ts'
-import { notStartable, ProblemError } from '../../src/gate/problem.ts'
+import { notStartable, ProblemError, problems } from '../../src/gate/problem.ts'
 import type { Probed } from '../../src/health.ts'
 import { STDIO_URL, type StdioStatus } from '../../src/stdio.ts'
 import { serverAt } from '../support/server.ts'
@@ -50,6 +50,22 @@ test('a look that nobody asked for starts nothing, and keeps what the server sai
   expect(calls).not.toEqual([])
   processes.status = statusWith({ problem: 'exited once, last: exit code 1' })
   expect(await probe(server, null)).toMatchObject({ detail: 'exited once, last: exit code 1' })
+})
+
+test('one that works by now and has not introduced itself yet is asked to, and nothing is started where something is wrong', async () => {
+  const server = serverAt(STDIO_URL, { kind: 'stdio' })
+  let calls = 0
+  const call = () => {
+    calls += 1
+    return Promise.reject(new ProblemError(problems.processesFull))
+  }
+  const before: Probed = { reachable: false, found: 'nothing', path: '', detail: 'no such command', mcp: null }
+  const processes = startProcesses(statusWith({ problem: 'no such command' }))
+  const probe = probingCommands(call, processes)
+  expect([await probe(server, before), calls]).toEqual([before, 0])
+  processes.status = statusWith({ processes: 1 })
+  expect(await probe(server, before)).toMatchObject({ reachable: false, detail: problems.processesFull.detail })
+  expect(calls).toBeGreaterThan(0)
 })
 
 test('what answers otherwise than an MCP server is not taken for reachable later', async () => {

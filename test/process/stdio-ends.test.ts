@@ -5,7 +5,15 @@ import type { ConnectionJson } from '../../src/server/api/schemas.ts'
 import { builtBinary } from '../support/binary.ts'
 import { startNode, type TestNode } from '../support/node.ts'
 import { eventually } from '../support/poll.ts'
-import { addCommand, initializing, recorded, recorder, startedIn, stdioClient } from '../support/stdio-client.ts'
+import {
+  addCommand,
+  calling,
+  initializing,
+  recorded,
+  recorder,
+  startedIn,
+  stdioClient,
+} from '../support/stdio-client.ts'
 import { groupOf, lives } from '../support/stdio-process.ts'
 import { removeFolder, tempFolder } from '../support/temp.ts'
 
@@ -158,6 +166,25 @@ test('a process of stateless requests ends with its token, and when nobody uses 
   expect(startedIn(file).length).toBe(2)
   await node.revoke({ tokens: [first.id] })
   await leavesNobody(file, 2)
+})
+
+test('after a rotation a process goes on under the new secret, though the old one was used since', async () => {
+  const file = join(folder, 'rotated')
+  await addCommand(node, 'rotated', { command: recorder(file) })
+  const old = await node.createToken('rotated', ['rotated'])
+  const call = async (secret: string) => {
+    const answer = await stdioClient(node, 'rotated', secret).modern(calling(1, 'any'))
+    await answer.text()
+    return answer.status
+  }
+  expect(await call(old.token)).toBe(200)
+  const { json } = await node.api<{ token: string }>('POST', `/tokens/${old.id}/rotations`, { graceSeconds: 2 })
+  expect([await call(json.token), await call(old.token)]).toEqual([200, 200])
+  await eventually(async () => (await call(old.token)) === 401, { timeoutMs: 10_000, everyMs: 50 })
+  expect(await call(json.token)).toBe(200)
+  const [pid = 0, ...others] = startedIn(file)
+  expect(others).toEqual([])
+  expect(lives(pid)).toBeTrue()
 })
 
 /** Living processes whose command line names a file. */

@@ -11,6 +11,7 @@ import { isRecord } from '../rpc.ts'
 import type { Bridge, Caller } from '../upstream.ts'
 import { methodNotAllowed, rpcRefusal, sessionNotFound } from './answer.ts'
 import { hasMoreValues, isDeeper } from './depth.ts'
+import { EventRoom } from './event-room.ts'
 import type { StdioServer } from './launch.ts'
 import { type Link, ownLink } from './link.ts'
 import { Modern } from './modern.ts'
@@ -38,6 +39,7 @@ interface Owned<T> {
 export class StdioBridge implements Bridge {
   readonly #shared: SharedProcesses
   readonly #modern: Modern
+  readonly #room: EventRoom
   readonly #sessions = new Map<string, Owned<StreamableSession>>()
   readonly #oldSse = new Map<string, Owned<OldSseSession>>()
 
@@ -45,6 +47,7 @@ export class StdioBridge implements Bridge {
     const { supervisor, limits } = deps
     this.#shared = new SharedProcesses({ supervisor, limits })
     this.#modern = new Modern({ supervisor, limits })
+    this.#room = new EventRoom(limits)
   }
 
   async fetch(server: Upstream, request: Request, caller: Caller | null): Promise<Response> {
@@ -95,7 +98,8 @@ export class StdioBridge implements Bridge {
     const accept = request.headers.get('accept') ?? ''
     if (!accept.includes('application/json') || !accept.includes('text/event-stream'))
       return notAcceptable('both application/json and text/event-stream')
-    const session = new StreamableSession(await this.#link(server, request, caller), this.deps.limits, () =>
+    const link = await this.#link(server, request, caller)
+    const session = new StreamableSession(link, this.deps.limits, this.#room, () =>
       this.#forget(this.#sessions, session, server),
     )
     this.#sessions.set(session.id, { session, ...whose(server, caller) })

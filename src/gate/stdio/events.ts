@@ -1,7 +1,8 @@
 import type { EventStore, JSONRPCMessage } from '@modelcontextprotocol/server'
 import type { Limits } from '../../limits.ts'
+import type { EventRoom, KeptEvent } from './event-room.ts'
 
-interface Event {
+interface Event extends KeptEvent {
   streamId: string
   json: string
 }
@@ -15,6 +16,7 @@ export class SessionEvents implements EventStore {
 
   constructor(
     readonly limits: Limits,
+    readonly room: EventRoom,
     /** Is told of which of the SDK's streams each event is. */
     readonly onEvent: (streamId: string) => void,
   ) {}
@@ -23,7 +25,7 @@ export class SessionEvents implements EventStore {
     this.#last += 1
     this.onEvent(streamId)
     // The SDK opens a stream with an event that has no data, only to give it an id.
-    if ('jsonrpc' in message) this.#keep(this.#last, { streamId, json: JSON.stringify(message) })
+    if ('jsonrpc' in message) this.#keep(this.#last, streamId, JSON.stringify(message))
     return Promise.resolve(`${this.#last}-${streamId}`)
   }
 
@@ -44,17 +46,31 @@ export class SessionEvents implements EventStore {
     return streamId
   }
 
-  #keep(number: number, event: Event): void {
+  /** Nobody comes back to them. */
+  clear(): void {
+    for (const number of [...this.#events.keys()]) this.#drop(number)
+  }
+
+  #keep(number: number, streamId: string, json: string): void {
     const { stdioEventsMax, stdioEventBytesMax } = this.limits
     // One that is too large alone must not drive out all the others.
-    if (event.json.length > stdioEventBytesMax) return
+    if (json.length > stdioEventBytesMax) return
+    const event: Event = { streamId, json, bytes: json.length, drop: () => this.#drop(number) }
     this.#events.set(number, event)
-    this.#bytes += event.json.length
-    for (const [oldest, { json }] of this.#events) {
-      if (this.#events.size <= stdioEventsMax && this.#bytes <= stdioEventBytesMax) return
-      this.#events.delete(oldest)
-      this.#bytes -= json.length
+    this.#bytes += event.bytes
+    for (const oldest of this.#events.keys()) {
+      if (this.#events.size <= stdioEventsMax && this.#bytes <= stdioEventBytesMax) break
+      this.#drop(oldest)
     }
+    this.room.add(event)
+  }
+
+  #drop(number: number): void {
+    const event = this.#events.get(number)
+    if (!event) return
+    this.#events.delete(number)
+    this.#bytes -= event.bytes
+    this.room.remove(event)
   }
 }
 

@@ -1,9 +1,11 @@
 import { type Connection, connectionId, type CutCause, type Registry } from '../../registry.ts'
 import type { StdioSpec } from '../../stdio.ts'
-import type { Secret } from '../../token.ts'
+import { deadlineOf, type Secret } from '../../token.ts'
 import type { Upstream } from '../../upstream.ts'
 import type { Caller } from '../upstream.ts'
 import type { Process } from './process.ts'
+
+const lastsUntil = (secret: Secret): number => deadlineOf(secret) ?? Infinity
 
 /** A process under a token, as the registry cuts it. */
 export class ProcessConnection implements Connection {
@@ -82,11 +84,12 @@ export class Running {
     }
   }
 
-  /** The same token, maybe with its newer secret: it goes on when the old one dies. */
+  /** The same token, maybe with its newer secret: it goes on when the old one dies, whoever has used that meanwhile. */
   touch({ secret, client }: Caller): void {
-    if (this.connection?.secret.token !== secret.token) return
-    this.connection.secret = secret
-    this.connection.client = client ?? this.connection.client
+    const { connection } = this
+    if (connection?.secret.token !== secret.token) return
+    if (lastsUntil(secret) >= lastsUntil(connection.secret)) connection.secret = secret
+    connection.client = client ?? connection.client
   }
 
   mute(cause: CutCause): void {

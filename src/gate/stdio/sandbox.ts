@@ -51,6 +51,19 @@ const allowedOf = (allow: readonly string[], { dataFolder, folder }: Sandbox): A
     // What is bound later lies over what was bound before.
     .toSorted((a, b) => a.path.length - b.path.length)
 
+/**
+ * The outermost folder around a file that is closed to others, and holds nothing that is needed. What covers the file
+ * alone is lost when another takes its name, as a renewed key does; what covers the folder is not.
+ */
+const privateFolder = (file: string, needed: readonly string[]): string | null => {
+  const around = dirname(file)
+  const outer = around === '/' ? null : privateFolder(around, needed)
+  if (outer !== null || !existsSync(around)) return outer
+  const folder = realpathSync(around)
+  const isPrivate = (statSync(folder).mode & 0o005) === 0
+  return isPrivate && !needed.some((path) => isBelow(path, folder)) ? folder : null
+}
+
 /** What a name is looked up with may be a link into /run. */
 const resolver = (): string[] => {
   const file = '/etc/resolv.conf'
@@ -80,7 +93,9 @@ export const sandboxArguments = (spec: StdioSpec, sandbox: Sandbox): string[] =>
     .flatMap(({ given, path }) => ['--symlink', path, given])
   const secrets = sandbox.secretFiles
     .filter((file) => existsSync(file) && statSync(file).isFile() && !isBelow(real(file), dataFolder))
-    .flatMap((file) => ['--ro-bind', '/dev/null', real(file)])
+    .map((file) => real(file))
+  const needed = [folder, ...allowed.map(({ path }) => path)]
+  const closedOff = [...secrets, ...sandbox.secretFiles].flatMap((file) => privateFolder(file, needed) ?? [])
   // Root owns the kernel's settings in /proc, and needs no capability to write them: core_pattern is a way out of here.
   const closed = [...hidden.filter((path) => !SCRATCH.has(path)), '/dev', '/proc']
   return [
@@ -91,10 +106,10 @@ export const sandboxArguments = (spec: StdioSpec, sandbox: Sandbox): string[] =>
     ...resolver(),
     ...binds,
     ...links,
-    ...['--tmpfs', dataFolder],
-    ...secrets,
+    ...[dataFolder, ...closedOff].flatMap((path) => ['--tmpfs', path]),
+    ...secrets.flatMap((file) => ['--ro-bind', '/dev/null', file]),
     ...['--bind', folder, folder],
-    ...[dataFolder, ...closed].flatMap((path) => ['--remount-ro', path]),
+    ...[dataFolder, ...closedOff, ...closed].flatMap((path) => ['--remount-ro', path]),
     ...['--chdir', folder],
   ]
 }

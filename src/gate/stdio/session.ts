@@ -9,6 +9,7 @@ import type { Limits } from '../../limits.ts'
 import { ProblemError, problems } from '../problem.ts'
 import type { RpcId } from '../rpc.ts'
 import { cancelledError, exitError, exitProblem, isOver, tooManyCalls, undeliveredError } from './answer.ts'
+import type { EventRoom } from './event-room.ts'
 import { SessionEvents, streamOf } from './events.ts'
 import { Later } from './later.ts'
 import type { Link } from './link.ts'
@@ -46,9 +47,10 @@ export class StreamableSession {
   constructor(
     readonly link: Link,
     readonly limits: Limits,
+    room: EventRoom,
     readonly onClosed: () => void,
   ) {
-    this.#events = new SessionEvents(limits, (streamId) => this.#name(streamId))
+    this.#events = new SessionEvents(limits, room, (streamId) => this.#name(streamId))
     this.#relations = new Relations(limits)
     this.#unread = new Unread(link, limits)
     this.#later = new Later(limits)
@@ -117,6 +119,7 @@ export class StreamableSession {
     this.#begun.reject(new ProblemError(problems.serverExited))
     this.link.stop()
     void this.#transport.close()
+    this.#events.clear()
     this.onClosed()
   }
 

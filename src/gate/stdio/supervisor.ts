@@ -291,8 +291,9 @@ export class Supervisor implements StdioProcesses {
       const { server, spec, tokenId } = running
       const current = find(server.id) ?? server
       const isOver = current.removedAt !== null || current.state === 'closed' || current.stdio !== spec
-      // What a look leaves behind nobody comes back for.
-      const idleMsMax = tokenId === null && !spec.shared ? limits.stdioEvictIdleMs : spec.idleMs
+      // What a look leaves behind nobody comes back for, but the shared one of a server that is there.
+      const isLook = tokenId === null && !(spec.shared && find(server.id))
+      const idleMsMax = isLook ? limits.stdioEvictIdleMs : spec.idleMs
       if (!running.ending && (isOver || (running.idleMs(now) ?? -1) >= idleMsMax)) running.stop()
       else if (livesLong(running, now, limits)) this.#kept.get(server.id)?.crashes.livesOn()
     }

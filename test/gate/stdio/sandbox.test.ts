@@ -1,5 +1,14 @@
 import { afterEach, describe, expect, test } from 'bun:test'
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { launchOf } from '../../../src/gate/stdio/launch.ts'
 import { ProblemError } from '../../../src/gate/problem.ts'
@@ -125,6 +134,32 @@ describe.skipIf(!bwrap)('in the sandbox', () => {
     const seen = await touch(all, [key, folder], { allow: [folder] })
     expect(seen[folder]?.write).toBe('yes')
     expect(seen[key]?.read).not.toBe('yes')
+  })
+
+  test('a key in a folder of its own is not seen when it is replaced while a sandbox runs', async () => {
+    const folder = tempFolder()
+    mkdirSync(join(folder, 'keys'), { mode: 0o700 })
+    mkdirSync(join(folder, 'open'))
+    const key = join(folder, 'keys/the.key')
+    const link = join(folder, 'open/link')
+    writeFileSync(key, 'old secret')
+    symlinkSync(key, link)
+    const watch = `exec >&2; while :; do cat ${key} ${link} ${folder}/keys/*; echo looked; sleep 0.05; done`
+    const all = processes({ secretFiles: [link] })
+    const { process: child, stderr } = await all.run({
+      command: ['/bin/sh', '-c', watch],
+      sandbox: true,
+      allow: [folder],
+    })
+    const looks = () => stderr.filter((line) => line === 'looked').length
+    await eventually(() => looks() > 0)
+    writeFileSync(`${key}.new`, 'new secret')
+    renameSync(`${key}.new`, key)
+    writeFileSync(join(folder, 'keys/another.key'), 'another secret')
+    const before = looks()
+    await eventually(() => looks() > before + 3)
+    expect(stderr.join('\n')).not.toContain('secret')
+    child.stop()
   })
 
   test('--allow shows what it names: to write, or with :ro to read', async () => {

@@ -68,6 +68,9 @@ test('it follows the newest secret of its token, and nobody else', async () => {
   const newer = caller.token.secrets[1] as typeof caller.secret
   lease.touch({ ...caller, secret: newer, client: 'newer' })
   expect(connection).toMatchObject({ secret: newer, client: 'newer' })
+  // Another client of the token has not got the newer one yet.
+  lease.touch({ ...caller, client: 'older' })
+  expect(connection).toMatchObject({ secret: newer, client: 'older' })
   expect(all.registry.ofToken(caller.token.id).size).toBe(1)
 })
 
@@ -159,14 +162,31 @@ test('one that nobody uses ends; one in use does not', async () => {
   expect(all.supervisor.statusOf(server)).toMatchObject({ processes: 0, crashes: 0 })
 })
 
-test('what a look leaves behind goes soon, and a shared one does not', async () => {
+test('what a look leaves behind goes soon, and a shared one of a server that was added does not', async () => {
   await using all = startSupervisor()
   const [single, shared] = [all.add('single', ECHO), all.add('shared', ECHO, { shared: true })]
   const kept = await all.supervisor.start(shared, null, '')
   const look = await all.supervisor.start(single, null, '')
+  const draft = await all.supervisor.start({ ...shared, id: 'srv_draft' }, null, '')
   await gone(look)
+  await gone(draft)
   expect(kept.ending).toBeFalse()
   expect(all.registry.size).toBe(0)
+})
+
+test('of what was looked at and not added, all is forgotten after a while; of a server nothing is', async () => {
+  await using all = startSupervisor({ stdioForgetMs: 20 })
+  const server = all.add('echo', ECHO)
+  const draft = { ...server, id: 'srv_draft' }
+  await all.supervisor.start(server, null, '')
+  await gone(await all.supervisor.start(draft, null, ''))
+  expect(all.supervisor.statusOf(draft).startedInAll).toBe(1)
+  let others = 0
+  await eventually(async () => {
+    await all.supervisor.start(all.add(`other${(others += 1)}`, ECHO), null, '')
+    return all.supervisor.statusOf(draft).startedInAll === 0
+  })
+  expect(all.supervisor.statusOf(server).startedInAll).toBe(1)
 })
 
 test('after a crash nothing is started for a while, and the status says why', async () => {

@@ -4,12 +4,14 @@ import { freePort } from '../port.ts'
 
 const PACKAGE = join(import.meta.dir, '../../../node_modules/@modelcontextprotocol/server-everything')
 
+/** How the reference server is run; its mode follows. */
+export const EVERYTHING = ['node', join(PACKAGE, 'dist/index.js')]
+
 /** The reference server, as a process of its own. `path` is where a client is to connect under `url`. */
 export const startEverything = async (mode: 'streamableHttp' | 'sse') => {
-  const { bin } = (await Bun.file(join(PACKAGE, 'package.json')).json()) as { bin: Record<string, string> }
   // It can't be told to take any and say which.
   const port = freePort()
-  const child = Bun.spawn(['node', join(PACKAGE, bin['mcp-server-everything'] ?? ''), mode], {
+  const child = Bun.spawn([...EVERYTHING, mode], {
     env: { PATH: process.env['PATH'] ?? '', PORT: String(port) },
     stdin: 'ignore',
     stdout: 'ignore',

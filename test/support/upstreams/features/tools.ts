@@ -157,7 +157,7 @@ const FEATURES: Record<string, Feature> = {
     return text(`slept ${String(ms)} ms`)
   },
   /** Answers when as many are waiting as are wanted: so many are in flight at once, whatever the machine. */
-  together: async ({ group, wanted, name }, _session, context) => {
+  together: async ({ group, wanted, name, atOnce }, _session, context) => {
     const key = String(group)
     const meeting = waiting.get(key) ?? { count: 0, all: Promise.withResolvers<void>() }
     waiting.set(key, meeting)
@@ -165,7 +165,7 @@ const FEATURES: Record<string, Feature> = {
     if (meeting.count === Number(wanted)) meeting.all.resolve()
     await meeting.all.promise
     await progressOf(context)(Number(name), Number(wanted))
-    await heardOut(context)
+    if (!atOnce) await heardOut(context)
     return text(`together ${String(name)}`)
   },
   /** After the answer, when nothing is in flight. */
