@@ -1,7 +1,6 @@
 import { invalid } from './error.ts'
 import { limits } from './limits.ts'
 import { refuseSecretIn } from './secret.ts'
-import type { Upstream } from './upstream.ts'
 
 /** A server that is a command: what the gate runs, and speaks to over its standard input and output. */
 export interface StdioSpec {
@@ -78,8 +77,15 @@ export const crashLoop = (times: number, detail: string): string =>
   `${CRASH_LOOP}it exited ${times} times in a row, last: ${detail}`
 
 /** Whether it is closed for that, on whichever node; the reason of a closing is what all nodes know, also after a start. */
-export const isInCrashLoop = ({ state, stdio, reason }: Pick<Upstream, 'state' | 'stdio' | 'reason'>): boolean =>
-  stdio !== null && state === 'closed' && (reason?.startsWith(CRASH_LOOP) ?? false)
+export const isInCrashLoop = ({
+  state,
+  stdio,
+  reason,
+}: {
+  state: 'open' | 'closed'
+  stdio: StdioSpec | null
+  reason: string | null
+}): boolean => stdio !== null && state === 'closed' && (reason?.startsWith(CRASH_LOOP) ?? false)
 
 /** Stands where other servers have their URL: no name below `.invalid` leads anywhere (RFC 6761 §6.4). */
 export const STDIO_URL = 'http://stdio.invalid/'

@@ -1,15 +1,9 @@
-import {
-  type InboundModernRoute,
-  type JSONRPCNotification,
-  type JSONRPCRequest,
-  LOG_LEVEL_META_KEY,
-} from '@modelcontextprotocol/server'
+import { type JSONRPCNotification, type JSONRPCRequest, LOG_LEVEL_META_KEY } from '@modelcontextprotocol/server'
 import type { Limits } from '../../limits.ts'
 import { ProblemError } from '../problem.ts'
 import { isRecord } from '../rpc.ts'
-import { exitProblem, tooManyCalls } from './answer.ts'
+import { tooManyCalls } from './answer.ts'
 import { ParamHeaders } from './modern-headers.ts'
-import { ModernExchange } from './modern-exchange.ts'
 import { Mux, type Port } from './mux.ts'
 import type { Lease } from './supervisor.ts'
 
@@ -36,22 +30,6 @@ export class ModernProcess {
   ) {
     this.paramHeaders = new ParamHeaders(limits)
     this.mux = new Mux(lease.process, (message) => this.#route(message))
-  }
-
-  /** Throws `ProblemError` when the process ends before an answer has begun. */
-  async answer(route: InboundModernRoute, request: Request, bytes: number): Promise<Response> {
-    if (route.messageKind === 'request') return new ModernExchange(this, route, route.message, bytes).run(request)
-    // The gate has cut it while a process was looked for; the SDK asks the same of a request.
-    request.signal.throwIfAborted()
-    const port = this.mux.open()
-    try {
-      await port.send(route.message)
-    } catch {
-      throw new ProblemError(exitProblem(this.howEnded))
-    } finally {
-      void port.close()
-    }
-    return new Response(null, { status: 202 })
   }
 
   get howEnded(): string {

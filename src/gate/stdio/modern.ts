@@ -14,9 +14,10 @@ import type { StdioSpec } from '../../stdio.ts'
 import { ProblemError, problems } from '../problem.ts'
 import { isId, isRecord } from '../rpc.ts'
 import type { Caller } from '../upstream.ts'
-import { rpcRefusal } from './answer.ts'
+import { exitProblem, rpcRefusal } from './answer.ts'
 import { Kept } from './kept.ts'
 import type { StdioServer } from './launch.ts'
+import { ModernExchange } from './modern-exchange.ts'
 import { headersProblem } from './modern-headers.ts'
 import { ModernProcess } from './modern-process.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -76,7 +77,7 @@ export class Modern {
       if (problem) throw new ProblemError(problem)
     }
     if (caller) process.lease.touch(caller)
-    return process.answer(outcome, request, body.bytes)
+    return answer(process, outcome, request, body.bytes)
   }
 
   /** Null: the command speaks only 2025. */
@@ -140,6 +141,27 @@ export class Modern {
       return null
     }
   }
+}
+
+/** Throws `ProblemError` when the process ends before an answer has begun, and where too much waits already. */
+const answer = async (
+  process: ModernProcess,
+  route: InboundModernRoute,
+  request: Request,
+  bytes: number,
+): Promise<Response> => {
+  if (route.messageKind === 'request') return new ModernExchange(process, route, route.message, bytes).run(request)
+  // The gate has cut it while a process was looked for; the SDK asks the same of a request.
+  request.signal.throwIfAborted()
+  const port = process.mux.open()
+  try {
+    await port.send(route.message)
+  } catch {
+    throw new ProblemError(exitProblem(process.howEnded))
+  } finally {
+    void port.close()
+  }
+  return new Response(null, { status: 202 })
 }
 
 class SpeaksOnly2025 extends Error {}

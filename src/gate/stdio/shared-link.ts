@@ -1,4 +1,5 @@
 import {
+  type InitializeResult,
   INVALID_PARAMS,
   type JSONRPCMessage,
   type JSONRPCRequest,
@@ -6,12 +7,14 @@ import {
   type RequestId,
   type Transport,
 } from '@modelcontextprotocol/server'
+import type { Limits } from '../../limits.ts'
 import { Behind } from './behind.ts'
+import type { StdioServer } from './launch.ts'
 import { LEVELS } from './levels.ts'
 import type { Link } from './link.ts'
 import type { Port } from './mux.ts'
 import type { ProcessEnd } from './process.ts'
-import type { SharedProcess } from './shared.ts'
+import type { Lease } from './supervisor.ts'
 
 /** Longer ones fire at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1
@@ -22,6 +25,21 @@ const SWALLOWED = new Set(['notifications/initialized', 'notifications/roots/lis
 const OF_TASKS = /^tasks\//
 
 type Answer = { result: Record<string, unknown> } | { error: { code: number; message: string } }
+
+/** What a session's place asks of the process that it is at. */
+export interface SharedSide {
+  readonly lease: Lease
+  readonly server: StdioServer
+  readonly limits: Limits
+  readonly initialized: InitializeResult
+  /** What a client is told that asks for a revision. */
+  initializedFor(revision: unknown): InitializeResult
+  /** Whether any session has subscribed to it. */
+  subscribed(uri: string): boolean
+  /** A session wants to hear more, or less, of the log. */
+  adjustLevel(): void
+  left(link: SharedLink): void
+}
 
 /** One session's place at a shared process. */
 export class SharedLink implements Link {
@@ -38,7 +56,7 @@ export class SharedLink implements Link {
   readonly #behind: Behind
 
   constructor(
-    readonly process: SharedProcess,
+    readonly process: SharedSide,
     readonly port: Port,
   ) {
     this.#behind = new Behind(process.limits)

@@ -14,7 +14,7 @@ import type { StdioServer } from './launch.ts'
 import { LEVELS } from './levels.ts'
 import type { Link } from './link.ts'
 import { Mux, type Port } from './mux.ts'
-import { SharedLink } from './shared-link.ts'
+import { SharedLink, type SharedSide } from './shared-link.ts'
 import type { Lease, Supervisor } from './supervisor.ts'
 
 /** What every client of a process may hear, since it says nothing of any of them. */
@@ -54,7 +54,7 @@ const withoutTasks = ({ capabilities, ...result }: InitializeResult): Initialize
 }
 
 /** One process that was initialized once, and its sessions. */
-export class SharedProcess {
+export class SharedProcess implements SharedSide {
   readonly links = new Map<Port, SharedLink>()
   readonly mux: Mux
   #initialized: InitializeResult | null = null

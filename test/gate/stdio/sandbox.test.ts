@@ -142,7 +142,7 @@ describe.skipIf(!bwrap)('in the sandbox', () => {
     mkdirSync(join(folder, 'open'))
     const key = join(folder, 'keys/the.key')
     const link = join(folder, 'open/link')
-    writeFileSync(key, 'old secret')
+    writeFileSync(key, 'old secret\n')
     symlinkSync(key, link)
     const watch = `exec >&2; while :; do cat ${key} ${link} ${folder}/keys/*; echo looked; sleep 0.05; done`
     const all = processes({ secretFiles: [link] })
@@ -153,9 +153,9 @@ describe.skipIf(!bwrap)('in the sandbox', () => {
     })
     const looks = () => stderr.filter((line) => line === 'looked').length
     await eventually(() => looks() > 0)
-    writeFileSync(`${key}.new`, 'new secret')
+    writeFileSync(`${key}.new`, 'new secret\n')
     renameSync(`${key}.new`, key)
-    writeFileSync(join(folder, 'keys/another.key'), 'another secret')
+    writeFileSync(join(folder, 'keys/another.key'), 'another secret\n')
     const before = looks()
     await eventually(() => looks() > before + 3)
     expect(stderr.join('\n')).not.toContain('secret')
