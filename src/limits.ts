@@ -120,6 +120,8 @@ export const limits = {
   stdioWaitingBytesMax: 64 * 1024 * 1024,
   /** What a slow client has not read yet; then its process is not read either. */
   stdioUnreadBytesMax: 1024 * 1024,
+  /** All clients of all commands together; above it the one that has waited for longest is let go. */
+  stdioUnreadBytesInAllMax: 256 * 1024 * 1024,
   /** A shared process does not wait for a slow client: above that, one is given so much more, and then ended. */
   stdioBehindBytesMax: 4 * 1024 * 1024,
   /** Each change is told to all sessions of a shared process, which may be a thousand: of more in that time, the last. */

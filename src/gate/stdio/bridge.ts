@@ -11,11 +11,11 @@ import { isRecord } from '../rpc.ts'
 import type { Bridge, Caller } from '../upstream.ts'
 import { methodNotAllowed, rpcRefusal, sessionNotFound } from './answer.ts'
 import { hasMoreValues, isDeeper } from './depth.ts'
-import { EventRoom } from './event-room.ts'
 import type { StdioServer } from './launch.ts'
 import { type Link, ownLink } from './link.ts'
 import { Modern } from './modern.ts'
 import { OldSseSession } from './old-sse.ts'
+import { type Rooms, roomsOf } from './room.ts'
 import { StreamableSession } from './session.ts'
 import { SharedProcesses } from './shared.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -39,15 +39,15 @@ interface Owned<T> {
 export class StdioBridge implements Bridge {
   readonly #shared: SharedProcesses
   readonly #modern: Modern
-  readonly #room: EventRoom
+  readonly #rooms: Rooms
   readonly #sessions = new Map<string, Owned<StreamableSession>>()
   readonly #oldSse = new Map<string, Owned<OldSseSession>>()
 
   constructor(readonly deps: BridgeDeps) {
     const { supervisor, limits } = deps
     this.#shared = new SharedProcesses({ supervisor, limits })
-    this.#modern = new Modern({ supervisor, limits })
-    this.#room = new EventRoom(limits)
+    this.#rooms = roomsOf(limits)
+    this.#modern = new Modern({ supervisor, limits, unread: this.#rooms.unread })
   }
 
   async fetch(server: Upstream, request: Request, caller: Caller | null): Promise<Response> {
@@ -99,7 +99,7 @@ export class StdioBridge implements Bridge {
     if (!accept.includes('application/json') || !accept.includes('text/event-stream'))
       return notAcceptable('both application/json and text/event-stream')
     const link = await this.#link(server, request, caller)
-    const session = new StreamableSession(link, this.deps.limits, this.#room, () =>
+    const session = new StreamableSession(link, this.deps.limits, this.#rooms, () =>
       this.#forget(this.#sessions, session, server),
     )
     this.#sessions.set(session.id, { session, ...whose(server, caller) })
@@ -109,7 +109,8 @@ export class StdioBridge implements Bridge {
   async #openOldSse(server: StdioServer, request: Request, caller: Caller | null): Promise<Response> {
     // Whoever only looks in with a browser starts no process.
     if (request.headers.get('accept')?.includes('text/event-stream') !== true) return notAcceptable('text/event-stream')
-    const session = new OldSseSession(await this.#link(server, request, caller), this.deps.limits, () =>
+    const link = await this.#link(server, request, caller)
+    const session = new OldSseSession(link, this.deps.limits, this.#rooms, () =>
       this.#forget(this.#oldSse, session, server),
     )
     this.#oldSse.set(session.id, { session, ...whose(server, caller) })

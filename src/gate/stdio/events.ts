@@ -1,8 +1,8 @@
 import type { EventStore, JSONRPCMessage } from '@modelcontextprotocol/server'
 import type { Limits } from '../../limits.ts'
-import type { EventRoom, KeptEvent } from './event-room.ts'
+import type { Held, Room } from './room.ts'
 
-interface Event extends KeptEvent {
+interface Event extends Held {
   streamId: string
   json: string
 }
@@ -16,7 +16,7 @@ export class SessionEvents implements EventStore {
 
   constructor(
     readonly limits: Limits,
-    readonly room: EventRoom,
+    readonly room: Room,
     /** Is told of which of the SDK's streams each event is. */
     readonly onEvent: (streamId: string) => void,
   ) {}

@@ -55,7 +55,7 @@ export class ModernExchange {
     this.#release = process.lease.use()
     this.#behind = new Behind(process.limits)
     // A process that is one token's waits for it; one that is not gives it up.
-    this.#unread = new Unread(process.shared ? this.#behind : process, process.limits)
+    this.#unread = new Unread(process.shared ? this.#behind : process, process.limits, process.unread)
     this.#transport = new PerRequestHTTPServerTransport({ classification: route.classification, keepAliveMs: 0 })
     this.#port.onmessage = (answer) => this.#give(answer)
     this.#port.onclose = () => this.#exited()

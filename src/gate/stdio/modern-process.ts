@@ -5,6 +5,7 @@ import { isRecord } from '../rpc.ts'
 import { tooManyCalls } from './answer.ts'
 import { ParamHeaders } from './modern-headers.ts'
 import { Mux, type Port } from './mux.ts'
+import type { Room } from './room.ts'
 import type { Lease } from './supervisor.ts'
 
 const asksForLogs = ({ params }: JSONRPCRequest): boolean =>
@@ -27,6 +28,7 @@ export class ModernProcess {
     /** It answers more than one token. */
     readonly shared: boolean,
     readonly limits: Limits,
+    readonly unread: Room,
   ) {
     this.paramHeaders = new ParamHeaders(limits)
     this.mux = new Mux(lease.process, (message) => this.#route(message))

@@ -20,6 +20,7 @@ import type { StdioServer } from './launch.ts'
 import { ModernExchange } from './modern-exchange.ts'
 import { headersProblem } from './modern-headers.ts'
 import { ModernProcess } from './modern-process.ts'
+import type { Room } from './room.ts'
 import type { Supervisor } from './supervisor.ts'
 
 const REVISION = '2026-07-28'
@@ -36,6 +37,8 @@ interface Verdict {
 export interface ModernDeps {
   supervisor: Supervisor
   limits: Limits
+  /** For what clients have not read yet. */
+  unread: Room
 }
 
 /**
@@ -93,11 +96,11 @@ export class Modern {
   }
 
   async #start(server: StdioServer, caller: Caller | null): Promise<ModernProcess> {
-    const { supervisor, limits } = this.deps
+    const { supervisor, limits, unread } = this.deps
     const lease = await supervisor.start(server, caller, `/s/${server.name}`)
     const done = lease.use()
     try {
-      const process = new ModernProcess(lease, server.stdio.shared, limits)
+      const process = new ModernProcess(lease, server.stdio.shared, limits, unread)
       await process.mux.transport.start()
       if (!this.#verdicts.get(server.stdio)?.revisions.length) await this.#try(server.stdio, process)
       return process

@@ -12,6 +12,7 @@ import { exitError, isOver, rpcRefusal, sessionNotFound, tooManyCalls, undeliver
 import type { Link } from './link.ts'
 import { Outbox, Unread } from './outbox.ts'
 import { paramsOf } from './relations.ts'
+import type { Rooms } from './room.ts'
 import { newSessionId } from './session.ts'
 
 const encoder = new TextEncoder()
@@ -29,10 +30,11 @@ export class OldSseSession {
   constructor(
     readonly link: Link,
     readonly limits: Limits,
+    rooms: Rooms,
     readonly onClosed: () => void,
   ) {
     this.#done = link.use()
-    this.#outbox = new Outbox(new Unread(link, limits), () => this.close())
+    this.#outbox = new Outbox(new Unread(link, limits, rooms.unread), () => this.close())
     link.onmessage = (message) => this.#fromServer(message)
     void link.ended.then(({ detail }) => this.#died(detail))
   }

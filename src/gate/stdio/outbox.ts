@@ -1,4 +1,9 @@
 import type { Limits } from '../../limits.ts'
+import type { Held, Room } from './room.ts'
+
+interface Chunk extends Held {
+  readonly data: Uint8Array
+}
 
 /** What one session's clients were given and have not read yet: above the limit its server is not read either. */
 export class Unread {
@@ -8,17 +13,20 @@ export class Unread {
   constructor(
     readonly source: { pause(): void; resume(): void },
     readonly limits: Limits,
+    readonly room: Room,
   ) {}
 
-  handed(bytes: number): void {
-    this.#bytes += bytes
+  handed(chunk: Held): void {
+    this.#bytes += chunk.bytes
+    this.room.add(chunk)
     if (this.#paused || this.#bytes <= this.limits.stdioUnreadBytesMax) return
     this.#paused = true
     this.source.pause()
   }
 
-  taken(bytes: number): void {
-    this.#bytes -= bytes
+  taken(chunk: Held): void {
+    this.#bytes -= chunk.bytes
+    this.room.remove(chunk)
     if (!this.#paused || this.#bytes > this.limits.stdioUnreadBytesMax / 2) return
     this.#paused = false
     this.source.resume()
@@ -30,9 +38,10 @@ export class Outbox {
   readonly body: ReadableStream<Uint8Array>
   /** Whether its client has read any of it. */
   read = false
-  readonly #queue: Uint8Array[] = []
+  readonly #queue: Chunk[] = []
   #ended = false
   #left = false
+  #tooSlow = false
   #wake: () => void = () => undefined
   #source: ReadableStreamDefaultReader<Uint8Array> | null = null
 
@@ -46,10 +55,11 @@ export class Outbox {
     this.body = new ReadableStream({ pull, cancel: () => this.#leave() }, { highWaterMark: 0 })
   }
 
-  push(bytes: Uint8Array): void {
+  push(data: Uint8Array): void {
     if (this.#ended) return
-    this.#queue.push(bytes)
-    this.unread.handed(bytes.length)
+    const chunk = { data, bytes: data.length, drop: () => this.#giveUp() }
+    this.#queue.push(chunk)
+    this.unread.handed(chunk)
     this.#wake()
   }
 
@@ -72,11 +82,12 @@ export class Outbox {
   async #give(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
     while (this.#queue.length === 0 && !this.#ended) await new Promise<void>((resolve) => (this.#wake = resolve))
     if (this.#left) return
-    const bytes = this.#queue.shift()
-    if (bytes) {
+    if (this.#tooSlow) throw new Error('its client reads too slowly')
+    const chunk = this.#queue.shift()
+    if (chunk) {
       this.read = true
-      this.unread.taken(bytes.length)
-      controller.enqueue(bytes)
+      this.unread.taken(chunk)
+      controller.enqueue(chunk.data)
     } else {
       controller.close()
       this.onDone()
@@ -85,8 +96,19 @@ export class Outbox {
 
   async #leave(): Promise<void> {
     this.#left = true
+    await this.#forget()
+  }
+
+  /** All clients together have too much unread, and this one waits for longest: its stream breaks off. */
+  #giveUp(): void {
+    this.#tooSlow = true
+    // A source that fails over it was ended already.
+    this.#forget().catch(() => undefined)
+  }
+
+  async #forget(): Promise<void> {
     this.end()
-    for (const bytes of this.#queue.splice(0)) this.unread.taken(bytes.length)
+    for (const chunk of this.#queue.splice(0)) this.unread.taken(chunk)
     this.onDone()
     await this.#source?.cancel()
   }

@@ -9,12 +9,12 @@ import type { Limits } from '../../limits.ts'
 import { ProblemError, problems } from '../problem.ts'
 import type { RpcId } from '../rpc.ts'
 import { cancelledError, exitError, exitProblem, isOver, tooManyCalls, undeliveredError } from './answer.ts'
-import type { EventRoom } from './event-room.ts'
 import { SessionEvents, streamOf } from './events.ts'
 import { Later } from './later.ts'
 import type { Link } from './link.ts'
 import { Outbox, Unread } from './outbox.ts'
 import { type AnswerStream, type Place, Relations } from './relations.ts'
+import type { Rooms } from './room.ts'
 
 /** 128 bits that nobody guesses. */
 export const newSessionId = (): string => Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('base64url')
@@ -47,12 +47,12 @@ export class StreamableSession {
   constructor(
     readonly link: Link,
     readonly limits: Limits,
-    room: EventRoom,
+    rooms: Rooms,
     readonly onClosed: () => void,
   ) {
-    this.#events = new SessionEvents(limits, room, (streamId) => this.#name(streamId))
+    this.#events = new SessionEvents(limits, rooms.events, (streamId) => this.#name(streamId))
     this.#relations = new Relations(limits)
-    this.#unread = new Unread(link, limits)
+    this.#unread = new Unread(link, limits, rooms.unread)
     this.#later = new Later(limits)
     this.#transport = new WebStandardStreamableHTTPServerTransport({
       sessionIdGenerator: () => this.id,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/server'
 import fc from 'fast-check'
-import { EventRoom } from '../../../src/gate/stdio/event-room.ts'
+import { roomsOf } from '../../../src/gate/stdio/room.ts'
 import type { Link } from '../../../src/gate/stdio/link.ts'
 import { StreamableSession } from '../../../src/gate/stdio/session.ts'
 import { parseEvents } from '../../../src/gate/sse.ts'
@@ -41,7 +41,7 @@ const startSession = async (small: Partial<Limits> = {}) => {
   const link = new Line()
   let closed = 0
   const own = { ...limits, ...small }
-  const session = new StreamableSession(link, own, new EventRoom(own), () => (closed += 1))
+  const session = new StreamableSession(link, own, roomsOf(own), () => (closed += 1))
   const seen: Seen[] = []
   const request = (method: string, headers: Record<string, string>) =>
     new Request('http://stdio.invalid/mcp', {
