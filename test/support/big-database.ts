@@ -85,7 +85,9 @@ export const makeBigDatabase = (options: BigDatabase): BigToken[] => {
 
   const server = idAt('srv', start)
   client
-    .query('INSERT INTO servers (id, name, url, kind, path, headers, state, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+    .query(
+      'INSERT INTO servers (id, name, url, kind, path, headers, state, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    )
     .run(server, 'big', `${upstream}/`, 'http', '', keys.encrypt('[]', `headers of ${server}`), 'open', start)
 
   const insertAudit = client.query('INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
