@@ -37,7 +37,8 @@ const start = () => startNode({ data, command })
 const restore = (file: string, folder = data) => portcullis(['restore', file, '--data', folder], { command })
 
 const schemaOf = (file: string) => {
-  const client = new Database(file, { readonly: true })
+  // To be written: who was killed may have left a journal to roll back, which the next to open it does.
+  const client = new Database(file, { create: false, readwrite: true })
   const schema = {
     names: client.query('SELECT type, name, sql FROM sqlite_master ORDER BY name').all(),
     migrations: client.query('SELECT hash FROM __drizzle_migrations ORDER BY rowid').all(),
