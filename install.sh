@@ -460,7 +460,7 @@ TimeoutStopSec=15
 LimitNOFILE=131072
 # Memory holds the credentials of the servers.
 LimitCORE=0
-# A server that is a command and takes too much memory ends alone: by default the kernel's choice would stop the whole unit.
+# A command that takes too much memory ends alone: by default the kernel's choice would stop the whole unit.
 OOMPolicy=continue
 
 UMask=0077

@@ -125,7 +125,7 @@ describe('the dashboard', () => {
 
   test('has the rows that one looks for, and no panel on another', () => {
     const rows = dashboard.panels.filter(({ type }) => type === 'row').map(({ title }) => title)
-    expect(rows).toEqual(['Is it well?', 'Kills', 'Gate', 'Streams', 'Disk', 'Process', 'Cluster'])
+    expect(rows).toEqual(['Is it well?', 'Kills', 'Gate', 'Streams', 'Disk', 'Process', 'Cluster', 'Commands'])
     expect(new Set(dashboard.panels.map(({ id }) => id)).size).toBe(dashboard.panels.length)
     const taken = new Set<string>()
     for (const { title, gridPos } of dashboard.panels) {

@@ -158,6 +158,19 @@ export const SCENES: Scene[] = [
     'it was made eight days before': [one('portcullis_backup_timestamp_seconds', `${-8 * DAY_S}x200`), '2h', true],
     'it has just become a week old': [one('portcullis_backup_timestamp_seconds', `${-7 * DAY_S}x200`), '30m', false],
   }),
+  ...scenes('PortcullisCommandCrashing', {
+    'it crashed once or twice': [
+      one('portcullis_stdio_crashes_total', '0x10 1x10 2x60', ', server="fs"'),
+      '25m',
+      false,
+    ],
+    'it crashes and crashes': [
+      one('portcullis_stdio_crashes_total', '0x10 1 2 3 4 5 5x60', ', server="fs"'),
+      '20m',
+      true,
+    ],
+    'it did, an hour ago': [one('portcullis_stdio_crashes_total', '0 1 2 3 4 5 5x90', ', server="fs"'), '60m', false],
+  }),
   ...scenes('PortcullisDeadTokenTried', {
     'nobody does': [one('portcullis_dead_token_tries_total', '7x60'), '30m', false],
     'somebody does': [one('portcullis_dead_token_tries_total', '7x25 8x60'), '30m', true],

@@ -54,6 +54,7 @@ export const startUsedNode = async () => {
   await node.addServer(PRIVATE.server, events.url)
   await node.addServer('gone', 'http://127.0.0.1:1')
   await node.addServer('mcp', mcp.url)
+  await node.addCommand('command', ['cat'])
   for (const name of ['gone', 'mcp']) await node.api('POST', `/servers/${name}/probes`)
 
   const issue = (name: string) =>
