@@ -168,7 +168,8 @@ describe('the node’s own test', () => {
 
   test('changes nothing of what is told about clients, servers and tokens', async () => {
     // All but time, the disk, the process, and what tells of the test itself.
-    const own = /^(?:process|portcullis_(?:probe|loop|commit|transaction|database|data|audit|queue|cluster_lease))/
+    const own =
+      /^(?:process|portcullis_(?:probe|loop|commit|transaction|database|data|audit|queue|cluster_lease|cluster_round_trip))/
     const told = async () => {
       const { series } = (await used.scrape()).read
       return series.filter(({ name }) => !own.test(name))
