@@ -47,6 +47,7 @@ portcullis_data_available_bytes 1000
 portcullis_certificate_expiry_timestamp_seconds ${Math.round(Date.now() / 1000) + 86_400}
 portcullis_backup_timestamp_seconds 0
 portcullis_dead_token_tries_total ${times}
+portcullis_stdio_crashes_total{server="fs"} ${times * 10}
 portcullis_cluster_isolated 1
 portcullis_cluster_serving 0
 portcullis_cluster_incomplete_revocations 2
