@@ -32,6 +32,11 @@ export interface Introduced {
  */
 const WAYS = ['stateless', 'session', 'sse'] as const
 type Way = (typeof WAYS)[number]
+/**
+ * A command is started anew for each way, and may have to be fetched first: all the time is for the one that nearly all
+ * understand, since one that is silent for long may only be on its way.
+ */
+const WAYS_OF_COMMANDS: readonly Way[] = ['session', 'stateless']
 const STATELESS_REVISION = '2026-07-28'
 
 const unavailable = (slug: string, message: string, cause?: unknown) =>
@@ -104,7 +109,7 @@ class Visit {
 
   async introduce(): Promise<Introduced> {
     const sdk = await import('@modelcontextprotocol/client')
-    for (const way of WAYS) {
+    for (const way of this.server.stdio ? WAYS_OF_COMMANDS : WAYS) {
       // `follow` leaves redirects to our `fetch`, which follows none.
       const options = { fetch: this.#fetch, redirectPolicy: 'follow' as const }
       const transport =
@@ -137,7 +142,8 @@ class Visit {
       },
     )
     try {
-      await Promise.race([client.connect(transport, { timeout: this.timeoutMs / 2 }), this.#stopped])
+      const timeout = this.server.stdio ? this.timeoutMs : this.timeoutMs / 2
+      await Promise.race([client.connect(transport, { timeout }), this.#stopped])
       return client
     } catch {
       // What ended the whole visit says why; anything else is a server that speaks otherwise, or is none.
