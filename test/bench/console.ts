@@ -53,7 +53,7 @@ export const run: Bench = async (size) => {
   }
   for (let index = 0; index < streamCount; index += 1) streams.push(await streamOf(live[index % 200]?.secret ?? ''))
   const owner = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'bench')
+  await owner.usePasswordLink(await setupLinkOf(node), 'bench')
   const doomed = live.slice(-Math.floor(tokenCount / 10)).map(({ id }) => id)
   const { id: receipt } = await node.revoke({ tokens: doomed, note: 'of the bench' })
 

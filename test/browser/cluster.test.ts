@@ -42,7 +42,7 @@ beforeAll(async () => {
   a = cluster.member()
   await a.start()
   const owner = new Visitor(a.running.console)
-  await owner.usePasswordLink(setupLinkOf(a.running), 'ada')
+  await owner.usePasswordLink(await setupLinkOf(a.running), 'ada')
   owners.set(a, owner)
   await a.running.addServer('events', events.url)
 })

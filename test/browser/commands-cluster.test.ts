@@ -18,7 +18,7 @@ beforeAll(async () => {
   a = cluster.member()
   await a.start()
   const first = new Visitor(a.running.console)
-  await first.usePasswordLink(setupLinkOf(a.running), 'ada')
+  await first.usePasswordLink(await setupLinkOf(a.running), 'ada')
   owners.set(a, first)
   b = await cluster.join()
   await cluster.settled()

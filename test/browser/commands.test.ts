@@ -24,7 +24,7 @@ let auditor: Visitor
 beforeAll(async () => {
   node = await startNode()
   ;[owner, operator, auditor] = [new Visitor(node.console), new Visitor(node.console), new Visitor(node.console)]
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
+  await owner.usePasswordLink(await setupLinkOf(node), 'ada')
   await operator.usePasswordLink(await linkOfNew(node, 'olga', 'operator'), '')
   await auditor.usePasswordLink(await linkOfNew(node, 'grace', 'auditor'), '')
 })

@@ -43,7 +43,7 @@ describe.skipIf(!hasChromium())('the console in a browser', () => {
 
   test('the setup link makes the owner, who signs out and in again', async () => {
     const { page } = owner
-    await page.goto(setupLinkOf(node))
+    await page.goto(await setupLinkOf(node))
     await page.getByLabel('Name').fill('ada')
     await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
     await page.getByLabel('The same password again').fill(PASSWORD)

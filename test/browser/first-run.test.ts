@@ -13,7 +13,7 @@ test.skipIf(!hasChromium())('from the first run to the first cut', async () => {
   const browser = await launch()
   const { page, complaints } = await openPage(browser)
 
-  await page.goto(setupLinkOf(node))
+  await page.goto(await setupLinkOf(node))
   await page.getByLabel('Name').fill('ada')
   await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
   await page.getByLabel('The same password again').fill(PASSWORD)

@@ -31,7 +31,7 @@ beforeAll(async () => {
   events = await startEvents({ burst: 1 })
   node = await startNode()
   owner = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
+  await owner.usePasswordLink(await setupLinkOf(node), 'ada')
 })
 afterAll(async () => {
   await node.stop()
@@ -196,7 +196,7 @@ test.skipIf(!mayMount())(
     const small = await startNode({ data: disk.data, env: { HOME: home } })
     try {
       const first = new Visitor(small.console)
-      await first.usePasswordLink(setupLinkOf(small), 'ada')
+      await first.usePasswordLink(await setupLinkOf(small), 'ada')
       await small.addServer('one', events.url)
       const { token } = await small.createToken('everywhere', ['one'])
       using stream = await streamTo('one', small, token)

@@ -38,7 +38,7 @@ describe.skipIf(!hasChromium())('hostile names', () => {
     })
     const node = await startNode()
     const owner = new Visitor(node.console)
-    await owner.usePasswordLink(setupLinkOf(node), name)
+    await owner.usePasswordLink(await setupLinkOf(node), name)
     await node.addServer('events', events.url)
     await node.api('POST', '/servers', { name: 'hostile', url: mcp.url, path: '/mcp' })
     await node.addServer('closed', events.url)

@@ -18,7 +18,7 @@ beforeAll(async () => {
   node = await startNode()
   owner = new Visitor(node.console)
   operator = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
+  await owner.usePasswordLink(await setupLinkOf(node), 'ada')
   await operator.usePasswordLink(await linkOfNew(node, 'edsger', 'operator'), '')
   await node.addServer('events', events.url)
 })

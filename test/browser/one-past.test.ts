@@ -21,7 +21,7 @@ beforeAll(async () => {
   events = await startEvents({ burst: 1 })
   node = await startNode()
   owner = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
+  await owner.usePasswordLink(await setupLinkOf(node), 'ada')
   for (let index = 0; index < servers; index += 1) await node.addServer(`server-${index}`, events.url)
   let secret = ''
   for (let index = 0; index <= limits.foundPerKindMax; index += 1) {

@@ -119,7 +119,7 @@ describe('what is wrong, the worst first', () => {
   test('an audit log that was altered is worse than all', async () => {
     await using other = await startNode()
     const visitor = new Visitor(other.console)
-    await visitor.usePasswordLink(setupLinkOf(other), 'ada')
+    await visitor.usePasswordLink(await setupLinkOf(other), 'ada')
     await other.addServer('one', events.url)
     await other.api('PUT', '/servers/one/gate', { state: 'closed' })
     const { token } = await other.createToken('used', ['one'])
@@ -170,7 +170,7 @@ test('what many strangers repeat is one event, with all their tries', async () =
   await first.stop()
   const second = await startNode({ data, args })
   const visitor = new Visitor(second.console)
-  await visitor.usePasswordLink(setupLinkOf(second), 'ada')
+  await visitor.usePasswordLink(await setupLinkOf(second), 'ada')
   const said = await text(visitor)
   expect(said).toContain('many addresses tried the dead token leaked, 3 times')
   expect(said.match(/tried the dead token/g)).toHaveLength(1)

@@ -11,7 +11,7 @@ beforeAll(async () => {
   node = await startNode()
   owner = new Visitor(node.console)
   auditor = new Visitor(node.console)
-  expect((await owner.usePasswordLink(setupLinkOf(node), 'ada')).status).toBe(303)
+  expect((await owner.usePasswordLink(await setupLinkOf(node), 'ada')).status).toBe(303)
   expect((await auditor.usePasswordLink(await linkOfNew(node, 'grace', 'auditor'), '')).status).toBe(303)
   await node.addServer('nowhere', 'http://127.0.0.1:9')
   token = (await node.createToken('Confidential name', ['nowhere'], { subject: 'confidential@example.com' })).id
@@ -198,7 +198,7 @@ describe('passwords', () => {
 test('a one-time link is not used up by looking at it', async () => {
   await using node = await startNode()
   const visitor = new Visitor(node.console)
-  const link = new URL(setupLinkOf(node))
+  const link = new URL(await setupLinkOf(node))
   for (let looks = 0; looks < 3; looks += 1) expect((await visitor.get(link.pathname + link.search)).status).toBe(200)
   expect((await visitor.usePasswordLink(link.href, 'ada')).status).toBe(303)
   expect((await visitor.get(link.pathname + link.search)).status).toBe(403)

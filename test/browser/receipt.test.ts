@@ -200,7 +200,7 @@ describe('the receipt', () => {
   beforeAll(async () => {
     events = await startEvents({ intervalMs: 50, burst: 1 })
     await start()
-    await owner.usePasswordLink(setupLinkOf(node), 'ada')
+    await owner.usePasswordLink(await setupLinkOf(node), 'ada')
     await node.addServer('events', events.url)
   })
   afterAll(async () => {

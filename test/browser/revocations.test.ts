@@ -31,7 +31,7 @@ describe('the list of revocations', () => {
   beforeAll(async () => {
     node = await startNode()
     owner = new Visitor(node.console)
-    await owner.usePasswordLink(setupLinkOf(node), 'ada')
+    await owner.usePasswordLink(await setupLinkOf(node), 'ada')
     await node.addServer('events', events.url)
   })
   afterAll(() => node.stop())
@@ -100,7 +100,7 @@ describe.skipIf(!hasChromium())('the confirmation', () => {
     const watched = await openPage(browser)
     page = watched.page
     complaints = watched.complaints
-    await page.goto(setupLinkOf(node))
+    await page.goto(await setupLinkOf(node))
     await page.getByLabel('Name').fill('ada')
     await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
     await page.getByLabel('The same password again').fill(PASSWORD)
@@ -228,7 +228,7 @@ test.skipIf(!isRoot || !hasChromium())(
   async () => {
     const browser = await launch()
     await withSmallDisk(async (node, disk) => {
-      await new Visitor(node.console).usePasswordLink(setupLinkOf(node), 'ada')
+      await new Visitor(node.console).usePasswordLink(await setupLinkOf(node), 'ada')
       await node.addServer('events', events.url)
       const { token } = await node.createToken('dies', ['events'], { group: 'doomed' })
       await node.createToken('dies as well', ['events'], { group: 'doomed' })

@@ -29,7 +29,7 @@ beforeAll(async () => {
   node = await startNode()
   owner = new Visitor(node.console)
   auditor = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
+  await owner.usePasswordLink(await setupLinkOf(node), 'ada')
   await auditor.usePasswordLink(await linkOfNew(node, 'grace', 'auditor'), '')
 })
 afterAll(async () => {
@@ -371,7 +371,7 @@ describe('close, open, kill, remove', () => {
 test('the list is paged by name', async () => {
   await using many = await startNode()
   const visitor = new Visitor(many.console)
-  await visitor.usePasswordLink(setupLinkOf(many), 'ada')
+  await visitor.usePasswordLink(await setupLinkOf(many), 'ada')
   for (let n = 0; n < 120; n += 1) await many.addServer(`s${String(n).padStart(3, '0')}`, 'http://127.0.0.1:9')
   const seen: string[] = []
   for (let path = '/servers'; path !== '';) {

@@ -271,7 +271,7 @@ test('an unknown token has no page', async () => {
 test('without a server there is no form', async () => {
   await using empty = await startNode()
   const visitor = new Visitor(empty.console)
-  await visitor.usePasswordLink(setupLinkOf(empty), 'ada')
+  await visitor.usePasswordLink(await setupLinkOf(empty), 'ada')
   const html = await (await visitor.get('/tokens/new')).text()
   expect(html).toContain('href="/servers/new"')
   expect(html).not.toContain('action="/tokens/new"')

@@ -42,7 +42,7 @@ describe.skipIf(!hasChromium())('tokens in a browser', () => {
     await node.addServer('nowhere', 'http://127.0.0.1:9', { headers: { 'X-Key': `${HOSTILE} header value` } })
     browser = await launch()
     owner = await openPage(browser, { permissions: ['clipboard-read', 'clipboard-write'] })
-    await setPassword(owner.page, setupLinkOf(node), 'ada')
+    await setPassword(owner.page, await setupLinkOf(node), 'ada')
   })
   afterAll(async () => {
     await browser.close()

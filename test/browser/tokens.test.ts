@@ -176,7 +176,7 @@ describe('who may not', () => {
 test('a list of more than a page is paged by key; a token that dies moves no other', async () => {
   await using node = await startNode()
   const visitor = new Visitor(node.console)
-  await visitor.usePasswordLink(setupLinkOf(node), 'ada')
+  await visitor.usePasswordLink(await setupLinkOf(node), 'ada')
   await node.addServer('nowhere', 'http://127.0.0.1:9')
   const count = limits.rowsShownMax * 2 + 1
   for (let made = 0; made < count; made += 1)
@@ -210,7 +210,7 @@ test('a list of more than a page is paged by key; a token that dies moves no oth
 test('what stands where nothing is leads on', async () => {
   await using empty = await startNode()
   const visitor = new Visitor(empty.console)
-  await visitor.usePasswordLink(setupLinkOf(empty), 'ada')
+  await visitor.usePasswordLink(await setupLinkOf(empty), 'ada')
   const before = await (await visitor.get('/tokens')).text()
   expect(before).toContain('No token yet')
   expect(before).toContain('href="/servers/new"')
@@ -255,7 +255,7 @@ test('the receipt of a dead token is found after a restart too', async () => {
 test('a token of a hundred servers has a page of the usual size, and what to paste in parts', async () => {
   await using node = await startNode()
   const visitor = new Visitor(node.console)
-  await visitor.usePasswordLink(setupLinkOf(node), 'ada')
+  await visitor.usePasswordLink(await setupLinkOf(node), 'ada')
   const servers = Array.from(
     { length: limits.serversPerTokenMax },
     (_, index) => `server-${String(index).padStart(3, '0')}`,
@@ -291,7 +291,7 @@ test('a token of a hundred servers has a page of the usual size, and what to pas
 test('a token with all that its page can show has a page of the usual size', async () => {
   await using node = await startNode({ args: ['--trusted-proxy', '127.0.0.1/32'] })
   const visitor = new Visitor(node.console)
-  await visitor.usePasswordLink(setupLinkOf(node), 'ada')
+  await visitor.usePasswordLink(await setupLinkOf(node), 'ada')
   await node.addServer('github', events.url)
   const { id, token: old } = await node.createToken('full to the brim', ['github'], { subject: 'dev@example.com' })
   const { json } = await node.api<{ token: string }>('POST', `/tokens/${id}/rotations`)

@@ -1,13 +1,11 @@
 import type { TestNode } from '../support/node.ts'
+import { eventually } from '../support/poll.ts'
 
 export const PASSWORD = 'a long enough password'
 
-/** The link that the node printed when it started without an owner. */
-export const setupLinkOf = (node: TestNode): string => {
-  const link = /http\S+\/setup\?code=\S+/.exec(node.stdout())?.[0]
-  if (!link) throw new Error(`no setup link was printed: ${node.stdout()}`)
-  return link
-}
+/** The link that the node printed when it started without an owner; the pipe may bring it a moment after the first answer. */
+export const setupLinkOf = (node: TestNode): Promise<string> =>
+  eventually(() => /http\S+\/setup\?code=\S+(?=\s)/.exec(node.stdout())?.[0], { what: 'a setup link was printed' })
 
 /** The link of a new operator, by which a password is set. */
 export const linkOfNew = async (node: TestNode, name: string, role: string): Promise<string> => {
@@ -55,7 +53,7 @@ export class Visitor {
 /** Signed in: the first owner, ada, and an auditor, grace. */
 export const peopleOf = async (node: TestNode): Promise<{ owner: Visitor; auditor: Visitor }> => {
   const [owner, auditor] = [new Visitor(node.console), new Visitor(node.console)]
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
+  await owner.usePasswordLink(await setupLinkOf(node), 'ada')
   await auditor.usePasswordLink(await linkOfNew(node, 'grace', 'auditor'), '')
   return { owner, auditor }
 }

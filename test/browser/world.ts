@@ -56,7 +56,7 @@ export const startWorld = async (): Promise<World> => {
   const node = await startNode()
   const streams: RawClient[] = []
   const owner = new Visitor(node.console)
-  await owner.usePasswordLink(setupLinkOf(node), 'ada')
+  await owner.usePasswordLink(await setupLinkOf(node), 'ada')
   await node.addServer('github', events.url)
   await node.addServer('filesystem', events.url, { kind: 'http', headers: { Authorization: 'Bearer of-the-upstream' } })
   await node.addServer('nowhere', 'http://127.0.0.1:9')
