@@ -243,9 +243,13 @@ export class Registry {
 
   #release(connections: Connection[], cause: CutCause, done: () => void): void {
     // The calls of a session are cancelled upstream before the session is ended there, and that before its process.
-    const order: Partial<Record<ConnectionKind, number>> = { session: 1, process: 2 }
-    const inOrder = connections.toSorted((a, b) => (order[a.kind] ?? 0) - (order[b.kind] ?? 0))
-    for (const connection of inOrder) this.#releases.push(() => connection.release(cause))
+    const {
+      session = [],
+      process = [],
+      call = [],
+    } = Object.groupBy(connections, ({ kind }) => (kind === 'session' || kind === 'process' ? kind : 'call'))
+    for (const group of [call, session, process])
+      for (const connection of group) this.#releases.push(() => connection.release(cause))
     this.#releases.push(done)
     this.#releaseSlice()
   }

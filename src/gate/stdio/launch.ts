@@ -2,10 +2,9 @@ import { accessSync, constants, existsSync, mkdirSync, realpathSync, statSync } 
 import { dirname, join, resolve } from 'node:path'
 import type { StdioSpec } from '../../stdio.ts'
 import type { Upstream } from '../../upstream.ts'
-import { notStartable, ProblemError } from '../problem.ts'
 import { type Account, accountOf } from './account.ts'
 import { attempt } from './attempt.ts'
-import { sandboxArguments, sandboxTrouble, seenInSandbox } from './sandbox.ts'
+import { refuse, sandboxArguments, sandboxTrouble, seenInSandbox } from './sandbox.ts'
 
 export type StdioServer = Upstream & { stdio: StdioSpec }
 
@@ -37,10 +36,6 @@ export interface LaunchDeps {
 const UNSET = ['/bin/sh', '-c', 'unset PWD OLDPWD SHLVL; exec "$@"', 'sh']
 
 const PATH = '/usr/local/bin:/usr/bin:/bin'
-
-const refuse = (detail: string): never => {
-  throw new ProblemError(notStartable(detail))
-}
 
 /** Throws where the gate may not become that user. */
 const userOf = (name: string, file: string): Account => {

@@ -21,7 +21,8 @@ export interface Sandbox {
   folder: string
 }
 
-const refuse = (detail: string): never => {
+/** Throws `ProblemError` (502, `server-not-startable`). */
+export const refuse = (detail: string): never => {
   throw new ProblemError(notStartable(detail))
 }
 
